@@ -1,0 +1,39 @@
+"""Packaging of both halves of DIO; tool settings stand in pyproject.toml."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="dio",
+    version="0.1.0",
+    description="Host agent and nerve center that watch a fleet of Linux hosts",
+    python_requires=">=3.11",
+    packages=find_packages(include=["dio_daemon*", "nerve_center*"]),
+    package_data={
+        "nerve_center": ["api/openapi.yaml", "store/migrations/*.py", "store/migrations/versions/*.py"],
+        "dio_daemon": ["py.typed"],
+    },
+    install_requires=[
+        # agent
+        "sdnotify",
+        "psutil",
+        "requests",
+        "argcomplete",
+        # nerve center
+        "flask",
+        "gunicorn",
+        "gevent",
+        "SQLAlchemy",
+        "alembic",
+        "PyYAML",
+        "fastjsonschema",
+        "click",
+    ],
+    entry_points={
+        "console_scripts": [
+            "dio-agent = dio_daemon.app:main",
+            "dioctl = dio_daemon.ctl:main",
+            "dio-nerve-center = nerve_center.serve:main",
+            "nervectl = nerve_center.nervectl:main",
+        ]
+    },
+)
