@@ -1,0 +1,369 @@
+"""The agent's configuration: read whole, checked whole, then frozen.
+
+`agent.toml` and after it `agent.toml.d/*.toml` in order of name; a later file wins key by key. Everything that
+is wrong is reported at once, each with file and line, and nothing of a wrong configuration is ever used.
+What may be set, its default and its bounds stand in the dataclasses below and nowhere else: the shipped
+file, the manual page and `dioctl check-config` are held against them by tests.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from dio_daemon.errors import ConfigError, Finding
+from dio_daemon.toml_lines import line_of, parse_toml
+
+DEFAULT_PATH = Path("/etc/dio-agent/agent.toml")
+MAX_FILE_BYTES = 1 << 20
+
+Check = Callable[[Any], Any]
+"""Returns the value to use; raises ValueError with what is wanted instead."""
+
+Source = tuple[str, int | None]
+"""File and line that a value came from."""
+
+
+def setting(default: Any, check: Check) -> Any:
+    """A dataclass field with the check that its value has to pass."""
+    if isinstance(default, (dict, list)):
+        return field(default_factory=lambda: type(default)(default), metadata={"check": check})
+    return field(default=default, metadata={"check": check})
+
+
+def number(low: float, high: float) -> Check:
+    """A number between two bounds, inclusive."""
+
+    def check(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise ValueError(f"must be a number from {low:g} to {high:g}")
+        if not low <= value <= high:
+            raise ValueError(f"must be from {low:g} to {high:g}, not {value:g}")
+        return float(value)
+
+    return check
+
+
+def integer(low: int, high: int) -> Check:
+    """A whole number between two bounds, inclusive."""
+
+    def check(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        if not low <= value <= high:
+            raise ValueError(f"must be from {low} to {high}, not {value}")
+        return value
+
+    return check
+
+
+def boolean(value: Any) -> bool:
+    """true or false."""
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
+
+
+def text(max_length: int) -> Check:
+    """A text without control characters."""
+
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or len(value) > max_length or not value.isprintable():
+            raise ValueError(f"must be a text of at most {max_length} printable characters")
+        return value
+
+    return check
+
+
+def path(value: Any) -> Path:
+    """An absolute path."""
+    if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
+        raise ValueError("must be an absolute path, such as /var/lib/dio-agent")
+    return Path(value)
+
+
+def optional_path(value: Any) -> Path | None:
+    """An absolute path, or "" for none."""
+    return None if value == "" else path(value)
+
+
+def choice(*words: str) -> Check:
+    """One of a few words."""
+
+    def check(value: Any) -> str:
+        if value not in words:
+            raise ValueError("must be one of: " + ", ".join(words))
+        return str(value)
+
+    return check
+
+
+def waits(value: Any) -> tuple[float, ...]:
+    """A list of waits in seconds."""
+    if not isinstance(value, list) or not 1 <= len(value) <= 20:
+        raise ValueError("must be a list of 1 to 20 numbers, such as [2, 4, 8, 10]")
+    return tuple(number(0.1, 3600)(item) for item in value)
+
+
+def labels(value: Any) -> dict[str, str]:
+    """A table of texts."""
+    if not isinstance(value, dict) or len(value) > 64:
+        raise ValueError('must be a table of at most 64 texts, such as {role = "web"}')
+    for name, item in value.items():
+        if not isinstance(item, str) or len(item) > 256 or not name or len(name) > 64 or not item.isprintable():
+            raise ValueError(f"label {name!r} must be a text of at most 256 characters, its name at most 64")
+    return dict(value)
+
+
+def http_url(value: Any) -> str:
+    """An http or https URL without user, query or fragment; a trailing slash is dropped."""
+    wanted = "must be a URL such as https://center.example.org:8000"
+    if not isinstance(value, str) or len(value) > 2048 or not value.isprintable() or " " in value:
+        raise ValueError(wanted)
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"{wanted} ({error})") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise ValueError(wanted)
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("must carry no user, query or fragment")
+    return value.rstrip("/")
+
+
+def optional_url(value: Any) -> str:
+    """A URL, or "" for none."""
+    return "" if value == "" else http_url(value)
+
+
+@dataclass(frozen=True)
+class NerveCenter:
+    """Where the nerve center is and how it is trusted."""
+
+    url: str = setting("http://127.0.0.1:8000", http_url)
+    enrollment_token_file: Path = setting(Path("/etc/dio-agent/enrollment-token"), path)
+    ca_file: Path | None = setting(None, optional_path)
+    proxy: str = setting("", optional_url)
+    allow_plain_http: bool = setting(False, boolean)
+
+
+@dataclass(frozen=True)
+class Agent:
+    """Who this host is and how often it is looked at."""
+
+    interval_s: float = setting(10.0, number(1, 3600))
+    hostname: str = setting("", text(255))
+    labels: Mapping[str, str] = setting({}, labels)
+
+
+@dataclass(frozen=True)
+class Startup:
+    """The way to READY."""
+
+    health_timeout_s: float = setting(5.0, number(0.1, 60))
+    health_waits_s: tuple[float, ...] = setting((2.0, 4.0, 8.0, 10.0), waits)
+    jitter: float = setting(0.15, number(0, 1))
+    ready_within_s: float = setting(60.0, number(1, 3600))
+    register_attempts: int = setting(3, integer(1, 100))
+    register_wait_s: float = setting(2.0, number(0, 600))
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How reports are sent."""
+
+    connect_timeout_s: float = setting(10.0, number(0.1, 120))
+    total_timeout_s: float = setting(30.0, number(0.1, 600))
+    failures_before_offline: int = setting(5, integer(1, 100))
+    flush_s: float = setting(5.0, number(0, 10))
+    batch_records: int = setting(200, integer(1, 500))
+
+
+@dataclass(frozen=True)
+class Spool:
+    """How much is kept while it cannot be delivered, and after it was."""
+
+    max_mib: float = setting(64.0, number(1, 65536))
+    max_age_days: float = setting(7.0, number(0.01, 365))
+    keep_acknowledged_h: float = setting(24.0, number(0, 8760))
+
+
+@dataclass(frozen=True)
+class Collect:
+    """What is sampled."""
+
+    top_processes: int = setting(5, integer(0, 20))
+    call_timeout_s: float = setting(2.0, number(0.1, 30))
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where the agent keeps what is its own."""
+
+    state_dir: Path = setting(Path("/var/lib/dio-agent"), path)
+    socket: Path = setting(Path("/run/dio-agent/agent.sock"), path)
+
+
+@dataclass(frozen=True)
+class Log:
+    """What goes to the journal."""
+
+    level: str = setting("info", choice("debug", "info", "warning", "error"))
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole configuration; `sources` tells for each `section.key` the file and line it came from."""
+
+    nerve_center: NerveCenter = field(default_factory=NerveCenter)
+    agent: Agent = field(default_factory=Agent)
+    startup: Startup = field(default_factory=Startup)
+    delivery: Delivery = field(default_factory=Delivery)
+    spool: Spool = field(default_factory=Spool)
+    collect: Collect = field(default_factory=Collect)
+    paths: Paths = field(default_factory=Paths)
+    log: Log = field(default_factory=Log)
+    sources: Mapping[str, Source] = field(default_factory=dict, compare=False)
+
+
+SECTIONS: dict[str, Any] = {
+    "nerve_center": NerveCenter,
+    "agent": Agent,
+    "startup": Startup,
+    "delivery": Delivery,
+    "spool": Spool,
+    "collect": Collect,
+    "paths": Paths,
+    "log": Log,
+}
+
+
+def load(main: Path = DEFAULT_PATH) -> Config:
+    """Read the configuration.
+
+    Args:
+        main: the main file; the drop-ins stand beside it in `<name>.d/`. A missing default file means defaults.
+
+    Raises:
+        ConfigError: with every finding of every file.
+    """
+    findings: list[Finding] = []
+    values: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
+    sources: dict[str, Source] = {}
+    files = [] if main == DEFAULT_PATH and not main.exists() else [main]
+    drop_ins = main.with_name(main.name + ".d")
+    try:
+        files += sorted(entry for entry in drop_ins.glob("*.toml") if entry.is_file())
+    except OSError as error:
+        findings.append(Finding(str(drop_ins), None, f"cannot be read: {error.strerror}"))
+    for file in files:
+        _read_file(file, values, sources, findings)
+    config = Config(
+        **{name: kind(**values[name]) for name, kind in SECTIONS.items()},
+        sources=sources,
+    )
+    _check_together(config, sources, findings, main)
+    if findings:
+        raise ConfigError(sorted(findings, key=lambda finding: (finding.file, finding.line or 0)))
+    return config
+
+
+def _read_file(
+    file: Path, values: dict[str, dict[str, Any]], sources: dict[str, Source], findings: list[Finding]
+) -> None:
+    try:
+        with file.open("rb") as stream:
+            raw = stream.read(MAX_FILE_BYTES + 1)
+        if len(raw) > MAX_FILE_BYTES:
+            raise ValueError(f"is larger than {MAX_FILE_BYTES} bytes")
+        source = raw.decode("utf-8")
+    except OSError as error:
+        findings.append(Finding(str(file), None, f"cannot be read: {error.strerror}"))
+        return
+    except ValueError as error:
+        findings.append(Finding(str(file), None, f"cannot be read: {error}"))
+        return
+    document, problems = parse_toml(source)
+    findings += [Finding(str(file), line, message) for line, message in problems]
+    for section, table in document.items():
+        if section not in SECTIONS:
+            where = line_of(source, section, None)
+            findings.append(Finding(str(file), where, f"unknown section [{section}]{_similar(section, SECTIONS)}"))
+        elif not isinstance(table, dict):
+            where = line_of(source, None, section)
+            findings.append(Finding(str(file), where, f"{section} must be a section: [{section}]"))
+        else:
+            _read_section(file, source, section, table, values[section], sources, findings)
+
+
+def _read_section(
+    file: Path,
+    source: str,
+    section: str,
+    table: dict[str, Any],
+    values: dict[str, Any],
+    sources: dict[str, Source],
+    findings: list[Finding],
+) -> None:
+    fields = {item.name: item for item in dataclasses.fields(SECTIONS[section])}
+    for key, value in table.items():
+        line = line_of(source, section, key)
+        if key not in fields:
+            message = f"unknown setting {key} in [{section}]{_similar(key, fields)}"
+            findings.append(Finding(str(file), line, message))
+            continue
+        try:
+            values[key] = fields[key].metadata["check"](value)
+        except ValueError as error:
+            findings.append(Finding(str(file), line, f"{section}.{key} {error}"))
+        else:
+            sources[f"{section}.{key}"] = (str(file), line)
+
+
+def _check_together(
+    config: Config, sources: Mapping[str, Source], findings: list[Finding], main: Path
+) -> None:
+    def complain(message: str, *settings: str) -> None:
+        where = next((sources[name] for name in settings if name in sources), (str(main), None))
+        findings.append(Finding(*where, message))
+
+    center = config.nerve_center
+    if center.url.startswith("http:") and not center.allow_plain_http and not is_loopback(center.url):
+        complain(
+            f"nerve_center.url {center.url} would send this agent's credential in clear to another host: "
+            "use https, or set nerve_center.allow_plain_http = true",
+            "nerve_center.url",
+        )
+    if config.delivery.connect_timeout_s > config.delivery.total_timeout_s:
+        complain(
+            "delivery.connect_timeout_s must not be larger than delivery.total_timeout_s",
+            "delivery.connect_timeout_s",
+            "delivery.total_timeout_s",
+        )
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL names this host by a loopback address or as localhost."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _similar(word: str, known: Mapping[str, object]) -> str:
+    import difflib  # only a wrong file pays for it
+
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]}?" if close else "; known: " + ", ".join(known)
+
+
