@@ -116,7 +116,13 @@ def labels(value: Any) -> dict[str, str]:
     if not isinstance(value, dict) or len(value) > 64:
         raise ValueError('must be a table of at most 64 texts, such as {role = "web"}')
     for name, item in value.items():
-        if not isinstance(item, str) or len(item) > 256 or not name or len(name) > 64 or not item.isprintable():
+        if (
+            not isinstance(item, str)
+            or len(item) > 256
+            or not name
+            or len(name) > 64
+            or not item.isprintable()
+        ):
             raise ValueError(f"label {name!r} must be a text of at most 256 characters, its name at most 64")
     return dict(value)
 
@@ -295,7 +301,9 @@ def _read_file(
     for section, table in document.items():
         if section not in SECTIONS:
             where = line_of(source, section, None)
-            findings.append(Finding(str(file), where, f"unknown section [{section}]{_similar(section, SECTIONS)}"))
+            findings.append(
+                Finding(str(file), where, f"unknown section [{section}]{_similar(section, SECTIONS)}")
+            )
         elif not isinstance(table, dict):
             where = line_of(source, None, section)
             findings.append(Finding(str(file), where, f"{section} must be a section: [{section}]"))
@@ -365,5 +373,3 @@ def _similar(word: str, known: Mapping[str, object]) -> str:
 
     close = difflib.get_close_matches(word, known, n=1)
     return f"; did you mean {close[0]}?" if close else "; known: " + ", ".join(known)
-
-

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import logging
 import os
 import secrets
 from dataclasses import asdict, dataclass, replace
@@ -18,6 +19,8 @@ from pathlib import Path
 
 from dio_daemon.errors import IdentityError
 from dio_daemon.files import replace_file
+
+log = logging.getLogger(__name__)
 
 APPLICATION_ID = bytes.fromhex("6f0b1c3ad2f94b7e9a8d5e1470c2b3f8")
 """DIO's id for sd_id128_get_machine_app_specific(3); made once with systemd-id128."""
@@ -112,9 +115,10 @@ class IdentityFile:
         except OSError as error:
             raise IdentityError(f"Cannot read {self._path}: {error.strerror}") from error
         except (ValueError, TypeError) as error:
-            raise IdentityError(
-                f"{self._path} is damaged ({error}). Move it away and start the agent again: it will enroll anew"
-            ) from error
+            aside = self._path.with_name(self._path.name + ".damaged")
+            self._path.replace(aside)
+            log.warning("%s is damaged (%s): set aside as %s, enrolling anew", self._path, error, aside)
+            return None
         return identity
 
     def _derived_id(self) -> str | None:

@@ -1,0 +1,283 @@
+"""The nerve center as the agent talks to it: typed calls, typed errors, no retries.
+
+Every way in which an exchange can fail becomes one error of `errors.py` here, told apart for people and for
+programs: refused, DNS, TLS, timeout, something else on the port, unhealthy, rejected with a status.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import urllib3.exceptions
+
+from dio_daemon import wire
+from dio_daemon.errors import (
+    CenterError,
+    NameNotResolved,
+    NotANerveCenter,
+    Rejected,
+    TimedOut,
+    TlsFailed,
+    Unhealthy,
+    Unreachable,
+)
+from dio_daemon.text import safe
+from dio_daemon.transport import Aborted, Answer, AnswerTooLarge, DeadlinePassed, Transport
+
+MAX_RETRY_AFTER_S = 3600.0
+"""A nerve center that asks for more patience than this is asked again after it."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds that exchanges may take: to ask for health, to connect, and a whole exchange."""
+
+    health_s: float
+    connect_s: float
+    total_s: float
+
+
+@dataclass(frozen=True)
+class Registered:
+    """What the nerve center answered to a registration."""
+
+    agent_id: str
+    center_id: str
+    enrolled_now: bool
+
+
+class Center:
+    """Client of one nerve center.
+
+    Args:
+        url: its base URL, without a trailing slash.
+        transport: how it is reached.
+        limits: seconds that exchanges may take.
+    """
+
+    def __init__(self, url: str, transport: Transport, limits: Limits) -> None:
+        self.url = url
+        self._transport = transport
+        self._limits = limits
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        host = parts.hostname or ""
+        self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def check_health(self) -> None:
+        """Return when a healthy nerve center answers there.
+
+        Raises:
+            CenterError: Unhealthy, NotANerveCenter, or that it could not be reached.
+        """
+        answer = self._exchange("GET", "/health", {}, None, self._limits.health_s)
+        body = _json_object(answer)
+        if body is None or body.get("component") != "nerve_center":
+            raise self._stranger(answer, body)
+        if answer.status != 200 or body.get("status") != "healthy":
+            reason = safe(str(body.get("reason") or body.get("status")), 200)
+            raise Unhealthy(f"nerve center at {self.address} is unhealthy: {reason}")
+
+    def register(self, body: bytes, credential: str, enrollment_token: str | None) -> Registered:
+        """Register, or register again.
+
+        Raises:
+            Rejected: the nerve center said no; CenterError: it could not be asked.
+        """
+        headers = _bearer(credential)
+        if enrollment_token is not None:
+            headers["DIO-Enrollment-Token"] = enrollment_token
+        answer = self._post("/api/v1/agents/register", headers, body, self._limits.total_s)
+        fields = self._ok(answer, 200, 201)
+        try:
+            return Registered(str(fields["agent_id"]), str(fields["center_id"]), answer.status == 201)
+        except KeyError as error:
+            raise self._stranger(answer, fields) from error
+
+    def report(self, agent_id: str, body: bytes, credential: str, total_s: float | None = None) -> wire.Mark:
+        """Deliver a report; the mark that the nerve center has committed.
+
+        Raises:
+            Rejected: the nerve center said no; CenterError: it could not be asked.
+        """
+        headers = {**_bearer(credential), "Content-Encoding": "gzip"}
+        path = f"/api/v1/agents/{agent_id}/reports"
+        answer = self._post(path, headers, wire.compress(body), self._within(total_s))
+        fields = self._ok(answer, 200)
+        mark = mark_in(fields)
+        if mark is None:
+            raise self._stranger(answer, fields)
+        return mark
+
+    def goodbye(self, agent_id: str, body: bytes, credential: str, total_s: float) -> None:
+        """Say that the agent stops on purpose.
+
+        Raises:
+            Rejected: the nerve center said no; CenterError: it could not be asked.
+        """
+        answer = self._post(
+            f"/api/v1/agents/{agent_id}/goodbye", _bearer(credential), body, self._within(total_s)
+        )
+        if answer.status != 204:
+            self._ok(answer, 200)
+
+    def _within(self, total_s: float | None) -> float:
+        return self._limits.total_s if total_s is None else min(total_s, self._limits.total_s)
+
+    def _post(self, path: str, headers: Mapping[str, str], body: bytes, total_s: float) -> Answer:
+        return self._exchange("POST", path, {**headers, "Content-Type": "application/json"}, body, total_s)
+
+    def _exchange(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, total_s: float
+    ) -> Answer:
+        try:
+            return self._transport.exchange(
+                method, self.url + path, headers, body, self._limits.connect_s, total_s
+            )
+        except DeadlinePassed as error:
+            raise TimedOut(f"timeout: no whole answer from {self.address} within {total_s:g} s") from error
+        except Aborted as error:
+            raise Unreachable("broken off: the agent stops", kind="aborted") from error
+        except AnswerTooLarge as error:
+            raise NotANerveCenter(
+                f"{self.address} answers with more than a nerve center ever would"
+            ) from error
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            raise translate(error, self.address, total_s) from error
+
+    def _ok(self, answer: Answer, *statuses: int) -> dict[str, Any]:
+        body = _json_object(answer)
+        if answer.status in statuses and body is not None:
+            return body
+        problem_type = str(body.get("type", "")) if body is not None else ""
+        if not problem_type.startswith("urn:dio:problem:"):
+            raise self._stranger(answer, body)
+        code = problem_type.removeprefix("urn:dio:problem:")
+        said = safe(str((body or {}).get("detail") or (body or {}).get("title") or code), 300)
+        raise Rejected(
+            f"HTTP {answer.status} from {self.address}: {said}",
+            answer.status,
+            code,
+            _retry_after_s(answer.headers),
+            body or {},
+        )
+
+    def _stranger(self, answer: Answer, body: dict[str, Any] | None) -> CenterError:
+        if answer.status in (429, 502, 503, 504):  # a proxy in front of a center that is away
+            return Rejected(
+                f"HTTP {answer.status} from {self.address}, which is no answer of a nerve center",
+                answer.status,
+                "",
+                _retry_after_s(answer.headers),
+                {},
+            )
+        location = answer.headers.get("Location")
+        if location and 300 <= answer.status < 400:
+            what = f"a redirect to {safe(location, 200)}"
+        elif body is None:
+            what = safe(answer.headers.get("Content-Type") or "no content type", 80)
+        else:
+            what = "JSON that is not a nerve center's"
+        return NotANerveCenter(
+            f"not a nerve center at {self.address}: HTTP {answer.status} with {what} (check nerve_center.url)"
+        )
+
+
+def mark_in(body: Mapping[str, Any]) -> wire.Mark | None:
+    """The mark that an acknowledgement or a 409 carries; None when there is none."""
+    mark = body.get("mark")
+    if not isinstance(mark, dict):
+        return None
+    seq, tag = mark.get("seq"), mark.get("tag")
+    if (
+        not isinstance(seq, int)
+        or isinstance(seq, bool)
+        or seq < 0
+        or not (tag is None or isinstance(tag, str))
+    ):
+        return None
+    return wire.Mark(seq, tag)
+
+
+def translate(error: BaseException, address: str, total_s: float) -> CenterError:
+    """A foreign exception as one of ours, by the most telling exception in its chain."""
+    chain = list(_chain(error))
+    for cause in chain:
+        if isinstance(cause, socket.gaierror):
+            host = address.rpartition(":")[0]
+            return NameNotResolved(f"DNS: the name {host} cannot be resolved ({cause.strerror})")
+    for cause in chain:
+        if isinstance(cause, ssl.SSLError):
+            said = getattr(cause, "verify_message", "") or cause.reason or str(cause)
+            return TlsFailed(f"TLS with {address} failed: {safe(str(said), 200)}")
+        if isinstance(cause, ConnectionRefusedError):
+            return Unreachable(f"connection refused by {address}")
+    for cause in chain:
+        if isinstance(cause, (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)):
+            return TimedOut(f"timeout: no answer from {address} within {total_s:g} s")
+        if isinstance(cause, (ConnectionResetError, BrokenPipeError)):
+            return Unreachable(f"connection reset by {address}", kind="reset")
+        if isinstance(cause, OSError) and cause.errno in (
+            errno.ENETUNREACH,
+            errno.EHOSTUNREACH,
+            errno.ENETDOWN,
+        ):
+            return Unreachable(f"no route to {address}: {os.strerror(cause.errno)}", kind="unreachable")
+    for cause in chain:
+        if isinstance(cause, requests.exceptions.SSLError):
+            return TlsFailed(f"TLS with {address} failed: {safe(str(cause), 200)}")
+        if isinstance(cause, requests.exceptions.ProxyError):
+            return Unreachable(
+                f"the proxy did not connect to {address}: {safe(str(cause), 200)}", kind="proxy"
+            )
+        if (
+            isinstance(cause, OSError)
+            and cause.errno is not None
+            and not isinstance(cause, requests.RequestException)
+        ):
+            return Unreachable(
+                f"connection to {address} failed: {os.strerror(cause.errno)}", kind="unreachable"
+            )
+    return Unreachable(
+        f"connection to {address} broke before a whole answer came ({type(error).__name__})", kind="broken"
+    )
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An exception and all that it was made from: causes, contexts, and what requests hides in `args`."""
+    pending: list[BaseException] = [error]
+    seen: set[int] = set()
+    while pending:
+        current = pending.pop(0)
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        related = [current.__cause__, current.__context__, getattr(current, "reason", None), *current.args]
+        pending += [item for item in related if isinstance(item, BaseException)]
+
+
+def _bearer(credential: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {credential}"}
+
+
+def _json_object(answer: Answer) -> dict[str, Any] | None:
+    try:
+        body = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    value = headers.get("Retry-After", "")
+    return min(float(value), MAX_RETRY_AFTER_S) if value.isascii() and value.isdigit() else None

@@ -1,0 +1,207 @@
+"""The spool that goes on when its disk does not.
+
+A full or read-only disk: new records go to a bounded spool in memory, with an epoch of its own, and are
+delivered from there; every half minute the disk is tried again, and what still waits moves over to it. A damaged
+file: set aside for whoever wants to look, a new epoch begins, and what waited in it stands there as a gap. Both
+show as conditions. The rest of the agent sees one spool throughout.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from dio_daemon.clock import Clock, rfc3339
+from dio_daemon.errors import SpoolCorrupt, SpoolUnavailable
+from dio_daemon.spool import Budget, Settled, Spool, Stats
+from dio_daemon.wire import SAMPLES, Batch, Mark, to_json
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+MEMORY_BYTES = 8 << 20
+"""What the spool in memory may take: three hours of samples at the default interval, within the unit's limit."""
+RETURN_EVERY_S = 30.0
+
+
+class SafeSpool:
+    """One spool for the agent: on disk, or for a while in memory. All methods may be called from any thread.
+
+    Args:
+        path: `spool.db` in the state folder.
+        budget: what it may take on disk.
+        clock: for the times of gaps and between attempts to return to the disk.
+    """
+
+    def __init__(self, path: Path, budget: Budget, clock: Clock) -> None:
+        self._path = path
+        self._budget = budget
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._memory: Spool | None = None
+        self._tried = clock.monotonic()
+        self._problem = ""
+        self._spool = self._open()
+
+    def append(self, stream: str, kind: str, data: bytes, sampling_s: float = 0.0, time: str = "") -> int:
+        """Commit a record, sampled now unless `time` says otherwise, and return its seq."""
+        moment = time or rfc3339(self._clock.now())
+        self._return_to_disk()
+        return self._do(lambda spool: spool.append(stream, kind, moment, data, sampling_s))
+
+    def batch(self, stream: str, max_records: int) -> Batch:
+        """The next records of a stream."""
+        return self._do(lambda spool: spool.batch(stream, max_records))
+
+    def settle(self, epoch: str, stream: str, mark: Mark) -> Settled:
+        """Compare the center's mark with the spool."""
+        return self._do(lambda spool: spool.settle(epoch, stream, mark))
+
+    def set_aside(self, stream: str, seq: int, reason: str) -> bool:
+        """Move a record that the center calls invalid to the dead letters."""
+        moment = rfc3339(self._clock.now())
+        return self._do(lambda spool: spool.set_aside(stream, seq, reason, moment))
+
+    def next_stream(self) -> str | None:
+        """The stream whose turn it is; None when nothing waits."""
+        with self._lock:
+            return self._spool.next_stream()
+
+    def stats(self) -> Stats:
+        """The spool in figures."""
+        return self._do(lambda spool: spool.stats())
+
+    @property
+    def pending(self) -> int:
+        """Records that wait in the spool in use."""
+        with self._lock:
+            return self._spool.pending
+
+    def conditions(self) -> dict[str, str]:
+        """What is wrong with it now: condition code and a sentence."""
+        with self._lock:
+            found = {}
+            if self._memory is not None:
+                found["spool_in_memory"] = (
+                    f"{self._problem}; records are kept in memory until the disk takes them again"
+                )
+            ratio = self._do(lambda spool: spool.fill_ratio())
+            if ratio > 0.8 and self._spool.pending > 0:
+                found["spool_filling"] = (
+                    f"The spool is {ratio:.0%} full; the oldest samples will be thinned, then dropped"
+                )
+            return found
+
+    def reconfigure(self, budget: Budget) -> None:
+        """Take a new budget for the disk."""
+        with self._lock:
+            self._budget = budget
+            if self._memory is None:
+                self._spool.reconfigure(budget)
+
+    def close(self) -> None:
+        """Close the file. What waits in memory is tried on the disk once more."""
+        with self._lock:
+            self._tried = -RETURN_EVERY_S
+            self._return_to_disk()
+            if self._memory is not None and self._memory.pending:
+                log.error(
+                    "%d records were kept in memory only and are lost: %s",
+                    self._memory.pending,
+                    self._problem,
+                )
+            try:
+                self._spool.close()
+            except (SpoolUnavailable, SpoolCorrupt) as error:
+                log.warning(
+                    "Cannot close the spool cleanly, the nerve center will skip what it has: %s", error
+                )
+
+    def _do(self, operation: Callable[[Spool], T]) -> T:
+        with self._lock:
+            try:
+                return operation(self._spool)
+            except SpoolCorrupt as error:
+                self._replace_damaged(error)
+            except SpoolUnavailable as error:
+                self._fall_back(error)
+            return operation(self._spool)
+
+    def _open(self) -> Spool:
+        try:
+            return Spool(self._path, self._budget)
+        except SpoolCorrupt as error:
+            self._move_away(error)
+        except SpoolUnavailable as error:
+            return self._in_memory(error)
+        try:
+            return Spool(self._path, self._budget)
+        except (SpoolUnavailable, SpoolCorrupt) as error:
+            return self._in_memory(error)
+
+    def _in_memory(self, error: Exception) -> Spool:
+        log.warning("%s; going on in memory", error)
+        self._problem = str(error)
+        self._tried = self._clock.monotonic()
+        bounds = Budget(min(MEMORY_BYTES, self._budget.max_bytes), self._budget.max_age_s, 0.0)
+        self._memory = Spool(":memory:", bounds)
+        return self._memory
+
+    def _fall_back(self, error: SpoolUnavailable) -> None:
+        if self._memory is not None:
+            raise error
+        self._discard(self._spool)
+        self._spool = self._in_memory(error)
+
+    def _replace_damaged(self, error: SpoolCorrupt) -> None:
+        if self._memory is not None:
+            raise error
+        waited = self._spool.pending
+        self._discard(self._spool)
+        self._move_away(error)
+        self._spool = self._open()
+        if waited:
+            now = rfc3339(self._clock.now())
+            gap = to_json({"count": waited, "reason": "spool_corrupt"})
+            self._spool.append(SAMPLES, "gap", now, gap, 0.0)
+
+    def _move_away(self, error: Exception) -> None:
+        log.error("%s; set aside as %s.damaged, a new one is begun", error, self._path)
+        for suffix in ("", "-wal", "-shm"):
+            source = self._path.with_name(self._path.name + suffix)
+            try:
+                source.replace(self._path.with_name(f"{self._path.name}.damaged{suffix}"))
+            except FileNotFoundError:
+                continue
+            except OSError as failure:
+                log.warning("Cannot set %s aside: %s", source, failure.strerror)
+
+    def _return_to_disk(self) -> None:
+        with self._lock:
+            now = self._clock.monotonic()
+            if self._memory is None or now - self._tried < RETURN_EVERY_S:
+                return
+            self._tried = now
+            try:
+                disk = Spool(self._path, self._budget)
+                for stream, record in self._memory.waiting():
+                    disk.append(stream, record.kind, record.time, record.data, 0.0, record.tag)
+            except (SpoolUnavailable, SpoolCorrupt) as error:
+                log.debug("The disk does not take the spool yet: %s", error)
+                return
+            moved = self._memory.pending
+            self._memory.close()
+            self._memory = None
+            self._spool = disk
+            log.info("The spool is on disk again (%d records moved there from memory)", moved)
+
+    @staticmethod
+    def _discard(spool: Spool) -> None:
+        try:
+            spool.close()
+        except (SpoolUnavailable, SpoolCorrupt) as error:
+            log.debug("The old spool did not close cleanly: %s", error)

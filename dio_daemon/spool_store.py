@@ -1,0 +1,348 @@
+"""The spool's SQL: tables, transactions and the few questions that `spool.py` asks.
+
+Data is kept compressed (a sample shrinks to a third). `at_s` is the age of a record on the spool's own clock,
+which counts seconds of sampling and is carried over restarts, since the wall clock may step. Cursors are
+written with the next record, not by themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from dio_daemon.wire import STREAMS, Record, to_json
+
+SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE cursors (stream TEXT PRIMARY KEY, next_seq INTEGER NOT NULL, acknowledged INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE records (
+  stream TEXT NOT NULL, seq INTEGER NOT NULL, from_seq INTEGER NOT NULL, tag TEXT NOT NULL, kind TEXT NOT NULL,
+  time TEXT NOT NULL, at_s REAL NOT NULL, data BLOB NOT NULL, PRIMARY KEY (stream, seq)) WITHOUT ROWID;
+CREATE TABLE dead_letters (
+  id INTEGER PRIMARY KEY, stream TEXT NOT NULL, seq INTEGER NOT NULL, tag TEXT NOT NULL, kind TEXT NOT NULL,
+  time TEXT NOT NULL, data BLOB NOT NULL, reason TEXT NOT NULL, set_aside_at TEXT NOT NULL);
+"""
+_COLUMNS = "seq, from_seq, tag, kind, time, data"
+THIN_TO_S = 60.0
+"""What thinning leaves: one sample a minute."""
+
+
+class NotASpool(Exception):
+    """The file is a database, but not a spool of this agent."""
+
+
+@dataclass
+class Cursor:
+    """A stream's counters. `pending` counts records after the cursor; it is derived, never stored."""
+
+    next_seq: int = 1
+    acknowledged: int = 0
+    pending: int = 0
+
+
+@dataclass
+class SpoolState:
+    """What is held in memory beside the file and saved with each transaction."""
+
+    epoch: str
+    sampling_s: float
+    streams: dict[str, Cursor]
+
+    def copy(self) -> SpoolState:
+        """A copy that later changes do not reach."""
+        return replace(self, streams={name: replace(cursor) for name, cursor in self.streams.items()})
+
+
+def new_tag() -> str:
+    """64 random bits in hex."""
+    return os.urandom(8).hex()
+
+
+def connect(path: str) -> sqlite3.Connection:
+    """Open the file durably; make the tables when it is new."""
+    db = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        db.execute("PRAGMA cache_size=-512")
+        db.execute("PRAGMA wal_autocheckpoint=256")
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            with transaction(db):
+                for statement in filter(str.strip, _SCHEMA.split(";")):
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        elif version != SCHEMA_VERSION:
+            raise NotASpool(f"its version is {version}, this agent knows {SCHEMA_VERSION}")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """BEGIN IMMEDIATE … COMMIT, or ROLLBACK when anything fails."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def load(db: sqlite3.Connection) -> SpoolState:
+    """The state as it was saved; a new epoch in a new file."""
+    meta = dict(db.execute("SELECT key, value FROM meta").fetchall())
+    state = SpoolState(
+        meta.get("epoch") or new_tag(),
+        float(meta.get("sampling_s", 0.0)),
+        {stream: Cursor() for stream in STREAMS},
+    )
+    for stream, next_seq, acknowledged in db.execute("SELECT stream, next_seq, acknowledged FROM cursors"):
+        state.streams[stream] = Cursor(next_seq, acknowledged, pending(db, stream, acknowledged))
+    if "epoch" not in meta:
+        with transaction(db):
+            save(db, state)
+    return state
+
+
+def save(db: sqlite3.Connection, state: SpoolState) -> None:
+    """Write epoch, clock and cursors."""
+    db.executemany(
+        "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        [("epoch", state.epoch), ("sampling_s", repr(state.sampling_s))],
+    )
+    db.executemany(
+        "INSERT INTO cursors VALUES (?, ?, ?) ON CONFLICT (stream) DO UPDATE"
+        " SET next_seq = excluded.next_seq, acknowledged = excluded.acknowledged",
+        [(name, cursor.next_seq, cursor.acknowledged) for name, cursor in state.streams.items()],
+    )
+
+
+def insert(db: sqlite3.Connection, stream: str, record: Record, at_s: float) -> None:
+    """Add one record."""
+    db.execute(
+        "INSERT INTO records (stream, seq, from_seq, tag, kind, time, at_s, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            stream,
+            record.seq,
+            record.from_seq,
+            record.tag,
+            record.kind,
+            record.time,
+            at_s,
+            zlib.compress(record.data, 1),
+        ),
+    )
+
+
+def after(db: sqlite3.Connection, stream: str, seq: int, limit: int) -> Iterator[Record]:
+    """Records after a seq, in order."""
+    rows = db.execute(
+        f"SELECT {_COLUMNS} FROM records WHERE stream = ? AND seq > ? ORDER BY seq LIMIT ?",  # noqa: S608 constants
+        (stream, seq, limit),
+    )
+    for row in rows:
+        try:
+            data = zlib.decompress(row[5])
+        except zlib.error as error:
+            raise NotASpool(f"record {row[0]} of {stream} does not unpack: {error}") from error
+        yield Record(row[0], row[1], row[2], row[3], row[4], data)
+
+
+def tag_of(db: sqlite3.Connection, stream: str, seq: int) -> str | None:
+    """The tag of a record; None when it is not here."""
+    row = db.execute("SELECT tag FROM records WHERE stream = ? AND seq = ?", (stream, seq)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def pending(db: sqlite3.Connection, stream: str, acknowledged: int) -> int:
+    """How many records stand after the cursor."""
+    row = db.execute(
+        "SELECT count(*) FROM records WHERE stream = ? AND seq > ?", (stream, acknowledged)
+    ).fetchone()
+    return int(row[0])
+
+
+def gaps(db: sqlite3.Connection, stream: str) -> int:
+    """How many gap records of a stream are kept."""
+    row = db.execute("SELECT count(*) FROM records WHERE stream = ? AND kind = 'gap'", (stream,)).fetchone()
+    return int(row[0])
+
+
+def oldest_pending(db: sqlite3.Connection, stream: str, acknowledged: int) -> str | None:
+    """When the oldest record that waits was sampled."""
+    row = db.execute(
+        "SELECT time FROM records WHERE stream = ? AND seq > ? ORDER BY seq LIMIT 1", (stream, acknowledged)
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
+def dead_letters(db: sqlite3.Connection) -> int:
+    """How many dead letters are kept."""
+    return int(db.execute("SELECT count(*) FROM dead_letters").fetchone()[0])
+
+
+def used_bytes(db: sqlite3.Connection) -> int:
+    """Bytes of the file that hold something."""
+    pages = db.execute("PRAGMA page_count").fetchone()[0] - db.execute("PRAGMA freelist_count").fetchone()[0]
+    return int(pages) * int(db.execute("PRAGMA page_size").fetchone()[0])
+
+
+def forget(db: sqlite3.Connection, stream: str, acknowledged: int, before_s: float) -> None:
+    """Delete delivered records older than a moment; the one at the cursor stays, to be compared with."""
+    db.execute(
+        "DELETE FROM records WHERE stream = ? AND seq < ? AND at_s < ?", (stream, acknowledged, before_s)
+    )
+
+
+def forget_until(db: sqlite3.Connection, stream: str, acknowledged: int, target_bytes: int) -> None:
+    """Delete delivered records, oldest first, until the file is small enough or none is left."""
+    while used_bytes(db) > target_bytes:
+        deleted = db.execute(
+            "DELETE FROM records WHERE stream = ? AND seq IN"
+            " (SELECT seq FROM records WHERE stream = ? AND seq < ? ORDER BY seq LIMIT 200)",
+            (stream, stream, acknowledged),
+        ).rowcount
+        if not deleted:
+            return
+
+
+def drop_older(
+    db: sqlite3.Connection, stream: str, kept: int, before_s: float, reason: str, at_s: float
+) -> None:
+    """Put a gap in the place of records after `kept` that are older than a moment."""
+    row = db.execute(
+        "SELECT max(seq) FROM records WHERE stream = ? AND seq > ? AND at_s < ? AND kind != 'gap'",
+        (stream, kept, before_s),
+    ).fetchone()
+    if row[0] is not None:
+        merge(db, stream, kept + 1, int(row[0]), reason, at_s)
+
+
+def drop_until(
+    db: sqlite3.Connection, stream: str, kept: int, target_bytes: int, reason: str, at_s: float
+) -> None:
+    """Put gaps in the place of the oldest records after `kept` until the file is small enough."""
+    while used_bytes(db) > target_bytes:
+        rows = db.execute(
+            "SELECT seq, kind FROM records WHERE stream = ? AND seq > ? ORDER BY seq LIMIT 201",
+            (stream, kept),
+        ).fetchall()
+        if len(rows) < 3:  # the newest stays, and a gap alone gains nothing
+            return
+        merge(db, stream, kept + 1, rows[-2][0], reason, at_s)
+
+
+def thin(db: sqlite3.Connection, stream: str, kept: int, now_s: float, target_bytes: int) -> None:
+    """Leave one record a minute of those after `kept`, oldest first; newer than ten minutes stay whole."""
+    rows = db.execute(
+        "SELECT seq, at_s, kind FROM records WHERE stream = ? AND seq > ? AND at_s < ? ORDER BY seq",
+        (stream, kept, now_s - 600),
+    ).fetchall()
+    run: list[int] = []
+    minute = None
+    for number, (seq, at_s, kind) in enumerate(rows):
+        if kind != "gap" and int(at_s // THIN_TO_S) != minute:
+            minute = int(at_s // THIN_TO_S)
+            if len(run) > 1:
+                merge(db, stream, run[0], run[-1], "thinned", now_s)
+            run = []
+            if number % 256 < 6 and used_bytes(db) <= target_bytes:
+                return
+        else:
+            run.append(seq)
+    if len(run) > 1:
+        merge(db, stream, run[0], run[-1], "thinned", now_s)
+
+
+def merge(db: sqlite3.Connection, stream: str, first: int, last: int, reason: str, at_s: float) -> None:
+    """One gap in the place of the records from `first` to `last`; gaps among them add their counts."""
+    rows = db.execute(
+        "SELECT seq, from_seq, kind, time, data FROM records WHERE stream = ? AND seq BETWEEN ? AND ? ORDER BY seq",
+        (stream, first, last),
+    ).fetchall()
+    if not rows or (len(rows) == 1 and rows[0][2] == "gap"):
+        return
+    reasons: dict[str, int] = {}
+    for row in rows:
+        if row[2] == "gap":
+            inner = json.loads(zlib.decompress(row[4]))
+            for name, count in inner.get("reasons", {inner["reason"]: inner["count"]}).items():
+                reasons[name] = reasons.get(name, 0) + count
+        else:
+            reasons[reason] = reasons.get(reason, 0) + 1
+    db.execute("DELETE FROM records WHERE stream = ? AND seq BETWEEN ? AND ?", (stream, first, last))
+    data: dict[str, object] = {"count": sum(reasons.values()), "reason": reason}
+    if len(reasons) > 1:
+        data["reasons"] = reasons
+    elif reasons:
+        data["reason"] = next(iter(reasons))
+    data |= {"first_time": rows[0][3], "last_time": rows[-1][3]}
+    gap = Record(rows[-1][0], rows[0][1], new_tag(), "gap", rows[-1][3], to_json(data))
+    insert(db, stream, gap, at_s)
+
+
+def fill_holes(
+    db: sqlite3.Connection, stream: str, after_seq: int, next_seq: int, reason: str, at_s: float
+) -> None:
+    """Gap records for whatever is no longer here after a seq, so that the stream has no hole again."""
+    rows = db.execute(
+        "SELECT seq, from_seq, time FROM records WHERE stream = ? AND seq > ? ORDER BY seq",
+        (stream, after_seq),
+    ).fetchall()
+    holes: list[tuple[int, int, str]] = []
+    expected = after_seq + 1
+    for seq, from_seq, time in rows:
+        if from_seq > expected:
+            holes.append((expected, from_seq - 1, time))
+        expected = seq + 1
+    if expected < next_seq:
+        holes.append((expected, next_seq - 1, rows[-1][2] if rows else "1970-01-01T00:00:00.000Z"))
+    for first, last, time in holes:
+        gap = Record(
+            last, first, new_tag(), "gap", time, to_json({"count": last - first + 1, "reason": reason})
+        )
+        insert(db, stream, gap, at_s)
+
+
+def renumber(db: sqlite3.Connection, state: SpoolState) -> None:
+    """Open a new epoch: everything kept is numbered from 1 and waits again; tags stay."""
+    db.execute(
+        "CREATE TEMP TABLE renumbered AS SELECT stream, row_number() OVER"
+        " (PARTITION BY stream ORDER BY seq) AS new_seq, tag, kind, time, at_s, data FROM records"
+    )
+    db.execute("DELETE FROM records")
+    db.execute(
+        "INSERT INTO records (stream, seq, from_seq, tag, kind, time, at_s, data)"
+        " SELECT stream, new_seq, new_seq, tag, kind, time, at_s, data FROM renumbered"
+    )
+    db.execute("DROP TABLE renumbered")
+    state.epoch = new_tag()
+    for stream, cursor in state.streams.items():
+        count = pending(db, stream, 0)
+        cursor.next_seq, cursor.acknowledged, cursor.pending = count + 1, 0, count
+
+
+def set_aside(db: sqlite3.Connection, stream: str, seq: int, reason: str, time: str, keep: int) -> bool:
+    """Move one record to the dead letters, the newest `keep` of which stay; a gap takes its place."""
+    moved = db.execute(
+        "INSERT INTO dead_letters (stream, seq, tag, kind, time, data, reason, set_aside_at)"
+        " SELECT stream, seq, tag, kind, time, data, ?, ? FROM records WHERE stream = ? AND seq = ? AND kind != 'gap'",
+        (reason, time, stream, seq),
+    ).rowcount
+    if not moved:
+        return False
+    db.execute("DELETE FROM dead_letters WHERE id <= (SELECT max(id) FROM dead_letters) - ?", (keep,))
+    row = db.execute("SELECT at_s FROM records WHERE stream = ? AND seq = ?", (stream, seq)).fetchone()
+    merge(db, stream, seq, seq, "dead_letter", float(row[0]))
+    return True

@@ -1,0 +1,256 @@
+"""HTTP with one deadline over everything: connecting, TLS, header and body.
+
+The timeout of requests bounds each read, so a server that drips a byte a second would hold the agent for hours.
+Here a timer shuts the connection's socket down when the time is over, whatever the exchange is doing; `abort`
+does the same when the agent has to stop. What a timer cannot end is getaddrinfo, which takes as long as
+resolv.conf lets it.
+
+No retries, no redirects, nothing from the environment (`~/.netrc` and proxy variables would override what the
+configuration says), and no connection outlives its exchange: one that idled would break under the next report.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from dio_daemon.clock import Clock
+
+MAX_ANSWER_BYTES = 1 << 20
+"""No answer of a nerve center is larger; what is larger comes from something else."""
+
+
+class DeadlinePassed(Exception):
+    """The whole exchange did not end in time."""
+
+
+class Aborted(Exception):
+    """The exchange was broken off because the agent stops."""
+
+
+class AnswerTooLarge(Exception):
+    """More than `MAX_ANSWER_BYTES` came."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Transport(Protocol):
+    """How the client of the nerve center reaches it."""
+
+    def exchange(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        connect_s: float,
+        total_s: float,
+    ) -> Answer:
+        """One request and its whole answer. Raises requests.RequestException, DeadlinePassed, Aborted."""
+
+    def abort(self) -> None:
+        """Break off the exchange in hand and refuse those to come."""
+
+    def resume(self) -> None:
+        """Allow exchanges again (for the goodbye)."""
+
+
+class _Line:
+    """The socket of the exchange in hand, kept as a duplicate: TLS takes the original's descriptor away."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._cut: type[Exception] | None = None
+
+    def connected(self, sock: socket.socket) -> None:
+        with self._lock:
+            self._drop()
+            self._socket = sock.dup()
+            if self._cut is not None:
+                self._shutdown()
+
+    def cut(self, why: type[Exception]) -> None:
+        with self._lock:
+            self._cut = self._cut or why
+            self._shutdown()
+
+    def close(self) -> type[Exception] | None:
+        with self._lock:
+            self._drop()
+            return self._cut
+
+    def _shutdown(self) -> None:
+        if self._socket is not None:
+            try:
+                self._socket.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                return  # it broke by itself, which is as good
+
+    def _drop(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+class RequestsTransport:
+    """The transport over requests.
+
+    Args:
+        clock: for the deadline.
+        ca_file: CA certificates to trust instead of the system's.
+        proxy: URL of a proxy, "" for none.
+        user_agent: the User-Agent header.
+    """
+
+    def __init__(self, clock: Clock, ca_file: Path | None, proxy: str, user_agent: str) -> None:
+        self._clock = clock
+        self._verify: str | bool = str(ca_file) if ca_file else True
+        self._proxies = {"http": proxy, "https": proxy} if proxy else {}
+        self._user_agent = user_agent
+        self._lock = threading.Lock()
+        self._line: _Line | None = None
+        self._stopped = False
+
+    def exchange(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        connect_s: float,
+        total_s: float,
+    ) -> Answer:
+        """One request and its whole answer.
+
+        Raises:
+            requests.RequestException: no connection, TLS, a broken answer.
+            DeadlinePassed: `total_s` was over.
+            Aborted: `abort` was called.
+            AnswerTooLarge: more than `MAX_ANSWER_BYTES`.
+        """
+        line = _Line()
+        with self._lock:
+            if self._stopped:
+                raise Aborted
+            self._line = line
+        timer = threading.Timer(total_s, line.cut, (DeadlinePassed,))
+        timer.daemon = True
+        timer.start()
+        try:
+            answer = self._send(line, method, url, headers, body, min(connect_s, total_s), total_s)
+        except (requests.RequestException, OSError, ValueError) as error:
+            cut = line.close()
+            if cut is not None:
+                raise cut from error
+            raise
+        finally:
+            timer.cancel()
+            cut = line.close()
+            with self._lock:
+                self._line = None
+        if cut is not None:  # the end of a body without a length looks like an answer
+            raise cut
+        return answer
+
+    def abort(self) -> None:
+        """Break off the exchange in hand and refuse those to come."""
+        with self._lock:
+            self._stopped = True
+            if self._line is not None:
+                self._line.cut(Aborted)
+
+    def resume(self) -> None:
+        """Allow exchanges again."""
+        with self._lock:
+            self._stopped = False
+
+    def _send(
+        self,
+        line: _Line,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        connect_s: float,
+        total_s: float,
+    ) -> Answer:
+        with requests.Session() as session:
+            session.trust_env = False
+            session.verify = self._verify
+            session.proxies.update(self._proxies)
+            session.headers["User-Agent"] = self._user_agent
+            session.mount("http://", _Adapter(line))
+            session.mount("https://", _Adapter(line))
+            with session.request(
+                method,
+                url,
+                headers={**headers, "Connection": "close"},
+                data=body,
+                timeout=(connect_s, total_s),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                content = b""
+                for piece in response.iter_content(65536):
+                    content += piece
+                    if len(content) > MAX_ANSWER_BYTES:
+                        raise AnswerTooLarge
+                return Answer(response.status_code, response.headers, content)
+
+
+class _Adapter(HTTPAdapter):
+    """requests' adapter with connections that tell their socket, and without retries of its own."""
+
+    def __init__(self, line: _Line) -> None:
+        self._line_pools = _pools(line)
+        super().__init__(max_retries=0, pool_connections=1, pool_maxsize=1)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = self._line_pools
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **kwargs)
+        manager.pool_classes_by_scheme = self._line_pools
+        return manager
+
+
+def _pools(line: _Line) -> dict[str, type]:
+    """urllib3's pools, their connections reporting each new socket to `line`."""
+
+    class Plain(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            sock = super()._new_conn()
+            line.connected(sock)
+            return sock
+
+    class Tls(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            sock = super()._new_conn()
+            line.connected(sock)
+            return sock
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class TlsPool(HTTPSConnectionPool):
+        ConnectionCls = Tls
+
+    return {"http": PlainPool, "https": TlsPool}
