@@ -98,23 +98,23 @@ class HostCollector:
                 )
                 return None
 
-        meminfo = group("memory", lambda: host.read_meminfo(self._roots))
-        disks = group("disks", self._disks.sample)
+        # Counters first, close to the time that their rates are taken over; what may hang comes last.
         sample: dict[str, Any] = {
             "boottime_s": round(boottime_s, 3),
             "interval_s": None if interval_s is None else round(interval_s, 3),
             "uptime_s": group("uptime", lambda: host.uptime_s(self._roots)),
             "cpu": group("cpu", self._cpu.sample),
-            "memory": None if meminfo is None else host.memory(self._roots, meminfo),
-            "swap": None if meminfo is None else host.swap(meminfo),
-            "load": group("load", lambda: host.load(self._roots)),
-            "pressure": group("pressure", lambda: host.pressure(self._roots)),
-            "disks": None if disks is None else disks[0],
-            "disks_omitted": 0 if disks is None else disks[1],
             "disk_io": group("disk_io", lambda: self._disk_io.sample(interval_s)),
             "network": group("network", lambda: self._network.sample(interval_s)),
             "processes": group("processes", lambda: self._processes.sample(interval_s, boottime_s)),
+            "load": group("load", lambda: host.load(self._roots)),
+            "pressure": group("pressure", lambda: host.pressure(self._roots)),
         }
+        meminfo = group("memory", lambda: host.read_meminfo(self._roots))
+        sample["memory"] = None if meminfo is None else host.memory(self._roots, meminfo)
+        sample["swap"] = None if meminfo is None else host.swap(meminfo)
+        disks = group("disks", self._disks.sample)
+        sample["disks"], sample["disks_omitted"] = disks or (None, 0)
         if disks is not None and self._disks.unreachable:
             problems["collect_mount_unreachable"] = (
                 f"No answer from {len(self._disks.unreachable)} mounted filesystem(s): "

@@ -22,7 +22,8 @@ from dio_daemon.collect.procfs import Roots, read
 PSEUDO = frozenset(
     b"aufs autofs binder binfmt_misc bpf cgroup cgroup2 configfs cramfs debugfs devpts devtmpfs efivarfs"
     b" erofs fuse.gvfsd-fuse fuse.lxcfs fuse.portal fuse.snapfuse fusectl hugetlbfs iso9660 mqueue nfsd nsfs"
-    b" overlay proc pstore ramfs resctrl rootfs rpc_pipefs securityfs selinuxfs squashfs sysfs tracefs".split()
+    b" overlay proc pstore ramfs resctrl rootfs rpc_pipefs securityfs selinuxfs squashfs"
+    b" sysfs tracefs".split()
 )
 """Types of filesystems that say nothing about the host's room."""
 
