@@ -25,8 +25,8 @@ from dio_daemon.collect.facts import host_facts
 from dio_daemon.collect.network import Network
 from dio_daemon.collect.processes import Processes
 from dio_daemon.collect.procfs import Roots
-from dio_daemon.collect.text import safe
 from dio_daemon.collect.users import Users
+from dio_daemon.text import safe
 
 MOST_BYTES = 60_000
 """Size of a sample as JSON; a record may have 65,536 bytes."""

@@ -14,7 +14,7 @@ import psutil
 
 from dio_daemon.collect.procfs import Roots, read_text
 from dio_daemon.collect.rates import rate
-from dio_daemon.collect.text import safe
+from dio_daemon.text import safe
 
 MOST_DEVICES = 64
 _STACKED = ("loop", "ram", "zram", "dm-", "md", "zd", "sr", "fd")

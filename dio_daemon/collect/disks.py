@@ -13,7 +13,7 @@ from dio_daemon.collect.apart import Apart, HungError
 from dio_daemon.collect.mounts import Mount, Mounts
 from dio_daemon.collect.procfs import Roots
 from dio_daemon.collect.rates import percent
-from dio_daemon.collect.text import safe
+from dio_daemon.text import safe
 
 MOST_DISKS = 64
 """Filesystems that one sample carries."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from dio_daemon.collect.host import read_meminfo
 from dio_daemon.collect.procfs import Roots, read
-from dio_daemon.collect.text import safe
+from dio_daemon.text import safe
 
 
 def host_facts(roots: Roots | None = None) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from typing import Any
 
 from dio_daemon.collect.procfs import Roots, read, read_line
 from dio_daemon.collect.rates import rate
-from dio_daemon.collect.text import safe
 from dio_daemon.collect.users import Users
+from dio_daemon.text import safe
 
 MOST_TOP = 32
 """Processes that are named for their cpu at most, and as many again for their memory."""

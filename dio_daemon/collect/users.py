@@ -10,7 +10,7 @@ from functools import partial
 from dio_daemon.clock import Clock
 from dio_daemon.collect.apart import Apart
 from dio_daemon.collect.procfs import Roots, read
-from dio_daemon.collect.text import safe
+from dio_daemon.text import safe
 
 KEEP_S = 600.0
 MOST_NAMES = 1024

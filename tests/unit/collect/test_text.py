@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dio_daemon.collect.text import ELLIPSIS, safe
+from dio_daemon.text import ELLIPSIS, safe
 
 
 @pytest.mark.parametrize(
