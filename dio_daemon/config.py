@@ -58,7 +58,7 @@ def integer(low: int, high: int) -> Check:
             raise ValueError(f"must be a whole number from {low} to {high}")
         if not low <= value <= high:
             raise ValueError(f"must be from {low} to {high}, not {value}")
-        return value
+        return int(value)
 
     return check
 

@@ -6,6 +6,7 @@
     ├── SpoolError               the spool cannot be used as it is
     │   ├── SpoolUnavailable     the disk refuses (full, read-only, I/O): try again later
     │   └── SpoolCorrupt         the file is not a spool: set it aside
+    ├── GiveUp                   the agent cannot go on in this process and exits
     └── CenterError              an exchange with the nerve center failed
         ├── Unreachable          no connection: refused, unreachable, reset
         ├── NameNotResolved      DNS
@@ -75,6 +76,14 @@ class SpoolUnavailable(SpoolError):
 
 class SpoolCorrupt(SpoolError):
     """The file is damaged or is not a spool."""
+
+
+class GiveUp(DioError):
+    """The agent cannot go on in this process: it exits with `code`; the text is its last Status."""
+
+    def __init__(self, code: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
 
 
 class CenterError(DioError):

@@ -33,7 +33,7 @@ class Event(Enum):
     REGISTERED = "registered"
     REPORT_ACKNOWLEDGED = "report_acknowledged"
     REPORT_FAILED = "report_failed"
-    CREDENTIAL_REFUSED = "credential_refused"
+    REREGISTER = "reregister"
     STOP_REQUESTED = "stop_requested"
 
 
@@ -94,6 +94,6 @@ def next_state(current: Lifecycle, event: Event, failures_before_offline: int) -
             failures = current.failures + 1
             worse = State.OFFLINE if failures >= failures_before_offline else State.WARNING
             return Lifecycle(worse, failures)
-        case State.ACTIVE | State.WARNING, Event.CREDENTIAL_REFUSED:
+        case State.ACTIVE | State.WARNING, Event.REREGISTER:
             return Lifecycle(State.OFFLINE, current.failures + 1)
     return current

@@ -207,8 +207,7 @@ class Spool:
         with self._lock, self._changing():
             if seq <= self._state.streams[stream].acknowledged:
                 return False
-            found = store.set_aside(self._db, stream, seq, reason, time, MAX_DEAD_LETTERS)
-            return found
+            return store.set_aside(self._db, stream, seq, reason, time, MAX_DEAD_LETTERS)
 
     def stats(self) -> Stats:
         """The spool in figures."""

@@ -223,11 +223,11 @@ class _Adapter(HTTPAdapter):
         super().__init__(max_retries=0, pool_connections=1, pool_maxsize=1)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
+        super().init_poolmanager(*args, **kwargs)  # type: ignore[no-untyped-call]  # requests' stubs
         self.poolmanager.pool_classes_by_scheme = self._line_pools
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(*args, **kwargs)
+        manager = super().proxy_manager_for(*args, **kwargs)  # type: ignore[no-untyped-call]  # requests' stubs
         manager.pool_classes_by_scheme = self._line_pools
         return manager
 

@@ -1,0 +1,200 @@
+"""The agent's composition root: builds every part, in the order in which they depend on each other, and runs.
+
+Nothing else in the agent constructs its collaborators.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import logging
+import os
+import random
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dio_daemon import __version__, config, daemon, journal, status
+from dio_daemon.backoff import Backoff
+from dio_daemon.board import Board
+from dio_daemon.center import Center, Limits
+from dio_daemon.clock import SystemClock
+from dio_daemon.collect.collector import HostCollector
+from dio_daemon.collect.facts import host_facts
+from dio_daemon.delivery import Delivery
+from dio_daemon.errors import EX_CONFIG, EX_TEMPFAIL, ConfigError, DioError
+from dio_daemon.heartbeat import Heartbeat
+from dio_daemon.identity import IdentityFile, boot_id, new_run_id
+from dio_daemon.ipc.routes import Routes
+from dio_daemon.ipc.server import ControlServer, Response, problem
+from dio_daemon.link import Connection, Link
+from dio_daemon.registrar import Registrar, hostname
+from dio_daemon.safe_spool import SafeSpool
+from dio_daemon.sampler import Sampler
+from dio_daemon.service_manager import Systemd
+from dio_daemon.spool import Budget
+from dio_daemon.starts import StartHistory
+from dio_daemon.transport import RequestsTransport
+
+log = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The `dio-agent` command; its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="dio-agent",
+        description="Watch this host and report to a nerve center. Usually started by systemd.",
+        epilog="Ask a running agent with dioctl(1). Exit codes: 0 stopped, 75 nerve center not ready, "
+        "77 refused by the nerve center, 78 bad configuration.",
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=config.DEFAULT_PATH,
+        metavar="FILE",
+        help="configuration file; drop-ins are read from FILE.d (default: %(default)s)",
+    )
+    parser.add_argument("--check-config", action="store_true", help="check the configuration and exit")
+    parser.add_argument("--version", action="version", version=f"dio-agent {__version__}")
+    options = parser.parse_args(arguments)
+    faulthandler.enable()  # the watchdog's SIGABRT then shows in the journal where each thread hung
+    journal.set_up_logging("info", os.environ)
+    clock = SystemClock()
+    manager = Systemd(os.environ, clock)
+    try:
+        settings = config.load(options.config)
+    except ConfigError as error:
+        for finding in error.findings:
+            log.error("%s", finding)
+        log.error("The configuration has %d error(s); the agent does not start", len(error.findings))
+        manager.status(f"bad configuration: {error.findings[0]}")
+        return EX_CONFIG
+    if options.check_config:
+        print(f"{options.config}: no errors")  # noqa: T201
+        return 0
+    journal.set_level(settings.log.level)
+    try:
+        return Agent(settings, options.config, clock, manager).run()
+    except (DioError, OSError) as error:
+        log.error("%s", error)
+        manager.status(str(error))
+        return EX_TEMPFAIL
+
+
+class Agent:
+    """The object graph of one agent process."""
+
+    def __init__(self, settings: config.Config, path: Path, clock: SystemClock, manager: Systemd) -> None:
+        self._config = settings
+        self._path = path
+        self._clock = clock
+        self._inbox = daemon.Inbox()
+        state_dir = settings.paths.state_dir
+        self._history = StartHistory(state_dir / "starts.json", clock, boot_id())
+        level = logging.DEBUG if self._history.quiet else logging.INFO
+        log.log(level, "Starting DIO Agent: DIO-Agent-%s", hostname(settings))
+        self._board = Board(clock, self._inbox.changed)
+        beats = {name: Heartbeat(name, clock) for name in ("control", "sampler", "link")}
+        self._beats = list(beats.values())
+        routes = Routes(
+            {"/v1/status": self._status, "/v1/sample": self._sample}, {"/v1/reload": self._ask_reload}
+        )
+        self._control = ControlServer(settings.paths.socket, routes.handle, beats["control"])
+        self._spool = SafeSpool(state_dir / "spool.db", _budget(settings), clock)
+        identity = IdentityFile(state_dir / "identity.json")
+        registrar = Registrar(identity, new_run_id(), boot_id(), host_facts, clock)
+        self._board.update(agent_id=registrar.identity.agent_id, instance_id=registrar.identity.instance_id)
+        self._link = Link(
+            self._connection(settings),
+            self._board,
+            self._spool,
+            registrar,
+            Delivery(self._spool, clock),
+            lambda new: Backoff(new.startup.health_waits_s, new.startup.jitter, random.SystemRandom()),
+            self._history,
+            beats["link"],
+            clock,
+            path,
+        )
+        self._sampler = Sampler(
+            self._collector(settings),
+            self._spool,
+            self._board,
+            self._link.records_waiting,
+            beats["sampler"],
+            clock,
+            settings.agent.interval_s,
+        )
+        self._daemon = daemon.Daemon(
+            [
+                daemon.Part(self._control, beats["control"]),
+                daemon.Part(self._sampler, beats["sampler"]),
+                daemon.Part(self._link, beats["link"], self._link.finish),
+            ],
+            self._board,
+            self._spool,
+            manager,
+            self._inbox,
+            self._reload,
+            clock,
+        )
+
+    def run(self) -> int:
+        """Run until the end; the exit code."""
+        self._daemon.catch_signals()
+        try:
+            return self._daemon.run()
+        finally:
+            self._control.close()
+            self._spool.close()
+
+    def _connection(self, settings: config.Config) -> Connection:
+        center = settings.nerve_center
+        transport = RequestsTransport(self._clock, center.ca_file, center.proxy, f"dio-agent/{__version__}")
+        limits = Limits(
+            settings.startup.health_timeout_s,
+            settings.delivery.connect_timeout_s,
+            settings.delivery.total_timeout_s,
+        )
+        return Connection(settings, Center(center.url, transport, limits), transport)
+
+    def _collector(self, settings: config.Config) -> HostCollector:
+        return HostCollector(self._clock, settings.collect)
+
+    def _reload(self) -> None:
+        """Read the configuration again and give each part what is its own. Raises ConfigError."""
+        new = config.load(self._path)
+        old, self._config = self._config, new
+        if new.paths != old.paths:
+            log.warning("[paths] changed: that takes a restart (systemctl restart dio-agent)")
+        journal.set_level(new.log.level)
+        self._spool.reconfigure(_budget(new))
+        if (new.agent.interval_s, new.collect) != (old.agent.interval_s, old.collect):
+            self._sampler.reconfigure(self._collector(new), new.agent.interval_s)
+        self._link.reconfigure(self._connection(new))
+
+    def _ask_reload(self) -> Response:
+        request = daemon.Reload(threading.Event(), [])
+        self._inbox.put(request)
+        if not self._clock.wait(request.done, daemon.RELOAD_S):
+            return problem(504, "timeout", "the agent did not get to reloading in time")
+        if request.errors:
+            return problem(422, "bad-configuration", "\n".join(request.errors))
+        return Response(200, {"reloaded": True})
+
+    def _status(self) -> dict[str, Any]:
+        return status.status_document(self._board.snapshot, self._spool, self._beats, self._clock)
+
+    def _sample(self) -> Any:
+        return self._sampler.latest
+
+
+def _budget(settings: config.Config) -> Budget:
+    spool = settings.spool
+    return Budget(int(spool.max_mib * 1048576), spool.max_age_days * 86400, spool.keep_acknowledged_h * 3600)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

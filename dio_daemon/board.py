@@ -1,0 +1,54 @@
+"""What the agent knows of itself, for everybody to read: one immutable snapshot, replaced as a whole.
+
+The link alone writes the state; the sampler and the spool put conditions beside it. Whoever reads gets a
+snapshot that is consistent in itself and never waits for anybody.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from dio_daemon.clock import Clock, rfc3339
+from dio_daemon.lifecycle import Snapshot, State
+
+
+class Board:
+    """The agent's snapshot.
+
+    Args:
+        clock: for the moments of changes.
+        changed: called after every change, from the thread that made it; must not block.
+    """
+
+    def __init__(self, clock: Clock, changed: Callable[[], None]) -> None:
+        self._clock = clock
+        self._changed = changed
+        self._lock = threading.Lock()
+        self._conditions: dict[str, Mapping[str, str]] = {}
+        self._snapshot = Snapshot(State.STARTING, clock.monotonic(), rfc3339(clock.now()))
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The newest snapshot."""
+        return self._snapshot
+
+    def update(self, **fields: Any) -> None:
+        """Replace some fields of the snapshot; a new state also gets its moment."""
+        with self._lock:
+            if "state" in fields and fields["state"] is not self._snapshot.state:
+                fields |= {"since": self._clock.monotonic(), "since_wall": rfc3339(self._clock.now())}
+            self._snapshot = replace(self._snapshot, **fields)
+        self._changed()
+
+    def set_conditions(self, source: str, conditions: Mapping[str, str]) -> None:
+        """Replace all conditions of one source (code to sentence)."""
+        with self._lock:
+            if self._conditions.get(source, {}) == conditions:
+                return
+            self._conditions[source] = dict(conditions)
+            merged = {code: text for group in self._conditions.values() for code, text in group.items()}
+            self._snapshot = replace(self._snapshot, conditions=merged)
+        self._changed()

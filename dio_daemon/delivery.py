@@ -1,0 +1,126 @@
+"""One report at a time from the spool to the nerve center, and what each answer asks for.
+
+Acknowledged: the cursor moves. 409: the marks are compared. 413: the next batch is half as large. 422 with a
+record's seq: that record becomes a dead letter, unless several in a row are refused, for then it is the
+center that is broken and everything is kept. All else is the caller's: the one place that waits and retries.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from dio_daemon import wire
+from dio_daemon.center import Center, mark_in
+from dio_daemon.clock import Clock, rfc3339
+from dio_daemon.errors import NotANerveCenter, Rejected
+from dio_daemon.identity import Identity
+from dio_daemon.safe_spool import SafeSpool
+from dio_daemon.spool import Settled
+
+log = logging.getLogger(__name__)
+
+MAX_INVALID_IN_A_ROW = 3
+MAX_MISMATCHES_IN_A_ROW = 5
+
+
+class Delivery:
+    """Sends the spool's records.
+
+    Args:
+        spool: where they are.
+        clock: for `sent_at`.
+    """
+
+    def __init__(self, spool: SafeSpool, clock: Clock) -> None:
+        self._spool = spool
+        self._clock = clock
+        self._limit: int | None = None
+        self._invalid = 0
+        self._mismatches = 0
+
+    def send_next(
+        self,
+        center: Center,
+        identity: Identity,
+        sender: wire.Sender,
+        batch_records: int,
+        total_s: float | None = None,
+    ) -> bool:
+        """Send one report of the stream whose turn it is.
+
+        Args:
+            center: where to.
+            identity: whose credential to use.
+            sender: who sends.
+            batch_records: the most records in one report.
+            total_s: less time than the configured, when the agent is stopping.
+
+        Returns:
+            False when nothing waits; True when a report was answered in a way that allows the next at once.
+
+        Raises:
+            CenterError: the report failed.
+        """
+        stream = self._spool.next_stream()
+        if stream is None:
+            return False
+        batch = self._spool.batch(stream, min(self._limit or batch_records, batch_records))
+        body = wire.report(sender, rfc3339(self._clock.now()), batch)
+        try:
+            mark = center.report(identity.agent_id, body, identity.credential, total_s)
+        except Rejected as error:
+            self._rejected(batch, error)
+            return True
+        self._acknowledged(batch, mark, center)
+        return True
+
+    def _acknowledged(self, batch: wire.Batch, mark: wire.Mark, center: Center) -> None:
+        if batch.records and mark == batch.after:
+            raise NotANerveCenter(f"{center.address} acknowledged a report without taking any of it")
+        self._settle(batch, mark)
+        self._invalid = self._mismatches = 0
+        if self._limit is not None:  # after a 413, feel the way back up
+            self._limit = self._limit * 2 if self._limit < len(batch.records) * 4 else None
+
+    def _rejected(self, batch: wire.Batch, error: Rejected) -> None:
+        mark = mark_in(error.body)
+        seq = error.body.get("seq")
+        if error.status == 409 and error.code == "mark-mismatch" and mark is not None:
+            self._mismatches += 1
+            if self._mismatches > MAX_MISMATCHES_IN_A_ROW:
+                raise error
+            self._settle(batch, mark)
+        elif error.status == 413 and len(batch.records) > 1:
+            self._limit = len(batch.records) // 2
+            log.info("Nerve center finds a report of %d records too large: sending half", len(batch.records))
+        elif error.status == 413:
+            self._set_aside(batch, batch.records[0].seq, error)
+        elif error.status == 422 and error.code == "invalid-record" and isinstance(seq, int):
+            self._set_aside(batch, seq, error)
+        else:
+            raise error
+
+    def _set_aside(self, batch: wire.Batch, seq: int, error: Rejected) -> None:
+        self._invalid += 1
+        if self._invalid > MAX_INVALID_IN_A_ROW or not any(r.seq == seq for r in batch.records):
+            raise error
+        if not self._spool.set_aside(batch.stream, seq, str(error)):
+            raise error
+        log.warning("Nerve center calls record %d of %s invalid, set aside: %s", seq, batch.stream, error)
+
+    def _settle(self, batch: wire.Batch, mark: wire.Mark) -> None:
+        match self._spool.settle(batch.epoch, batch.stream, mark):
+            case Settled.REWOUND:
+                log.warning(
+                    "Nerve center has %s only up to %d (restored, or new?): sending them again from there",
+                    batch.stream,
+                    mark.seq,
+                )
+            case Settled.PARTED:
+                log.warning(
+                    "This spool and the nerve center have different histories of %s (a restored snapshot, "
+                    "or a clone?): opened a new epoch, what is there already will be skipped",
+                    batch.stream,
+                )
+            case Settled.SAME | Settled.ADVANCED:
+                pass

@@ -1,0 +1,254 @@
+"""The control socket's server: bound early, bounded in everything, never in the agent's way.
+
+The socket is bound under a umask that gives nobody anything and then opened to its group, so there is no moment
+with a wrong mode. A stale socket of a dead process is replaced, that of a live one never. At most `MAX_CLIENTS`
+are served at a time, each within `CLIENT_S` seconds in all; whoever comes on top is told to come again. Who a
+caller is comes from the kernel (SO_PEERCRED), not from what it says.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import select
+import socket
+import stat
+import struct
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+from dio_daemon.errors import DioError
+from dio_daemon.heartbeat import Heartbeat
+
+log = logging.getLogger(__name__)
+
+MAX_CLIENTS = 8
+MAX_BODY_BYTES = 64 * 1024
+CLIENT_S = 30.0
+"""A whole exchange, the longest command (reload, up to 15 s) included."""
+READ_S = 5.0
+"""A read that brings nothing for this long ends the exchange."""
+IDLE_S = 30.0
+
+
+class SocketInUse(DioError):
+    """A live process answers on the control socket."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a caller asks. `uid` is the kernel's word for who it is."""
+
+    method: str
+    path: str
+    body: bytes
+    uid: int
+
+
+@dataclass(frozen=True)
+class Response:
+    """What it is told: a status and a JSON value."""
+
+    status: int
+    body: Any
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def problem(status: int, code: str, detail: str, headers: tuple[tuple[str, str], ...] = ()) -> Response:
+    """An RFC 9457 problem document."""
+    title = code.replace("-", " ")
+    return Response(
+        status,
+        {"type": f"urn:dio:problem:{code}", "title": title, "status": status, "detail": detail},
+        headers,
+    )
+
+
+class ControlServer:
+    """The control thread's work.
+
+    Args:
+        path: of the socket.
+        handle: answers a request; called from a thread of its own for each client.
+        heartbeat: the control thread's sign of life.
+
+    Raises:
+        SocketInUse: a live process has it. OSError: it cannot be bound.
+    """
+
+    def __init__(self, path: Path, handle: Callable[[Request], Response], heartbeat: Heartbeat) -> None:
+        self._path = path
+        self._handle = handle
+        self._heartbeat = heartbeat
+        self._slots = threading.BoundedSemaphore(MAX_CLIENTS)
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self.stopping = False
+        self._socket = _bind(path)
+
+    def step(self) -> str:
+        """Take one caller, or find that there is none."""
+        self._heartbeat.beat(IDLE_S)
+        ready, _, _ = select.select([self._socket, self._wake_reader], [], [], IDLE_S)
+        if self._socket not in ready or self.stopping:
+            return "nobody"
+        try:
+            client, _ = self._socket.accept()
+        except OSError as error:  # gone again, or out of descriptors
+            log.debug("Control socket: %s", error)
+            return "lost"
+        if not self._slots.acquire(blocking=False):
+            _refuse(client)
+            return "refused"
+        threading.Thread(target=self._serve, args=(client,), name="control-client", daemon=True).start()
+        return "served"
+
+    def stop(self) -> None:
+        """End the waiting; called from another thread."""
+        self.stopping = True
+        self._wake_writer.send(b"x")
+
+    def close(self) -> None:
+        """Remove the socket."""
+        self._socket.close()
+        self._path.unlink(missing_ok=True)
+
+    def _serve(self, client: socket.socket) -> None:
+        timer = threading.Timer(CLIENT_S, _shut, (client,))
+        timer.daemon = True
+        timer.start()
+        try:
+            client.settimeout(READ_S)
+            _Exchange(client, self._handle)
+        except OSError as error:  # callers come and go as they like
+            log.debug("Control socket: a caller went away: %s", error)
+        finally:
+            timer.cancel()
+            _shut(client)
+            client.close()
+            self._slots.release()
+
+
+class _Exchange(BaseHTTPRequestHandler):
+    """One request of one caller, parsed by the standard library."""
+
+    protocol_version = "HTTP/1.1"
+    timeout = READ_S
+
+    def __init__(self, client: socket.socket, handle: Callable[[Request], Response]) -> None:
+        self._answer = handle
+        self._uid = _peer_uid(client)
+        super().__init__(client, ("control", 0), None)  # type: ignore[arg-type]  # no server behind it
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("do_"):
+            return self._respond
+        raise AttributeError(name)
+
+    def log_message(self, format: str, *args: object) -> None:
+        log.debug("Control socket: " + format, *args)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Errors that the parser finds, as problem documents."""
+        self.close_connection = True
+        self._send(
+            problem(int(code), "bad-request", message or explain or "the request cannot be understood")
+        )
+
+    def _respond(self) -> None:
+        self.close_connection = True
+        length = self.headers.get("Content-Length", "0")
+        if "Transfer-Encoding" in self.headers:
+            self._send(problem(411, "length-required", "send a Content-Length"))
+            return
+        if not (length.isascii() and length.isdigit()):
+            self._send(problem(400, "bad-request", "Content-Length is no number"))
+            return
+        if len(length) > 12 or int(length) > MAX_BODY_BYTES:
+            self._send(problem(413, "too-large", f"at most {MAX_BODY_BYTES} bytes"))
+            return
+        body = self.rfile.read(int(length))
+        if len(body) < int(length):
+            return
+        path = self.path.split("?", 1)[0]
+        self._send(self._answer(Request(self.command, path, body, self._uid)))
+
+    def _send(self, response: Response) -> None:
+        content = json.dumps(response.body, indent=1).encode() + b"\n"
+        kind = "application/problem+json" if response.status >= 400 else "application/json"
+        self.send_response(response.status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Connection", "close")
+        for name, value in response.headers:
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+
+def _bind(path: Path) -> socket.socket:
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        _remove_stale(path)
+        before = os.umask(0o177)
+        try:
+            server.bind(str(path))
+        finally:
+            os.umask(before)
+        path.chmod(0o660)
+        server.listen(64)
+        server.setblocking(False)
+    except BaseException:
+        server.close()
+        raise
+    return server
+
+
+def _remove_stale(path: Path) -> None:
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise SocketInUse(f"{path} is in the way and is no socket: move it away")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+            return
+        except FileNotFoundError:
+            return
+    raise SocketInUse(f"another agent is running: it answers on {path}")
+
+
+def _peer_uid(client: socket.socket) -> int:
+    credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", credentials)[1])
+
+
+def _refuse(client: socket.socket) -> None:
+    body = b'{"type": "urn:dio:problem:busy", "title": "busy", "status": 503, "detail": "too many callers"}\n'
+    head = (
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 1\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    with client:
+        client.setblocking(False)
+        try:
+            client.send(head.encode() + body)
+        except OSError as error:
+            log.debug("Control socket: a caller too many went away: %s", error)
+
+
+def _shut(client: socket.socket) -> None:
+    try:
+        client.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return  # closed already

@@ -1,0 +1,122 @@
+"""What is remembered from one start to the next while starting fails.
+
+systemd starts an agent that gave up again and again. Without a memory every cycle would fill the journal with
+the same lines, and an agent that was refused would knock every second. So the state folder keeps how often the
+start failed in this boot and why; later cycles are quiet but for one line in five minutes, and a refused agent
+waits longer each time, unless its token or configuration has changed since.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from dio_daemon.clock import Clock
+from dio_daemon.files import replace_file
+
+log = logging.getLogger(__name__)
+
+QUIET_S = 300.0
+"""One line in this time while nothing changes."""
+FORGET_S = 600.0
+"""A start this long after the last failure is a new one, not the next of a row."""
+MAX_REFUSED_WAIT_S = 30.0
+
+
+@dataclass(frozen=True)
+class Failures:
+    """Failed starts in a row: how many, how many of them refusals, and when (seconds since boot)."""
+
+    boot_id: str = ""
+    count: int = 0
+    refusals: int = 0
+    first_s: float = 0.0
+    last_s: float = 0.0
+    logged_s: float = 0.0
+    credentials: str = ""
+
+
+class StartHistory:
+    """The failed starts of this boot.
+
+    Args:
+        path: the file in the state folder.
+        clock: its boot time orders starts of one boot.
+        boot_id: a reboot begins a new row.
+    """
+
+    def __init__(self, path: Path, clock: Clock, boot_id: str | None) -> None:
+        self._path = path
+        self._clock = clock
+        self._boot_id = boot_id or ""
+        self.failures = self._read()
+
+    @property
+    def quiet(self) -> bool:
+        """Whether this start is the next of a row that was reported already."""
+        return self.failures.count > 0
+
+    def may_speak(self) -> bool:
+        """True once in `QUIET_S` while quiet; always when not."""
+        now = self._clock.boottime()
+        if self.quiet and now - self.failures.logged_s < QUIET_S:
+            return False
+        self.failures = replace(self.failures, logged_s=now)
+        return True
+
+    def refused_wait_s(self, credentials: str) -> float:
+        """Seconds to hold back after refusals; 0 when the credentials are not those that were refused."""
+        if not self.failures.refusals or credentials != self.failures.credentials:
+            return 0.0
+        return min(2.0 ** min(self.failures.refusals, 10), MAX_REFUSED_WAIT_S)
+
+    def failed(self, refused: bool, credentials: str) -> None:
+        """Write down that this start failed."""
+        now = self._clock.boottime()
+        known = self.failures
+        same = credentials == known.credentials
+        self.failures = replace(
+            known,
+            boot_id=self._boot_id,
+            count=known.count + 1,
+            refusals=(known.refusals if same else 0) + 1 if refused else 0,
+            first_s=known.first_s if known.count else now,
+            last_s=now,
+            logged_s=known.logged_s or now,
+            credentials=credentials,
+        )
+        try:
+            replace_file(self._path, json.dumps(asdict(self.failures)).encode(), 0o600)
+        except OSError as error:
+            log.debug("Cannot write %s: %s", self._path, error.strerror)
+
+    def succeeded(self) -> None:
+        """Forget the row."""
+        self.failures = Failures()
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            log.debug("Cannot remove %s: %s", self._path, error.strerror)
+
+    def _read(self) -> Failures:
+        try:
+            known = Failures(**json.loads(self._path.read_bytes()))
+        except (OSError, ValueError, TypeError):
+            return Failures()  # nothing known is a fresh row, the harmless reading of a lost file
+        if known.boot_id != self._boot_id or self._clock.boottime() - known.last_s > FORGET_S:
+            return Failures()
+        return known
+
+
+def credentials_stamp(*paths: Path) -> str:
+    """A stamp of files that changes when any of them is replaced or written."""
+    parts = []
+    for path in paths:
+        try:
+            found = path.stat()
+            parts.append(f"{found.st_ino}:{found.st_mtime_ns}:{found.st_size}")
+        except OSError:
+            parts.append("-")
+    return "/".join(parts)

@@ -1,0 +1,99 @@
+"""The agent's state as sentences and as JSON: one story for systemctl, dioctl and programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dio_daemon import __version__
+from dio_daemon.clock import Clock
+from dio_daemon.heartbeat import Heartbeat
+from dio_daemon.lifecycle import Snapshot, State
+from dio_daemon.safe_spool import SafeSpool
+
+
+def status_line(snapshot: Snapshot, pending: int, clock: Clock) -> str:
+    """The one line that `systemctl status` shows."""
+    now = clock.monotonic()
+    why = f": {snapshot.reason}" if snapshot.reason else ""
+    tries = ""
+    if snapshot.next_attempt is not None:
+        tries = f"next try in {max(0.0, snapshot.next_attempt - now):.0f} s"
+    if snapshot.attempt:
+        tries = f"attempt {snapshot.attempt}" + (f", {tries}" if tries else "")
+    tries = f" ({tries})" if tries else ""
+    match snapshot.state:
+        case State.STARTING:
+            line = "starting"
+        case State.WAITING:
+            line = f"waiting for nerve center {snapshot.center_url}{why}{tries}"
+        case State.REGISTERING:
+            line = f"registering with {snapshot.center_url}{why}{tries}"
+        case State.ACTIVE:
+            line = f"active: {snapshot.agent_id} reporting to {snapshot.center_url}, {_acknowledged(snapshot, now)}"
+            line += f", spool {pending}"
+        case State.WARNING:
+            line = f"warning: {snapshot.failures} reports in a row failed{why}{tries}, "
+            line += f"{_acknowledged(snapshot, now)}, spool {pending}"
+        case State.OFFLINE:
+            line = f"offline since {snapshot.since_wall[:19]}Z{why}{tries}, {pending} records wait"
+        case State.STOPPING:
+            line = f"stopping, {pending} records wait"
+    if snapshot.conditions:
+        line += f" [{', '.join(sorted(snapshot.conditions))}]"
+    return line
+
+
+def _acknowledged(snapshot: Snapshot, now: float) -> str:
+    if snapshot.last_acknowledged is None:
+        return "nothing acknowledged yet"
+    return f"last acknowledged {now - snapshot.last_acknowledged:.0f} s ago"
+
+
+def status_document(
+    snapshot: Snapshot, spool: SafeSpool, heartbeats: list[Heartbeat], clock: Clock
+) -> dict[str, Any]:
+    """What `/v1/status` answers. Ages and waits are in seconds at the moment of the answer."""
+    now = clock.monotonic()
+    stats = spool.stats()
+    return {
+        "version": __version__,
+        "state": snapshot.state.value,
+        "since": snapshot.since_wall,
+        "state_age_s": round(now - snapshot.since, 3),
+        "reason": snapshot.reason or None,
+        "error_kind": snapshot.error_kind or None,
+        "consecutive_failures": snapshot.failures,
+        "attempt": snapshot.attempt,
+        "next_attempt_in_s": (
+            None if snapshot.next_attempt is None else round(max(0.0, snapshot.next_attempt - now), 3)
+        ),
+        "agent_id": snapshot.agent_id or None,
+        "instance_id": snapshot.instance_id or None,
+        "nerve_center": snapshot.center_url,
+        "last_acknowledged_at": snapshot.last_acknowledged_wall,
+        "last_acknowledged_age_s": (
+            None if snapshot.last_acknowledged is None else round(now - snapshot.last_acknowledged, 3)
+        ),
+        "conditions": dict(sorted(snapshot.conditions.items())),
+        "spool": {
+            "epoch": stats.epoch,
+            "pending": stats.pending,
+            "bytes": stats.bytes,
+            "max_bytes": stats.max_bytes,
+            "dead_letters": stats.dead_letters,
+            "streams": {
+                name: {
+                    "next_seq": stream.next_seq,
+                    "acknowledged_seq": stream.acknowledged_seq,
+                    "pending": stream.pending,
+                    "gaps": stream.gaps,
+                    "oldest_pending_at": stream.oldest_pending,
+                }
+                for name, stream in stats.streams.items()
+            },
+        },
+        "threads": {
+            beat.name: {"last_beat_age_s": round(beat.age_s(), 3), "fresh": beat.fresh} for beat in heartbeats
+        },
+        "status_line": status_line(snapshot, stats.pending, clock),
+    }
