@@ -24,13 +24,15 @@ from .roots import CACHE, root
 
 _ENVIRONMENT = ("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=/root", "TERM=dumb")
 _BOOTED = ("running", "degraded")
+# Ends with the test's process, and mounts what nobody else sees.
+_ALONE = ("setpriv", "--pdeathsig", "TERM", "unshare", "--mount", "--propagation", "private", "sh", "-c")
 
 
 class Host:
     """A host of a test; boots when it is made, and must be closed."""
 
     def __init__(
-        self, name: str, release: str, stage: str, network: str, *, files: dict[str, str] | None = None
+        self, name: str, release: str, stage: str, network: str, *, address: str, files: dict[str, str] | None = None
     ) -> None:
         """Prepare (not boot) a host on `stage` of `release` in the network namespace `network`.
 
@@ -39,6 +41,7 @@ class Host:
         self.name = name
         self.release = release
         self._network = network
+        self.address = address
         self._lower = root(release, stage)
         (CACHE / "run").mkdir(exist_ok=True)
         self._folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=CACHE / "run"))
@@ -60,18 +63,7 @@ class Host:
         nspawn += [f"--network-namespace-path={self._network}"]
         with (self._folder / "console").open("ab") as console:
             self._nspawn = subprocess.Popen(
-                [
-                    "setpriv",
-                    "--pdeathsig",
-                    "TERM",
-                    "unshare",
-                    "--mount",
-                    "--propagation",
-                    "private",
-                    "sh",
-                    "-c",
-                ]
-                + [f"{mount} && exec {shlex.join(nspawn)}"],
+                [*_ALONE, f"{mount} && exec {shlex.join(nspawn)}"],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,
@@ -187,11 +179,25 @@ class Host:
 
     def host_pid(self, pid: int) -> int:
         """The process id, on this machine, of a process id inside."""
-        space = os.readlink(f"/proc/{self.leader}/ns/pid")
+        space = str(Path(f"/proc/{self.leader}/ns/pid").readlink())
         for candidate, ids in _namespaced_pids(space):
             if ids[-1] == pid:
                 return candidate
         raise AssertionError(f"{self.name} has no process {pid}")
+
+    def story(self) -> str:
+        """What a person needs to see after a failed test."""
+        parts = [f"===== {self.name} ({self.release})"]
+        if self._leader_or_none() is None:
+            return "\n".join([*parts, "not running", self.console()])
+        for command in (
+            "systemctl --no-pager --full status 'dio-*' --lines=0",
+            "systemctl list-jobs --no-pager; systemctl --failed --no-pager",
+            "journalctl -q --no-pager -o short-precise -n 250 _SYSTEMD_UNIT=dio-agent.service + UNIT=dio-agent.service"
+            " + _SYSTEMD_UNIT=dio-nerve-center.service + UNIT=dio-nerve-center.service",
+        ):
+            parts += [f"----- {command}", self.run(command, check=False, timeout_s=30)]
+        return "\n".join(parts)
 
     def _inside(self) -> list[str]:
         return [
@@ -247,7 +253,7 @@ def _text(message: object) -> str:
 def _namespaced_pids(space: str) -> Iterator[tuple[int, list[int]]]:
     for path in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if os.readlink(path / "ns/pid") != space:
+            if str((path / "ns/pid").readlink()) != space:
                 continue
             for line in (path / "status").read_text().splitlines():
                 if line.startswith("NSpid:"):

@@ -2,7 +2,8 @@
 
 - `bare`: a minimal Debian with systemd; the packages that DIO depends on lie in apt's cache, not installed.
 - `ready`: bare, with those installed.
-- `installed`: ready, with both of DIO's packages installed while nothing ran.
+- `installed`: ready, with both of DIO's packages installed while nothing ran, and their units disabled: each
+  test starts what it wants, when it wants.
 
 A host is an overlay over one of them, so that each test starts from the same state.
 """
@@ -97,7 +98,7 @@ def _build_installed(release: str, folder: Path) -> None:
     run(["cp", "-a", "--reflink=auto", str(root(release, "ready")), str(folder)], timeout_s=300)
     for deb in packages():
         shutil.copy(deb, folder / "root")
-    run_in(folder, ["sh", "-c", "dpkg -i /root/*.deb"])
+    run_in(folder, ["sh", "-c", "dpkg -i /root/*.deb && systemctl disable dio-agent dio-nerve-center"])
 
 
 def run_in(folder: Path, command: list[str]) -> str:

@@ -1,0 +1,74 @@
+"""Fixtures: a network and hosts for each test, on each release, closed whatever happens."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Generator, Iterator
+
+import pytest
+from harness.host import Host
+from harness.network import Network, sweep
+from harness.roots import RELEASES
+
+MakeHost = Callable[..., Host]
+_failed = pytest.StashKey[bool]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say what is missing before anything is built."""
+    if os.geteuid() != 0:
+        pytest.exit("the end-to-end tests boot containers and need root; run scripts/e2e as root", 4)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Clear away what a killed run left."""
+    sweep()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, None]:
+    """Note that a test failed, so that its hosts tell their state before they are closed."""
+    outcome: object = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    if report.failed:
+        item.stash[_failed] = True
+
+
+@pytest.fixture(params=RELEASES)
+def release(request: pytest.FixtureRequest) -> str:
+    """The Debian release of this test's hosts."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    """A switch for this test's hosts."""
+    made = Network(uuid.uuid4().hex[:6])
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def make_host(request: pytest.FixtureRequest, release: str, network: Network) -> Iterator[MakeHost]:
+    """Make and boot a host: `make_host("alpha", "installed")`; keyword `boot=False` leaves it off."""
+    made: list[Host] = []
+
+    def make(
+        name: str, stage: str = "installed", *, boot: bool = True, files: dict[str, str] | None = None
+    ) -> Host:
+        namespace, address = network.add()
+        host = Host(name, release, stage, namespace, address=address, files=files)
+        made.append(host)
+        if boot:
+            host.boot()
+        return host
+
+    yield make
+    for host in made:
+        if request.node.stash.get(_failed, False):
+            print(host.story())
+        host.close()
