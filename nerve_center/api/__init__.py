@@ -1,0 +1,1 @@
+"""The HTTP interface: one blueprint a topic, problem documents for everything that goes wrong."""

@@ -1,0 +1,174 @@
+"""What people and programs read: agents and their samples.
+
+Records are answered with the JSON that is stored, word for word; it is not parsed again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from flask import Blueprint, Response
+from sqlalchemy.engine import Row
+
+from nerve_center import presence
+from nerve_center.api.context import center, credential, json_response, query
+from nerve_center.clock import format_time, parse_time
+from nerve_center.errors import Refused
+from nerve_center.store import agents, records
+from nerve_center.store.engine import reading
+
+blueprint = Blueprint("agents", __name__, url_prefix="/api/v1/agents")
+
+_CURSOR = re.compile(r"(-?[0-9]{1,18})\.([0-9a-f]{16})")
+_TIME = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9](\.[0-9]{1,9})?Z")
+
+
+@blueprint.get("")
+def list_agents() -> Response:
+    """One page of agents, by id."""
+    here = center()
+    here.authority.reader(credential(), None)
+    asked = query({"limit": _whole(1, 1000), "after": _short})
+    limit = asked.get("limit", 100)
+    with reading(here.engine) as connection:
+        rows = agents.page(connection, asked.get("after"), limit + 1)
+    now_us = here.clock.now_us()
+    following = rows[limit - 1].id if len(rows) > limit else None
+    return json_response(
+        json.dumps({"agents": [_agent(row, now_us) for row in rows[:limit]], "next": following})
+    )
+
+
+@blueprint.get("/<agent_id>")
+def get_agent(agent_id: str) -> Response:
+    """One agent, with its instances and its latest sample."""
+    here = center()
+    here.authority.reader(credential(), agent_id)
+    query({})
+    with reading(here.engine) as connection:
+        row = _known(agents.by_id(connection, agent_id))
+        latest = records.latest_sample(connection, row.key)
+        instances = agents.instances_of(connection, row.key)
+    body = _agent(row, here.clock.now_us())
+    body["instances"] = [
+        {
+            "instance_id": item.instance_id,
+            "enrolled_at": format_time(item.enrolled_us),
+            "last_report_at": _time(item.last_report_us),
+            "revoked": item.revoked,
+        }
+        for item in instances
+    ]
+    sample = "null" if latest is None else _stored(latest)
+    return json_response(f'{json.dumps(body)[:-1]},"latest_sample":{sample}}}')
+
+
+@blueprint.get("/<agent_id>/samples")
+def list_samples(agent_id: str) -> Response:
+    """One page of an agent's samples, oldest first."""
+    here = center()
+    here.authority.reader(credential(), agent_id)
+    asked = query(
+        {
+            "since": _instant,
+            "until": _instant,
+            "limit": _whole(1, 5000),
+            "after": _cursor,
+            "newest": _boolean,
+        }
+    )
+    limit, newest = asked.get("limit", 360), asked.get("newest", False)
+    with reading(here.engine) as connection:
+        row = _known(agents.by_id(connection, agent_id))
+        found = records.sample_page(
+            connection,
+            row.key,
+            limit + (0 if newest else 1),
+            asked.get("since"),
+            asked.get("until"),
+            asked.get("after"),
+            newest,
+        )
+    following = None
+    if len(found) > limit:
+        found = found[:limit]
+        following = f"{found[-1].time_us}.{found[-1].tag.hex()}"
+    samples = ",".join(_stored(item) for item in found)
+    return json_response(
+        f'{{"agent_id":"{row.id}","samples":[{samples}],"next":{json.dumps(following)}}}'
+    )
+
+
+def _known(row: Row[Any] | None) -> Row[Any]:
+    if row is None:
+        raise Refused(404, "agent-unknown", "There is no agent of this id.")
+    return row
+
+
+def _agent(row: Row[Any], now_us: int) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "hostname": row.hostname,
+        "state": presence.state(row.last_report_us, row.goodbye_us, row.interval_s, now_us),
+        "agent_version": row.agent_version,
+        "interval_s": row.interval_s,
+        "host": json.loads(row.host),
+        "labels": json.loads(row.labels),
+        "registered_at": format_time(row.registered_us),
+        "last_registered_at": format_time(row.last_registered_us),
+        "last_report_at": _time(row.last_report_us),
+        "clock_skew_s": row.clock_skew_s,
+        "records": {"samples": row.samples, "events": row.events, "gaps": row.gaps},
+    }
+
+
+def _stored(row: Row[Any]) -> str:
+    """A StoredRecord, around the data as it is stored."""
+    head = {
+        "seq": row.seq,
+        "epoch": row.epoch.hex(),
+        "tag": row.tag.hex(),
+        "time": format_time(row.time_us),
+        "received_at": format_time(row.received_us),
+    }
+    return f'{json.dumps(head)[:-1]},"data":{records.unpacked(row.data).decode()}}}'
+
+
+def _time(time_us: int | None) -> str | None:
+    return None if time_us is None else format_time(time_us)
+
+
+def _whole(low: int, high: int) -> Any:
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) <= 9 and low <= int(text) <= high):
+            raise ValueError(f"must be a whole number, {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def _short(text: str) -> str:
+    if len(text) > 64 or not text.isprintable():
+        raise ValueError("must be at most 64 printable characters")
+    return text
+
+
+def _boolean(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return text == "true"
+
+
+def _instant(text: str) -> int:
+    if not _TIME.fullmatch(text):
+        raise ValueError("must be RFC 3339 in UTC, such as 2026-01-01T00:00:00Z")
+    return parse_time(text)
+
+
+def _cursor(text: str) -> tuple[int, bytes]:
+    found = _CURSOR.fullmatch(text)
+    if found is None:
+        raise ValueError("must be the `next` of the page before")
+    return int(found[1]), bytes.fromhex(found[2])

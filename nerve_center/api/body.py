@@ -1,0 +1,91 @@
+"""Reading a request's body within bounds: bytes on the wire, bytes unpacked, memory of the process.
+
+`Content-Length` is believed only to refuse; what counts is what arrives. Compressed bodies are unpacked piece
+by piece and given up where they grow past the limit.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+from flask import request
+
+from nerve_center.budget import Share
+from nerve_center.center import Center
+from nerve_center.contract import parse
+from nerve_center.errors import Refused
+
+_PIECE = 65536
+_MIB = 1024 * 1024
+_PARSED_FACTOR = 4
+
+
+def read_json(center: Center, share: Share) -> Any:
+    """The body, parsed.
+
+    Raises Refused: 415 `unsupported-media-type`, 413 `too-large`, 400 `bad-encoding`, `incomplete` or
+    `not-json`; and DatabaseUnavailable (kind `busy`) when too much is in memory already.
+    """
+    if request.mimetype != "application/json":
+        raise Refused(415, "unsupported-media-type", "The body must be application/json.")
+    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("identity", "gzip", "x-gzip"):
+        raise Refused(
+            415, "unsupported-media-type", "Content-Encoding must be gzip or identity.", headers={"Accept-Encoding": "gzip"}
+        )
+    limits = center.config.limits
+    raw = _read(int(limits.body_mib * _MIB), share)
+    if encoding != "identity":
+        raw = _unpack(raw, int(limits.decompressed_mib * _MIB))
+    share.take(_PARSED_FACTOR * len(raw))
+    return parse(raw)
+
+
+def too_large(limit: int) -> Refused:
+    return Refused(413, "too-large", "The body is too large.", f"At most {limit} bytes are taken.")
+
+
+def _read(limit: int, share: Share) -> bytes:
+    length = request.content_length
+    if length is not None and length > limit:
+        raise too_large(limit)
+    pieces: list[bytes] = []
+    total = 0
+    while True:
+        piece = _read_piece()
+        if not piece:
+            break
+        total += len(piece)
+        if total > limit:
+            raise too_large(limit)
+        share.take(len(piece))
+        pieces.append(piece)
+    if length is not None and total < length:
+        raise Refused(400, "incomplete", "The body ended before its length.")
+    return b"".join(pieces)
+
+
+def _read_piece() -> bytes:
+    try:
+        piece: bytes = request.stream.read(_PIECE)
+    except Exception as exc:  # the HTTP server has a dozen for chunks and trailers that are malformed
+        raise Refused(400, "incomplete", "The body could not be read.", type(exc).__name__) from exc
+    return piece
+
+
+def _unpack(raw: bytes, limit: int) -> bytes:
+    """One gzip member or several, at most `limit` bytes in all."""
+    unpacked = bytearray()
+    try:
+        while raw:
+            engine = zlib.decompressobj(16 + zlib.MAX_WBITS)
+            unpacked += engine.decompress(raw, limit + 1 - len(unpacked))
+            if len(unpacked) > limit:
+                raise too_large(limit)
+            if not engine.eof:
+                raise Refused(400, "bad-encoding", "The body is not whole gzip.")
+            raw = engine.unused_data
+    except zlib.error as exc:
+        raise Refused(400, "bad-encoding", "The body is not gzip.", str(exc)[:200]) from None
+    return bytes(unpacked)

@@ -1,0 +1,85 @@
+"""Problem documents (RFC 9457): the only shape in which this interface says no.
+
+`type` is `urn:dio:problem:<code>`. What the code raises as Refused or DatabaseUnavailable, what the router
+raises (404, 405) and what nobody expected (500, logged once with its traceback) all end here.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from nerve_center.errors import DatabaseUnavailable, Refused
+from nerve_center.logs import printable
+
+_log = logging.getLogger(__name__)
+
+_ROUTER_CODES = {
+    400: ("bad-request", "The request is malformed."),
+    404: ("not-found", "There is nothing at this address."),
+    405: ("method-not-allowed", "This address does not know this method."),
+    408: ("request-timeout", "The request took too long to arrive."),
+    413: ("too-large", "The body is too large."),
+}
+
+
+def answer(
+    status: int,
+    code: str,
+    title: str,
+    detail: str | None = None,
+    members: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """A problem document as a response."""
+    document: dict[str, Any] = {"type": f"urn:dio:problem:{code}", "title": title, "status": status}
+    if detail is not None:
+        document["detail"] = detail
+    document.update(members or {})
+    response = Response(json.dumps(document), status=status, mimetype="application/problem+json")
+    response.headers.extend(dict(headers or {}))
+    return response
+
+
+def register(app: Flask) -> None:
+    """Make every error of the app a problem document."""
+
+    @app.errorhandler(Refused)
+    def refused(error: Refused) -> Response:
+        return answer(error.status, error.code, error.title, error.detail, error.members, error.headers)
+
+    @app.errorhandler(DatabaseUnavailable)
+    def unavailable(error: DatabaseUnavailable) -> Response:
+        code = "overloaded" if error.kind == "busy" else "database-unavailable"
+        return answer(
+            503,
+            code,
+            "The nerve center cannot take or give this now.",
+            error.reason,
+            headers={"Retry-After": str(error.retry_after_s)},
+        )
+
+    @app.errorhandler(HTTPException)
+    def http(error: HTTPException) -> Response:
+        status = error.code or 500
+        code, title = _ROUTER_CODES.get(status, (f"http-{status}", error.name))
+        headers = {}
+        if allowed := getattr(error, "valid_methods", None):
+            headers["Allow"] = ", ".join(sorted(allowed))
+        return answer(status, code, title, headers=headers)
+
+    @app.errorhandler(Exception)
+    def unexpected(error: Exception) -> Response:
+        _log.error("%s %s failed", request.method, printable(request.path), exc_info=error)
+        return answer(500, "internal", "The nerve center met an error of its own.", "Its log says more.")
+
+    @app.after_request
+    def headers(response: Response) -> Response:
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Cache-Control"] = "no-store"
+        return response

@@ -1,0 +1,56 @@
+"""The composition root, and what gunicorn loads.
+
+`create_app(config)` builds the web application; it opens nothing, `extensions["nerve_center"].start()` does, in
+the process that serves. `wsgi()` is gunicorn's entry: it runs once in the master (preload), reads the
+configuration and brings the database up to date, so that what is wrong with either ends the start.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+from flask import Flask
+
+from nerve_center import api, config
+from nerve_center.api import agents, context, delivery, health, openapi, problems
+from nerve_center.center import Center
+from nerve_center.clock import Clock, SystemClock
+from nerve_center.config import Config
+from nerve_center.contract import Contract
+from nerve_center.errors import ConfigError, StartError
+from nerve_center.store import migrate
+
+CONFIG_VARIABLE = "DIO_NERVE_CENTER_CONFIG"
+_log = logging.getLogger(__name__)
+
+
+def create_app(settings: Config, clock: Clock | None = None) -> Flask:
+    """The web application over a database that is up to date."""
+    app = Flask(api.__name__, static_folder=None)
+    app.url_map.merge_slashes = False
+    app.extensions[context.EXTENSION] = Center(settings, Contract(), clock or SystemClock())
+    problems.register(app)
+    for blueprint in (health.blueprint, openapi.blueprint, delivery.blueprint, agents.blueprint):
+        app.register_blueprint(blueprint)
+    return app
+
+
+def wsgi() -> Flask:
+    """The application as the configuration wants it. Ends the process where it cannot be had."""
+    try:
+        settings = load_config()
+        migrate.prepare(settings.database.path, SystemClock())
+    except (ConfigError, StartError) as exc:
+        for line in str(exc).splitlines():
+            _log.critical("%s", line)
+        sys.exit(78 if isinstance(exc, ConfigError) else 1)
+    return create_app(settings)
+
+
+def load_config() -> Config:
+    """The configuration that the supervisor named. Raises ConfigError."""
+    named = os.environ.get(CONFIG_VARIABLE)
+    return config.load(Path(named) if named else None)

@@ -1,0 +1,190 @@
+"""Who may do what.
+
+Two kinds of bearer token: an agent's credential, made by the agent and enrolled once with the enrollment token,
+and an API token, made by `nervectl api-token add`. Both are 32 random bytes or more as text, so one SHA-256 is
+the right way to keep them. What is compared is compared in constant time.
+
+An agent's credential speaks for its own agent: its reports, its goodbye, and reading itself. An API token reads
+everything and writes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import os
+import threading
+from pathlib import Path
+
+from sqlalchemy.engine import Engine
+
+from nerve_center.errors import Refused
+from nerve_center.store import agents, tokens
+from nerve_center.store.engine import reading
+
+_log = logging.getLogger(__name__)
+_LEAST_CREDENTIAL = 32
+_MOST_CREDENTIAL = 512
+_MOST_TOKEN_FILE = 4096
+
+
+def hash_of(token: str) -> bytes:
+    """What is kept of a token."""
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+
+
+def bearer(authorization: str | None) -> str:
+    """The token of an Authorization header. Raises Refused (401 `credential-missing`)."""
+    scheme, _, token = (authorization or "").strip().partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token:
+        raise missing("Send it in the header Authorization: Bearer ...")
+    if not _LEAST_CREDENTIAL <= len(token) <= _MOST_CREDENTIAL or not token.isprintable():
+        raise missing(f"A credential has {_LEAST_CREDENTIAL} to {_MOST_CREDENTIAL} printable characters.")
+    return token
+
+
+class Authority:
+    """Knows credentials, API tokens and the enrollment token."""
+
+    def __init__(self, engine: Engine, token_file: Path) -> None:
+        self._engine = engine
+        self._enrollment = EnrollmentToken(token_file)
+
+    def reporter(self, credential: str, agent_id: str) -> agents.Instance:
+        """The instance that may report as `agent_id`.
+
+        Raises Refused: 401 `credential-unknown`, 403 `credential-revoked` or `not-your-agent`.
+        """
+        instance = self.instance(credential)
+        if instance is None:
+            raise unknown()
+        if instance.revoked:
+            raise revoked()
+        if instance.agent_id != agent_id:
+            raise not_yours()
+        if instance.superseded:
+            raise unknown()
+        return instance
+
+    def instance(self, credential: str) -> agents.Instance | None:
+        """The enrolled instance that a credential belongs to, or None."""
+        wanted = hash_of(credential)
+        with reading(self._engine) as connection:
+            found = agents.instance_by_credential(connection, wanted)
+        if found is None or not hmac.compare_digest(found.credential_hash, wanted):
+            return None
+        return found
+
+    def reader(self, token: str, agent_id: str | None) -> None:
+        """Let through an API token, or an agent's own credential where `agent_id` is that agent.
+
+        Raises Refused: 401 `credential-unknown`, 403 `credential-revoked`, `not-your-agent` or
+        `api-token-required`.
+        """
+        wanted = hash_of(token)
+        with reading(self._engine) as connection:
+            row = tokens.find(connection, wanted)
+        if row is not None and hmac.compare_digest(row.token_hash, wanted):
+            return
+        if agent_id is not None:
+            self.reporter(token, agent_id)
+            return
+        instance = self.instance(token)
+        if instance is None:
+            raise unknown()
+        raise Refused(
+            403, "api-token-required", "This needs an API token.", "Make one with: nervectl api-token add NAME"
+        )
+
+    def check_enrollment(self, offered: str | None) -> None:
+        """Raise Refused unless the enrollment token is the right one.
+
+        401 `enrollment-token-missing` or `enrollment-token-invalid`.
+        """
+        if not offered:
+            raise Refused(
+                401,
+                "enrollment-token-missing",
+                "This credential is not known, and no enrollment token came with it.",
+                "Enroll the agent with the token that `nervectl token show` prints.",
+                headers=_CHALLENGE,
+            )
+        if not self._enrollment.matches(offered):
+            raise Refused(
+                401,
+                "enrollment-token-invalid",
+                "The enrollment token is not the right one.",
+                "Enroll the agent with the token that `nervectl token show` prints.",
+                headers=_CHALLENGE,
+            )
+
+
+class EnrollmentToken:
+    """The token in its file, read again whenever the file has changed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._version: tuple[int, int, int] | None = None
+        self._hash: bytes | None = None
+
+    def matches(self, offered: str) -> bool:
+        """Whether this is the token; nothing is while there is no usable file."""
+        with self._lock:
+            self._refresh()
+            wanted = self._hash
+        return wanted is not None and hmac.compare_digest(wanted, hash_of(offered.strip()))
+
+    def _refresh(self) -> None:
+        try:
+            status = os.stat(self._path)
+            version = (status.st_mtime_ns, status.st_ino, status.st_size)
+            if version == self._version:
+                return
+            text = read_token(self._path)
+        except (OSError, ValueError) as exc:
+            if self._version != (0, 0, 0):
+                _log.warning("no agent can enroll: %s; run: nervectl token rotate", exc)
+            self._version, self._hash = (0, 0, 0), None
+            return
+        self._version, self._hash = version, hash_of(text)
+
+
+def read_token(path: Path) -> str:
+    """The token in a file. Raises OSError, and ValueError where it holds none."""
+    with path.open("rb") as file:
+        raw = file.read(_MOST_TOKEN_FILE + 1)
+    try:
+        text = raw.decode("ascii").strip()
+    except UnicodeDecodeError:
+        text = ""
+    if not text or len(raw) > _MOST_TOKEN_FILE or len(text.split()) != 1:
+        raise ValueError(f"{path} does not hold one token")
+    return text
+
+
+_CHALLENGE = {"WWW-Authenticate": "Bearer"}
+
+
+def missing(detail: str) -> Refused:
+    return Refused(401, "credential-missing", "This needs a credential.", detail, headers=_CHALLENGE)
+
+
+def unknown() -> Refused:
+    return Refused(
+        401,
+        "credential-unknown",
+        "The nerve center does not know this credential for this agent.",
+        "An agent registers again; a person makes an API token with: nervectl api-token add NAME",
+        headers=_CHALLENGE,
+    )
+
+
+def revoked() -> Refused:
+    return Refused(403, "credential-revoked", "This credential was revoked.")
+
+
+def not_yours() -> Refused:
+    return Refused(403, "not-your-agent", "This credential belongs to another agent.")

@@ -1,0 +1,47 @@
+"""The parts of one serving process, put together once.
+
+`Center` is made before gunicorn forks and opens nothing; `start` opens engines and starts the writer and the
+probe in the process that serves, `stop` ends them.
+"""
+
+from __future__ import annotations
+
+from nerve_center.auth import Authority
+from nerve_center.budget import Budget
+from nerve_center.clock import Clock
+from nerve_center.config import Config
+from nerve_center.contract import Contract
+from nerve_center.ingest import Ingest
+from nerve_center.probe import Probe
+from nerve_center.registration import Registrar
+from nerve_center.store.engine import reading_engine
+from nerve_center.store.writer import Writer
+
+_MEMORY_FOR_BODIES = 128 * 1024 * 1024
+
+
+class Center:
+    """Everything that the blueprints use."""
+
+    def __init__(self, config: Config, contract: Contract, clock: Clock) -> None:
+        self.config = config
+        self.contract = contract
+        self.clock = clock
+        self.engine = reading_engine(config.database.path)
+        self.writer = Writer(config.database.path, clock)
+        self.authority = Authority(self.engine, config.enrollment.token_file)
+        self.ingest = Ingest(contract, self.writer, clock)
+        self.registrar = Registrar(contract, self.authority, self.writer, clock)
+        self.probe = Probe(self.engine, self.writer, clock)
+        self.budget = Budget(_MEMORY_FOR_BODIES)
+
+    def start(self) -> None:
+        """Begin to serve, in this process."""
+        self.writer.start()
+        self.probe.start()
+
+    def stop(self) -> None:
+        """Commit what waits and close the database."""
+        self.probe.stop()
+        self.writer.stop()
+        self.engine.dispose()

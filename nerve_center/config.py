@@ -1,0 +1,223 @@
+"""The nerve center's configuration: TOML in, frozen dataclasses out.
+
+`load(path)` reads the file and then every `*.toml` in the folder beside it that has the file's name and `.d`,
+in the order of their names; a later value wins. Everything is checked before anything is used, and every
+mistake is reported with its file and line. A missing default file means the defaults; a file that was asked
+for by name must be there. A relative path counts from the folder of the file that names it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from nerve_center.errors import ConfigError
+
+DEFAULT_PATH = Path("/etc/dio-nerve-center/nerve-center.toml")
+_MAX_FILE_BYTES = 1_048_576
+
+
+def _bounded(default: Any, low: float, high: float) -> Any:
+    return field(default=default, metadata={"low": low, "high": high})
+
+
+@dataclass(frozen=True)
+class Server:
+    """How the center is reached and how much a client may ask of it."""
+
+    host: str = "127.0.0.1"
+    port: int = _bounded(8000, 1, 65535)
+    workers: int = _bounded(2, 1, 64)
+    request_timeout_s: float = _bounded(30.0, 1, 3600)
+    worker_connections: int = _bounded(20000, 10, 1_000_000)
+
+
+@dataclass(frozen=True)
+class Database:
+    """Where everything is kept."""
+
+    path: Path = Path("/var/lib/dio-nerve-center/nerve-center.db")
+
+
+@dataclass(frozen=True)
+class Enrollment:
+    """Who may bring a new agent."""
+
+    token_file: Path = Path("/etc/dio-nerve-center/enrollment-token")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The largest body of a request, as it comes and when unpacked."""
+
+    body_mib: float = _bounded(1.0, 0.01, 1024)
+    decompressed_mib: float = _bounded(8.0, 0.01, 4096)
+
+
+@dataclass(frozen=True)
+class Log:
+    """How much is said."""
+
+    level: str = field(default="info", metadata={"choices": ("debug", "info", "warning", "error")})
+
+
+@dataclass(frozen=True)
+class Config:
+    """All of it."""
+
+    server: Server = Server()
+    database: Database = Database()
+    enrollment: Enrollment = Enrollment()
+    limits: Limits = Limits()
+    log: Log = Log()
+
+
+def load(path: Path | None = None) -> Config:
+    """Read and check the configuration; `path` None means the default place.
+
+    Raises ConfigError with every mistake in every file.
+    """
+    main = path or DEFAULT_PATH
+    errors: list[str] = []
+    config = Config()
+    for file in _files(main, required=path is not None, errors=errors):
+        config = _apply(config, file, errors)
+    if errors:
+        raise ConfigError(errors)
+    return config
+
+
+def _files(main: Path, required: bool, errors: list[str]) -> Iterator[Path]:
+    try:
+        if main.exists():
+            yield main
+        elif required:
+            errors.append(f"{main}: no such file; give an existing file to --config")
+        folder = main.with_name(main.name + ".d")
+        if folder.is_dir():
+            yield from sorted(entry for entry in folder.iterdir() if entry.suffix == ".toml")
+    except OSError as exc:
+        errors.append(f"{main}: cannot be read: {exc.strerror}")
+
+
+def _apply(config: Config, file: Path, errors: list[str]) -> Config:
+    """The configuration with one file's values on top of it."""
+    try:
+        if file.stat().st_size > _MAX_FILE_BYTES:
+            errors.append(f"{file}: larger than {_MAX_FILE_BYTES} bytes; this is no configuration file")
+            return config
+        text = file.read_text(encoding="utf-8")
+        document = tomllib.loads(text)
+    except OSError as exc:
+        errors.append(f"{file}: cannot be read: {exc.strerror}")
+        return config
+    except UnicodeDecodeError as exc:
+        errors.append(f"{file}: not UTF-8 at byte {exc.start}")
+        return config
+    except tomllib.TOMLDecodeError as exc:
+        errors.append(_syntax_error(file, text, exc))
+        return config
+    except RecursionError:
+        errors.append(f"{file}: nested too deep")
+        return config
+    lines = _Lines(file, text)
+    changes: dict[str, Any] = {}
+    for name, table in document.items():
+        section = getattr(config, name, None) if name in _names(config) else None
+        if section is None:
+            errors.append(f"{lines.at(name)}: unknown section [{name}]{_hint(name, _names(config))}")
+        elif not isinstance(table, dict):
+            errors.append(f"{lines.at(name)}: {name} must be a section: write [{name}]")
+        else:
+            changes[name] = _section(section, name, table, lines, errors)
+    return replace(config, **changes)
+
+
+def _section(
+    section: Any, name: str, table: Mapping[str, Any], lines: _Lines, errors: list[str]
+) -> Any:
+    changes: dict[str, Any] = {}
+    known = {item.name: item for item in fields(section)}
+    for key, value in table.items():
+        where = lines.at(name, key)
+        if key not in known:
+            errors.append(f"{where}: unknown key {key} in [{name}]{_hint(key, list(known))}")
+            continue
+        try:
+            changes[key] = _value(value, getattr(section, key), known[key].metadata, lines.file)
+        except ValueError as exc:
+            errors.append(f"{where}: {name}.{key} {exc}")
+    return replace(section, **changes)
+
+
+def _value(value: Any, current: Any, limits: Mapping[str, Any], file: Path) -> Any:
+    """The checked value, of the type of the one it replaces. Raises ValueError with what is wrong."""
+    if isinstance(current, int | float):
+        wanted = "a whole number" if isinstance(current, int) else "a number"
+        fits = isinstance(value, int) or (isinstance(value, float) and isinstance(current, float))
+        if isinstance(value, bool) or not fits:
+            raise ValueError(f"must be {wanted}, not {_show(value)}")
+        if not limits["low"] <= value <= limits["high"]:
+            raise ValueError(f"must be {limits['low']} to {limits['high']}, not {value}")
+        return value
+    if not isinstance(value, str):
+        raise ValueError(f"must be text in quotes, not {_show(value)}")
+    if not value or "\0" in value:
+        raise ValueError("must not be empty" if not value else "must not hold a NUL")
+    if "choices" in limits and value not in limits["choices"]:
+        raise ValueError(f"must be one of {', '.join(limits['choices'])}, not {_show(value)}")
+    if isinstance(current, Path):
+        return file.parent.absolute() / value
+    return value
+
+
+def _show(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _names(config: Config) -> list[str]:
+    return [item.name for item in fields(config)]
+
+
+def _hint(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"
+
+
+def _syntax_error(file: Path, text: str, exc: tomllib.TOMLDecodeError) -> str:
+    found = re.search(r"^(.*) \(at (?:line (\d+), column (\d+)|end of document)\)$", str(exc))
+    if found is None:
+        return f"{file}: {exc}"
+    line = found[2] or str(text.count("\n") + 1)
+    return f"{file}:{line}: {found[1]}"
+
+
+class _Lines:
+    """Where in a TOML file a section or a key stands; tomllib does not tell."""
+
+    _SECTION = re.compile(r"^\s*\[\s*[\"']?([A-Za-z0-9_-]+)[\"']?\s*\]")
+    _KEY = re.compile(r"^\s*[\"']?([A-Za-z0-9_-]+)[\"']?\s*(?:\.\s*[\"']?([A-Za-z0-9_-]+)[\"']?\s*)?=")
+
+    def __init__(self, file: Path, text: str) -> None:
+        self.file = file
+        self._lines: dict[tuple[str, ...], int] = {}
+        section: tuple[str, ...] = ()
+        for number, line in enumerate(text.splitlines(), start=1):
+            if found := self._SECTION.match(line):
+                section = (found[1],)
+                self._lines.setdefault(section, number)
+            elif found := self._KEY.match(line):
+                key = section + tuple(part for part in found.groups() if part)
+                for length in range(1, len(key) + 1):
+                    self._lines.setdefault(key[:length], number)
+
+    def at(self, *key: str) -> str:
+        """`file:line`, as near as it is known."""
+        line = self._lines.get(key) or self._lines.get(key[:1]) or 1
+        return f"{self.file}:{line}"

@@ -1,0 +1,87 @@
+"""gunicorn's settings. The patch comes first: with `preload_app`, anywhere else is too late."""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import ctypes  # noqa: E402 everything below must see the patched modules
+import os  # noqa: E402
+import resource  # noqa: E402
+import signal  # noqa: E402
+import sys  # noqa: E402
+from typing import Any  # noqa: E402
+
+from gunicorn import glogging  # noqa: E402
+
+from nerve_center import app as entry  # noqa: E402
+from nerve_center import logs  # noqa: E402
+from nerve_center.errors import ConfigError  # noqa: E402
+
+_PR_SET_PDEATHSIG = 1
+_SPARE_FILES = 200
+
+
+class Log(glogging.Logger):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's own log in the same clothes as ours."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        for handler in self.error_log.handlers:
+            handler.setFormatter(logs.formatter())
+
+
+def _settings() -> Any:
+    try:
+        return entry.load_config()
+    except ConfigError as exc:
+        print(exc, file=sys.stderr)  # noqa: T201 nothing is set up yet
+        sys.exit(78)
+
+
+def _files_allowed(wanted: int) -> int:
+    """Raise the limit of open files as far as it goes; how many connections of `wanted` fit under it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + _SPARE_FILES
+    if hard != resource.RLIM_INFINITY:
+        needed = min(needed, hard)
+    if soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+    return min(wanted, max(10, max(soft, needed) - _SPARE_FILES))
+
+
+_config = _settings()
+logs.set_up(_config.log.level)
+
+wsgi_app = "nerve_center.app:wsgi()"
+bind = [f"[{_config.server.host}]:{_config.server.port}" if ":" in _config.server.host else f"{_config.server.host}:{_config.server.port}"]
+workers = _config.server.workers
+worker_class = "nerve_center.worker.BoundedWorker"
+worker_connections = _files_allowed(_config.server.worker_connections)
+preload_app = True
+backlog = 2048
+keepalive = 75
+timeout = 30
+graceful_timeout = 8
+limit_request_line = 4094
+limit_request_fields = 64
+limit_request_field_size = 4096
+logger_class = Log
+loglevel = _config.log.level
+accesslog = None
+errorlog = "-"
+proc_name = "dio-nerve-center"
+control_socket_disable = True
+
+
+def on_starting(server: Any) -> None:
+    """End with the supervisor, even when that is killed outright."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    supervisor = os.environ.get("DIO_SUPERVISOR_PID")
+    if supervisor is not None and supervisor != str(os.getppid()):
+        sys.exit(1)
+
+
+def on_reload(server: Any) -> None:
+    """Workers that are started from now on get the configuration as it is now."""
+    server.app.callable = None
+    server.app.wsgi()

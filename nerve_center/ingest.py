@@ -1,0 +1,228 @@
+"""One report, one transaction.
+
+A report names the mark that it builds on. `fit` compares it with the mark that is stored, as Raft matches its
+log: what is there already is skipped if the record at the mark is the same one, the rest must continue the mark
+without a hole, and everything else is answered with the mark (409 `mark-mismatch`), from which the agent finds
+back. Records, mark and presence are committed together, and the answer goes out after the commit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from nerve_center.clock import Clock, format_time, parse_time
+from nerve_center.contract import Contract, Mismatch, check_text
+from nerve_center.errors import Refused
+from nerve_center.store import agents, records, threats
+from nerve_center.store.records import Mark, Record
+from nerve_center.store.writer import Writer
+
+MOST_DATA_BYTES = 65536
+_MOST_ERRORS = 10
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report that fits the contract."""
+
+    instance_id: str
+    run_id: str
+    boot_id: str | None
+    sent_us: int
+    interval_s: float
+    epoch: bytes
+    stream: str
+    after: Mark
+    records: Sequence[Record]
+
+
+class Ingest:
+    """Takes reports."""
+
+    def __init__(self, contract: Contract, writer: Writer, clock: Clock) -> None:
+        self._contract = contract
+        self._writer = writer
+        self._clock = clock
+
+    def report(self, instance: agents.Instance, body: Any) -> dict[str, Any]:
+        """Store a report and return the Acknowledgement.
+
+        Raises Refused: 422 `invalid-body` or `invalid-record`, 403 `not-your-agent`, 409 `mark-mismatch`; and
+        DatabaseUnavailable.
+        """
+        report = parse_report(self._contract, body)
+        if report.instance_id != instance.instance_id:
+            raise Refused(403, "not-your-agent", "This credential belongs to another instance of the agent.")
+        now_us = self._clock.now_us()
+        return self._writer.submit(lambda connection: _store(connection, instance, report, now_us))
+
+
+def fit(mark: Mark, after: Mark, new: Sequence[Record]) -> int | None:
+    """How many records of a report to skip, so that the rest continues `mark`; None where it does not fit."""
+    if not new:
+        return 0 if mark.seq == after.seq else None
+    skip = 0
+    if after.seq == mark.seq:
+        if mark.seq and after.tag is not None and after.tag != mark.tag:
+            return None
+    elif after.seq < mark.seq <= new[-1].seq:
+        at = next((index for index, record in enumerate(new) if record.seq == mark.seq), None)
+        if at is None or new[at].tag != mark.tag:
+            return None
+        skip = at + 1
+    else:
+        return None
+    expected = mark.seq + 1
+    for record in new[skip:]:
+        if record.from_seq != expected:
+            return None
+        expected = record.seq + 1
+    return skip
+
+
+def _store(connection: Connection, instance: agents.Instance, report: Report, now_us: int) -> dict[str, Any]:
+    """The transaction's work: the Acknowledgement, or Refused."""
+    mark = records.mark(connection, instance.agent_key, report.epoch, report.stream)
+    skip = fit(mark, report.after, report.records)
+    if skip is None:
+        raise Refused(
+            409,
+            "mark-mismatch",
+            "The report does not continue what is stored.",
+            members={"mark": _mark_json(mark)},
+        )
+    new = report.records[skip:]
+    stored, skipped = 0, skip
+    counts = {"samples": 0, "events": 0, "gaps": 0}
+    if new:
+        added = records.append(
+            connection, instance.agent_key, report.epoch, report.stream, mark, new, now_us
+        )
+        for record in added.threats:
+            threats.apply(connection, instance.agent_key, record.time_us, record.value)
+        stored, skipped = added.stored, skip + added.duplicates
+        counts = {"samples": added.samples, "events": added.events, "gaps": added.gaps}
+        mark = Mark(mark.key, new[-1].seq, new[-1].tag)
+    agents.reported(
+        connection,
+        instance,
+        report.run_id,
+        report.boot_id,
+        report.interval_s,
+        (report.sent_us - now_us) / 1e6,
+        now_us,
+        counts,
+    )
+    return {
+        "epoch": report.epoch.hex(),
+        "stream": report.stream,
+        "mark": _mark_json(mark),
+        "stored": stored,
+        "skipped": skipped,
+        "server_time": format_time(now_us),
+    }
+
+
+def _mark_json(mark: Mark) -> dict[str, Any]:
+    return {"seq": mark.seq, "tag": None if mark.tag is None else mark.tag.hex()}
+
+
+def parse_report(contract: Contract, body: Any) -> Report:
+    """The body of a report as a Report. Raises Refused (422)."""
+    try:
+        contract.check("Report", body)
+        check_text({key: value for key, value in body.items() if key != "records"})
+        sent_us = _time(body["sent_at"], ("sent_at",))
+    except Mismatch as exc:
+        if len(exc.path) > 1 and exc.path[0] == "records" and isinstance(exc.path[1], int):
+            raise _invalid_record(body["records"], exc.path[1], exc) from None
+        raise invalid_body(exc) from None
+    after = body["after"]
+    return Report(
+        instance_id=body["instance_id"],
+        run_id=body["run_id"],
+        boot_id=body["boot_id"],
+        sent_us=sent_us,
+        interval_s=float(body["interval_s"]),
+        epoch=bytes.fromhex(body["epoch"]),
+        stream=body["stream"],
+        after=Mark(None, int(after["seq"]), bytes.fromhex(after["tag"]) if after["tag"] else None),
+        records=_records(contract, body["records"]),
+    )
+
+
+def invalid_body(*mismatches: Mismatch) -> Refused:
+    """The answer to a body that does not fit the contract."""
+    errors = [{"path": _path(item), "message": item.message} for item in mismatches[:_MOST_ERRORS]]
+    return Refused(422, "invalid-body", "The body does not fit the contract.", members={"errors": errors})
+
+
+def _records(contract: Contract, items: list[dict[str, Any]]) -> list[Record]:
+    found: list[Record] = []
+    for index, item in enumerate(items):
+        try:
+            record = _record(contract, item)
+            if found and record.seq <= found[-1].seq:
+                raise Mismatch(("seq",), "must be larger than that of the record before")
+        except Mismatch as exc:
+            raise _invalid_record(items, index, exc) from None
+        found.append(record)
+    return found
+
+
+def _record(contract: Contract, item: dict[str, Any]) -> Record:
+    kind, data, seq, from_seq = item["kind"], item["data"], int(item["seq"]), int(item["from_seq"])
+    if from_seq > seq or (from_seq != seq and kind != "gap"):
+        raise Mismatch(("from_seq",), "must equal seq" if kind != "gap" else "must not be larger than seq")
+    try:
+        contract.check_data(kind, data)
+        if kind in ("threat", "gap"):
+            check_text(data)
+        text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
+    except Mismatch as exc:
+        raise Mismatch(("data", *exc.path), exc.message) from None
+    except UnicodeEncodeError:
+        raise Mismatch(("data",), "must not hold a lone surrogate") from None
+    except ValueError:
+        raise Mismatch(("data",), "must hold finite numbers only") from None
+    if len(text) > MOST_DATA_BYTES:
+        raise Mismatch(("data",), f"must be at most {MOST_DATA_BYTES} bytes as JSON")
+    return Record(
+        seq=seq,
+        from_seq=from_seq,
+        tag=bytes.fromhex(item["tag"]),
+        kind=kind,
+        time_us=_time(item["time"], ("time",)),
+        json=text,
+        value=data,
+    )
+
+
+def _time(text: str, path: tuple[str | int, ...]) -> int:
+    try:
+        return parse_time(text)
+    except ValueError:
+        raise Mismatch(path, "must be a real time") from None
+
+
+def _invalid_record(items: list[Any], index: int, exc: Mismatch) -> Refused:
+    path = exc.path[2:] if exc.path[:1] == ("records",) else exc.path
+    where = Mismatch(("records", index, *path), exc.message)
+    members: dict[str, Any] = {
+        "index": index,
+        "errors": [{"path": _path(where), "message": where.message}],
+    }
+    item = items[index]
+    seq = item.get("seq") if isinstance(item, dict) else None
+    if isinstance(seq, int) and not isinstance(seq, bool):
+        members["seq"] = seq
+    return Refused(422, "invalid-record", "A record of the report is invalid.", exc.message, members=members)
+
+
+def _path(mismatch: Mismatch) -> str:
+    return ".".join(str(part) for part in mismatch.path)[:300]

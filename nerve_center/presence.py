@@ -1,0 +1,34 @@
+"""Is a host there? Derived from when it was last heard, never stored.
+
+    never_reported   registered, nothing came yet
+    active           heard within 2 of its own intervals
+    warning          within 3
+    offline          longer ago
+    stopped          it said goodbye and has not reported since
+
+A grace of 2 s covers the way and a slow commit.
+"""
+
+from __future__ import annotations
+
+WARNING_INTERVALS = 2
+OFFLINE_INTERVALS = 3
+GRACE_S = 2.0
+
+
+def state(last_report_us: int | None, goodbye_us: int | None, interval_s: float, now_us: int) -> str:
+    """The state's name. A goodbye counts until the next report, which clears it where it is stored."""
+    if goodbye_us is not None:
+        return "stopped"
+    if last_report_us is None:
+        return "never_reported"
+    if not silent(last_report_us, interval_s, now_us, WARNING_INTERVALS):
+        return "active"
+    if not silent(last_report_us, interval_s, now_us, OFFLINE_INTERVALS):
+        return "warning"
+    return "offline"
+
+
+def silent(last_us: int, interval_s: float, now_us: int, intervals: int = OFFLINE_INTERVALS) -> bool:
+    """Whether nothing was heard for so many intervals and the grace. A clock that went back counts as heard."""
+    return now_us - last_us > (intervals * interval_s + GRACE_S) * 1_000_000

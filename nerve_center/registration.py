@@ -1,0 +1,256 @@
+"""Registering, enrolling and saying goodbye; each one transaction.
+
+A known credential registers again. An unknown one is enrolled with the enrollment token, as a new instance:
+
+    agent id not known              a new agent
+    older instances all silent,     the new instance takes id and history over; a `reinstalled` event is stored
+    or said goodbye
+    an older instance is live       two hosts claim one id: the new instance is kept apart under an id of its
+                                    own, and a `duplicate_identity` threat opens at the agent it claimed to be
+
+An instance that was taken over and comes back while its successor is live is kept apart in the same way. An
+agent learns its id from the answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from nerve_center import auth
+from nerve_center.clock import Clock, format_time, parse_time
+from nerve_center.contract import Contract, Mismatch, check_text
+from nerve_center.errors import Refused
+from nerve_center.ingest import invalid_body
+from nerve_center.logs import printable
+from nerve_center.store import agents, records, threats
+from nerve_center.store.agents import Facts, Instance
+from nerve_center.store.writer import Writer
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Request:
+    agent_id: str
+    instance_id: str
+    facts: Facts
+
+
+@dataclass(frozen=True)
+class Registered:
+    """What came of it: the answer's body, and whether the credential is new."""
+
+    body: dict[str, Any]
+    enrolled: bool
+
+
+class Registrar:
+    """Registers agents and takes their goodbyes."""
+
+    def __init__(self, contract: Contract, authority: auth.Authority, writer: Writer, clock: Clock) -> None:
+        self._contract = contract
+        self._authority = authority
+        self._writer = writer
+        self._clock = clock
+
+    def admit(self, credential: str, enrollment_token: str | None) -> bool:
+        """Whether this credential must be enrolled; before anything of the body is read.
+
+        Raises Refused: 403 `credential-revoked`, 401 `enrollment-token-missing` or `-invalid`.
+        """
+        instance = self._authority.instance(credential)
+        if instance is None:
+            self._authority.check_enrollment(enrollment_token)
+            return True
+        if instance.revoked:
+            raise auth.revoked()
+        return False
+
+    def register(self, credential: str, may_enroll: bool, body: Any) -> Registered:
+        """Register; `may_enroll` says that the enrollment token was right.
+
+        Raises Refused: 422 `invalid-body`, 403 `not-your-agent`; and DatabaseUnavailable.
+        """
+        request = self._request(body)
+        credential_hash = auth.hash_of(credential)
+        now_us = self._clock.now_us()
+
+        def work(connection: Connection) -> tuple[str, bool, str]:
+            known = agents.instance_by_credential(connection, credential_hash)
+            if known is not None:
+                agent_id, enrolled = _again(connection, known, request, now_us), False
+            elif may_enroll:
+                agent_id, enrolled = _enroll(connection, credential_hash, request, now_us), True
+            else:
+                raise auth.unknown()
+            return agent_id, enrolled, agents.center_id(connection)
+
+        agent_id, enrolled, center_id = self._writer.submit(work)
+        _log.info(
+            "%s %s on %s%s",
+            "enrolled" if enrolled else "registered",
+            agent_id,
+            printable(request.facts.hostname),
+            "" if agent_id == request.agent_id else f", kept apart from {request.agent_id}",
+        )
+        return Registered(
+            {
+                "agent_id": agent_id,
+                "instance_id": request.instance_id,
+                "center_id": center_id,
+                "server_time": format_time(now_us),
+            },
+            enrolled,
+        )
+
+    def goodbye(self, instance: Instance, body: Any) -> None:
+        """Note that the agent stops on purpose. Raises Refused and DatabaseUnavailable."""
+        try:
+            self._contract.check("Goodbye", body)
+            check_text(body)
+            _check_time(body["sent_at"])
+        except Mismatch as exc:
+            raise invalid_body(exc) from None
+        if body["instance_id"] != instance.instance_id:
+            raise auth.not_yours()
+        now_us = self._clock.now_us()
+        self._writer.submit(
+            lambda connection: agents.said_goodbye(connection, instance, body["run_id"], now_us)
+        )
+        _log.info("goodbye from %s", instance.agent_id)
+
+    def _request(self, body: Any) -> _Request:
+        try:
+            self._contract.check("Registration", body)
+            check_text(body)
+            _check_time(body["sent_at"])
+        except Mismatch as exc:
+            raise invalid_body(exc) from None
+        host = {key: value for key, value in body["host"].items() if key in self._contract.host_properties}
+        return _Request(
+            agent_id=body["agent_id"],
+            instance_id=body["instance_id"],
+            facts=Facts(
+                hostname=host["hostname"],
+                agent_version=body["agent_version"],
+                host=host,
+                labels=body.get("labels", {}),
+                interval_s=float(body["interval_s"]),
+                run_id=body["run_id"],
+                boot_id=body["boot_id"],
+            ),
+        )
+
+
+def _check_time(text: str) -> None:
+    try:
+        parse_time(text)
+    except ValueError:
+        raise Mismatch(("sent_at",), "must be a real time") from None
+
+
+def kept_apart_id(agent_id: str, instance_id: str) -> str:
+    """The id of an instance whose agent id is in use by another host."""
+    return "agent-" + hashlib.sha256((agent_id + instance_id).encode()).hexdigest()[:16]
+
+
+def _again(connection: Connection, known: Instance, request: _Request, now_us: int) -> str:
+    """Register a known credential; returns the agent's id."""
+    if known.revoked:
+        raise auth.revoked()
+    if known.instance_id != request.instance_id or request.agent_id not in (known.agent_id, known.claimed_id):
+        raise auth.not_yours()
+    agent_id, key = known.agent_id, known.agent_key
+    if known.superseded:
+        agent_id, key = _place(connection, agent_id, known.instance_id, request, now_us)
+    else:
+        agents.update_agent(connection, key, request.facts, now_us)
+    agents.registered_again(connection, known.instance_id, key, request.facts.run_id, now_us)
+    return agent_id
+
+
+def _enroll(connection: Connection, credential_hash: bytes, request: _Request, now_us: int) -> str:
+    """Enroll a new credential; returns the agent's id."""
+    if agents.instance_exists(connection, request.instance_id):
+        raise Refused(
+            403,
+            "not-your-agent",
+            "This instance is enrolled with another credential.",
+            "Remove the agent's identity file, so that it makes a new one.",
+        )
+    agent_id, key = _place(connection, request.agent_id, request.instance_id, request, now_us)
+    agents.add_instance(
+        connection,
+        request.instance_id,
+        key,
+        request.agent_id,
+        credential_hash,
+        request.facts.run_id,
+        now_us,
+    )
+    return agent_id
+
+
+def _place(
+    connection: Connection, agent_id: str, instance_id: str, request: _Request, now_us: int
+) -> tuple[str, int]:
+    """The agent that an instance is to speak for: a new one, the one it claims, or one kept apart."""
+    key = agents.agent_key(connection, agent_id)
+    if key is None:
+        return agent_id, agents.add_agent(connection, agent_id, request.facts, now_us)
+    others = [item for item in agents.instances_of(connection, key) if item.instance_id != instance_id]
+    live = [item for item in others if not item.superseded and item.live(now_us)]
+    if live:
+        apart = kept_apart_id(agent_id, instance_id)
+        _open_duplicate(connection, agent_id, key, apart, request, live[0], now_us)
+        apart_key = agents.agent_key(connection, apart)
+        if apart_key is None:
+            apart_key = agents.add_agent(connection, apart, request.facts, now_us)
+        else:
+            agents.update_agent(connection, apart_key, request.facts, now_us)
+        return apart, apart_key
+    if others:
+        agents.supersede_others(connection, key, instance_id, now_us)
+        event = {
+            "type": "reinstalled",
+            "message": "A new instance of the agent took over its id and history.",
+            "instance_id": instance_id,
+            "previous_instance_id": others[0].instance_id,
+        }
+        records.append_own_event(connection, key, event, now_us)
+    agents.update_agent(connection, key, request.facts, now_us)
+    return agent_id, key
+
+
+def _open_duplicate(
+    connection: Connection,
+    agent_id: str,
+    key: int,
+    apart: str,
+    request: _Request,
+    older: Instance,
+    now_us: int,
+) -> None:
+    threat = {
+        "type": "duplicate_identity",
+        "severity": "medium",
+        "confidence": 1.0,
+        "fingerprint": f"duplicate_identity:{apart}",
+        "state": "open",
+        "summary": (
+            f"Two live hosts claim to be {agent_id}; the newer one is kept apart as {apart}. If one was copied "
+            "from the other, give it a machine id of its own (systemd-machine-id-setup) and start its agent again."
+        ),
+        "evidence": {
+            "kept_apart_as": apart,
+            "hostname": request.facts.hostname,
+            "instance_id": request.instance_id,
+            "older_instance_id": older.instance_id,
+        },
+    }
+    threats.apply(connection, key, now_us, threat)

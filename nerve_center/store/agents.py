@@ -1,0 +1,266 @@
+"""Agents and the credentials that they report with.
+
+An agent is a host under watch; an instance is one enrolled credential. `instances.superseded_us` says that
+another instance has taken the agent over, `revoked_us` that an operator refused it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, insert, literal, select, update
+from sqlalchemy.engine import Connection, Row
+
+from nerve_center import presence
+from nerve_center.store.tables import agents, instances, meta, threats
+
+
+@dataclass(frozen=True)
+class Instance:
+    """An enrolled credential and the agent that it speaks for."""
+
+    instance_id: str
+    agent_key: int
+    agent_id: str
+    claimed_id: str
+    credential_hash: bytes
+    run_id: str
+    interval_s: float
+    enrolled_us: int
+    last_seen_us: int
+    last_report_us: int | None
+    goodbye_us: int | None
+    superseded: bool
+    revoked: bool
+
+    def live(self, now_us: int) -> bool:
+        """Whether it is in use: it was heard lately and did not say goodbye."""
+        if self.revoked or self.goodbye_us is not None:
+            return False
+        return not presence.silent(self.last_seen_us, self.interval_s, now_us)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What an agent says of itself when it registers."""
+
+    hostname: str
+    agent_version: str
+    host: Mapping[str, Any]
+    labels: Mapping[str, str]
+    interval_s: float
+    run_id: str
+    boot_id: str | None
+
+    def columns(self) -> dict[str, Any]:
+        return {
+            "hostname": self.hostname,
+            "agent_version": self.agent_version,
+            "host": json.dumps(self.host, ensure_ascii=False, separators=(",", ":")),
+            "labels": json.dumps(self.labels, ensure_ascii=False, separators=(",", ":")),
+            "interval_s": self.interval_s,
+            "run_id": self.run_id,
+            "boot_id": self.boot_id,
+        }
+
+
+_INSTANCE = select(instances, agents.c.id, agents.c.interval_s).join(
+    agents, agents.c.key == instances.c.agent_key
+)
+
+
+def _instance(row: Row[Any]) -> Instance:
+    return Instance(
+        instance_id=row.instance_id,
+        agent_key=row.agent_key,
+        agent_id=row.id,
+        claimed_id=row.claimed_id,
+        credential_hash=row.credential_hash,
+        run_id=row.run_id,
+        interval_s=row.interval_s,
+        enrolled_us=row.enrolled_us,
+        last_seen_us=row.last_seen_us,
+        last_report_us=row.last_report_us,
+        goodbye_us=row.goodbye_us,
+        superseded=row.superseded_us is not None,
+        revoked=row.revoked_us is not None,
+    )
+
+
+def instance_by_credential(connection: Connection, credential_hash: bytes) -> Instance | None:
+    row = connection.execute(_INSTANCE.where(instances.c.credential_hash == credential_hash)).first()
+    return None if row is None else _instance(row)
+
+
+def instance_exists(connection: Connection, instance_id: str) -> bool:
+    found = connection.execute(select(literal(1)).where(instances.c.instance_id == instance_id)).first()
+    return found is not None
+
+
+def instances_of(connection: Connection, agent_key: int) -> list[Instance]:
+    """All instances of an agent, the newest first."""
+    rows = connection.execute(
+        _INSTANCE.where(instances.c.agent_key == agent_key).order_by(instances.c.enrolled_us.desc())
+    )
+    return [_instance(row) for row in rows]
+
+
+def agent_key(connection: Connection, agent_id: str) -> int | None:
+    key = connection.execute(select(agents.c.key).where(agents.c.id == agent_id)).scalar()
+    return None if key is None else int(key)
+
+
+def add_agent(connection: Connection, agent_id: str, facts: Facts, now_us: int) -> int:
+    """Add an agent that has not reported yet; returns its key."""
+    result = connection.execute(
+        insert(agents).values(
+            id=agent_id,
+            registered_us=now_us,
+            last_registered_us=now_us,
+            samples=0,
+            events=0,
+            gaps=0,
+            **facts.columns(),
+        )
+    )
+    return int(result.inserted_primary_key[0])
+
+
+def update_agent(connection: Connection, key: int, facts: Facts, now_us: int) -> None:
+    connection.execute(
+        update(agents).where(agents.c.key == key).values(last_registered_us=now_us, **facts.columns())
+    )
+
+
+def add_instance(
+    connection: Connection,
+    instance_id: str,
+    key: int,
+    claimed_id: str,
+    credential_hash: bytes,
+    run_id: str,
+    now_us: int,
+) -> None:
+    connection.execute(
+        insert(instances).values(
+            instance_id=instance_id,
+            agent_key=key,
+            claimed_id=claimed_id,
+            credential_hash=credential_hash,
+            run_id=run_id,
+            enrolled_us=now_us,
+            last_seen_us=now_us,
+        )
+    )
+
+
+def registered_again(connection: Connection, instance_id: str, key: int, run_id: str, now_us: int) -> None:
+    """An instance registered: it is in use, for this agent."""
+    connection.execute(
+        update(instances)
+        .where(instances.c.instance_id == instance_id)
+        .values(
+            agent_key=key, run_id=run_id, last_seen_us=now_us, goodbye_us=None, superseded_us=None
+        )
+    )
+
+
+def supersede_others(connection: Connection, key: int, instance_id: str, now_us: int) -> None:
+    """Put every other instance of the agent out of use."""
+    connection.execute(
+        update(instances)
+        .where(
+            instances.c.agent_key == key,
+            instances.c.instance_id != instance_id,
+            instances.c.superseded_us.is_(None),
+        )
+        .values(superseded_us=now_us)
+    )
+
+
+
+
+def reported(
+    connection: Connection,
+    instance: Instance,
+    run_id: str,
+    boot_id: str | None,
+    interval_s: float,
+    clock_skew_s: float,
+    now_us: int,
+    added: Mapping[str, int],
+) -> None:
+    """A report was taken: the agent is there, and so many `samples`, `events` and `gaps` were added."""
+    connection.execute(
+        update(instances)
+        .where(instances.c.instance_id == instance.instance_id)
+        .values(run_id=run_id, last_seen_us=now_us, last_report_us=now_us, goodbye_us=None)
+    )
+    connection.execute(
+        update(agents)
+        .where(agents.c.key == instance.agent_key)
+        .values(
+            run_id=run_id,
+            boot_id=boot_id,
+            interval_s=interval_s,
+            clock_skew_s=clock_skew_s,
+            last_report_us=now_us,
+            goodbye_us=None,
+            samples=agents.c.samples + added["samples"],
+            events=agents.c.events + added["events"],
+            gaps=agents.c.gaps + added["gaps"],
+        )
+    )
+
+
+def said_goodbye(connection: Connection, instance: Instance, run_id: str, now_us: int) -> None:
+    """Note a goodbye; one of an earlier run that comes late says nothing about the present one."""
+    if instance.run_id != run_id:
+        return
+    connection.execute(
+        update(instances).where(instances.c.instance_id == instance.instance_id).values(goodbye_us=now_us)
+    )
+    connection.execute(update(agents).where(agents.c.key == instance.agent_key).values(goodbye_us=now_us))
+
+
+def page(connection: Connection, after: str | None, limit: int) -> list[Row[Any]]:
+    """Up to `limit` agents by id, those behind `after`."""
+    query = select(agents).order_by(agents.c.id).limit(limit)
+    if after is not None:
+        query = query.where(agents.c.id > after)
+    return list(connection.execute(query))
+
+
+def by_id(connection: Connection, agent_id: str) -> Row[Any] | None:
+    row: Row[Any] | None = connection.execute(select(agents).where(agents.c.id == agent_id)).first()
+    return row
+
+
+def counts(connection: Connection, now_us: int) -> tuple[int, int]:
+    """How many agents are connected (active or warning) and how many threats are open."""
+    patience_us = (presence.OFFLINE_INTERVALS * agents.c.interval_s + presence.GRACE_S) * 1_000_000
+    connected = connection.execute(
+        select(func.count())
+        .select_from(agents)
+        .where(
+            agents.c.goodbye_us.is_(None),
+            agents.c.last_report_us.is_not(None),
+            now_us - agents.c.last_report_us <= patience_us,
+        )
+    ).scalar()
+    active = connection.execute(
+        select(func.count()).select_from(threats).where(threats.c.state == "open")
+    ).scalar()
+    return int(connected or 0), int(active or 0)
+
+
+def center_id(connection: Connection) -> str:
+    return str(connection.execute(select(meta.c.value).where(meta.c.name == "center_id")).scalar_one())
+
+
+def touch(connection: Connection, now_us: int) -> None:
+    """The probe's write: small, real, and always different."""
+    connection.execute(update(meta).where(meta.c.name == "probe").values(value=str(now_us)))

@@ -1,0 +1,126 @@
+"""Connections to the SQLite database, and what its errors mean.
+
+Two engines a process, made after the fork: one for reading (a small pool, `query_only`) and one for the single
+writer, whose transactions begin with BEGIN IMMEDIATE so that they never fail half-way for want of the lock.
+The driver's own transaction handling is off; SQLAlchemy's `begin` event says BEGIN.
+
+SQLite waits for a lock inside the call, and under gevent the whole worker waits with it. So its own patience
+is short, and whoever wants to wait longer tries again with a pause between, in which others run.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import create_engine, event
+from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool, QueuePool
+
+from nerve_center.errors import DatabaseUnavailable
+
+_READ_PATIENCE_S = 0.05
+_WRITE_PATIENCE_S = 0.01
+_WAL_LIMIT_BYTES = 64 * 1024 * 1024
+
+# https://www.sqlite.org/rescode.html, primary codes
+_KINDS = {
+    5: ("locked", "database is locked"),
+    6: ("locked", "database is locked"),
+    8: ("read_only", "database is read-only"),
+    10: ("io", "database: input/output error"),
+    11: ("corrupt", "database is damaged"),
+    13: ("full", "disk is full"),
+    14: ("io", "database file cannot be opened"),
+    26: ("corrupt", "database file is not a database"),
+}
+
+
+def reading_engine(path: Path) -> Engine:
+    """For reads: a small pool of connections that cannot write."""
+    engine = create_engine(
+        _url(path),
+        future=True,
+        poolclass=QueuePool,
+        pool_size=4,
+        max_overflow=60,
+        connect_args={"check_same_thread": False, "timeout": _READ_PATIENCE_S},
+    )
+    _prepare(engine, "BEGIN", query_only=True)
+    return engine
+
+
+def writing_engine(path: Path) -> Engine:
+    """For the writer: each connection is opened and closed for real, each transaction takes the lock first."""
+    engine = create_engine(
+        _url(path),
+        future=True,
+        poolclass=NullPool,
+        connect_args={"check_same_thread": False, "timeout": _WRITE_PATIENCE_S},
+    )
+    _prepare(engine, "BEGIN IMMEDIATE", query_only=False)
+    return engine
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection with one unchanging view of the database.
+
+    Raises DatabaseUnavailable where the database does not answer.
+    """
+    with translated(), engine.connect() as connection:
+        yield connection
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn the database's own errors into DatabaseUnavailable; what is a bug of ours stays what it is."""
+    try:
+        yield
+    except (DBAPIError, sqlite3.Error) as exc:
+        problem = unavailable(exc)
+        if problem is None:
+            raise
+        raise problem from exc
+
+
+def unavailable(exc: BaseException) -> DatabaseUnavailable | None:
+    """What a database error means for whoever asked; None when it is not the database's fault."""
+    origin = exc.orig if isinstance(exc, DBAPIError) else exc
+    if not isinstance(origin, sqlite3.Error):
+        return None
+    code = getattr(origin, "sqlite_errorcode", None)
+    if code is None:
+        return None
+    found = _KINDS.get(code & 0xFF)
+    return DatabaseUnavailable(*found) if found else None
+
+
+def make_file(path: Path) -> None:
+    """Create the database file, if it is not there, so that only its owner can read it. Raises OSError."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def _url(path: Path) -> URL:
+    return URL.create("sqlite", database=str(path))
+
+
+def _prepare(engine: Engine, begin: str, query_only: bool) -> None:
+    def connected(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT_BYTES}")
+        if query_only:
+            connection.execute("PRAGMA query_only = ON")
+
+    def begun(connection: Connection) -> None:
+        connection.connection.cursor().execute(begin)
+
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "begin", begun)

@@ -1,0 +1,1 @@
+"""Alembic's scripts; `store.migrate` runs them."""

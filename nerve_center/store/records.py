@@ -1,0 +1,206 @@
+"""Records and marks: what the reports of an agent leave behind.
+
+`mark` reads a stream's mark, `append` stores records behind it and moves it, in the caller's transaction. A
+record's key is agent, time and tag: one that is there already, from another epoch, is left alone and counted
+in the stream's `duplicates`.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import insert, select, tuple_, update
+from sqlalchemy.dialects.sqlite import insert as insert_or
+from sqlalchemy.engine import Connection, Row
+
+from nerve_center.store.tables import events, gaps, samples, streams
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A stream's mark; `key` is its row, None before anything was stored."""
+
+    key: int | None
+    seq: int
+    tag: bytes | None
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record as it is stored. `json` is its data; `value` the same, parsed."""
+
+    seq: int
+    from_seq: int
+    tag: bytes
+    kind: str
+    time_us: int
+    json: bytes
+    value: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Added:
+    """What an append did: records stored by table, those skipped, and the new events among them."""
+
+    samples: int
+    events: int
+    gaps: int
+    duplicates: int
+    threats: Sequence[Record]
+
+    @property
+    def stored(self) -> int:
+        return self.samples + self.events + self.gaps
+
+
+_INSERT_SAMPLE = insert_or(samples).on_conflict_do_nothing()
+_INSERT_EVENT = insert_or(events).on_conflict_do_nothing()
+_INSERT_GAP = insert_or(gaps).on_conflict_do_nothing()
+
+
+def mark(connection: Connection, agent_key: int, epoch: bytes, stream: str) -> Mark:
+    row = connection.execute(
+        select(streams.c.key, streams.c.seq, streams.c.tag).where(
+            streams.c.agent_key == agent_key, streams.c.epoch == epoch, streams.c.stream == stream
+        )
+    ).first()
+    return Mark(None, 0, None) if row is None else Mark(row.key, row.seq, row.tag)
+
+
+def append(
+    connection: Connection,
+    agent_key: int,
+    epoch: bytes,
+    stream: str,
+    at: Mark,
+    records: Sequence[Record],
+    now_us: int,
+) -> Added:
+    """Store `records`, which continue the mark `at`, and move the mark to the last of them."""
+    last = records[-1]
+    key = at.key if at.key is not None else _new_stream(connection, agent_key, epoch, stream, last, now_us)
+    common = {"agent_key": agent_key, "stream_key": key, "received_us": now_us}
+    of_samples, of_events, of_gaps, of_threats = [], [], [], []
+    for record in records:
+        row: dict[str, Any] = {"time_us": record.time_us, "tag": record.tag, "seq": record.seq, **common}
+        if record.kind == "gap":
+            row.update(from_seq=record.from_seq, count=record.value["count"], reason=record.value["reason"])
+            of_gaps.append(row)
+            continue
+        row["data"] = zlib.compress(record.json, 6)
+        if record.kind == "sample":
+            of_samples.append(row)
+        else:
+            row["kind"] = record.kind
+            (of_threats if record.kind == "threat" else of_events).append((row, record))
+    new_threats = [record for row, record in of_threats if _insert(connection, _INSERT_EVENT, [row])]
+    added = Added(
+        samples=_insert(connection, _INSERT_SAMPLE, of_samples),
+        events=_insert(connection, _INSERT_EVENT, [row for row, _ in of_events]) + len(new_threats),
+        gaps=_insert(connection, _INSERT_GAP, of_gaps),
+        duplicates=0,
+        threats=new_threats,
+    )
+    added = Added(added.samples, added.events, added.gaps, len(records) - added.stored, new_threats)
+    connection.execute(
+        update(streams)
+        .where(streams.c.key == key)
+        .values(
+            seq=last.seq,
+            tag=last.tag,
+            duplicates=streams.c.duplicates + added.duplicates,
+            updated_us=now_us,
+        )
+    )
+    return added
+
+
+def _new_stream(
+    connection: Connection, agent_key: int, epoch: bytes, stream: str, last: Record, now_us: int
+) -> int:
+    result = connection.execute(
+        insert(streams).values(
+            agent_key=agent_key,
+            epoch=epoch,
+            stream=stream,
+            seq=last.seq,
+            tag=last.tag,
+            duplicates=0,
+            updated_us=now_us,
+        )
+    )
+    return int(result.inserted_primary_key[0])
+
+
+def _insert(connection: Connection, statement: Any, rows: list[dict[str, Any]]) -> int:
+    """Insert rows, those that are there already left out; how many were new."""
+    if not rows:
+        return 0
+    count: int = connection.execute(statement, rows).rowcount
+    return count
+
+
+_SAMPLE = select(
+    samples.c.time_us, samples.c.tag, samples.c.seq, samples.c.received_us, samples.c.data, streams.c.epoch
+).join(streams, streams.c.key == samples.c.stream_key)
+
+
+def sample_page(
+    connection: Connection,
+    agent_key: int,
+    limit: int,
+    since_us: int | None = None,
+    until_us: int | None = None,
+    after: tuple[int, bytes] | None = None,
+    newest: bool = False,
+) -> list[Row[Any]]:
+    """Up to `limit` samples in the order of (time, tag): the first of them, or with `newest` the last.
+
+    `since_us` is included and `until_us` is not; `after` is the (time, tag) of the sample before the page.
+    """
+    query = _SAMPLE.where(samples.c.agent_key == agent_key)
+    if since_us is not None:
+        query = query.where(samples.c.time_us >= since_us)
+    if until_us is not None:
+        query = query.where(samples.c.time_us < until_us)
+    if after is not None:
+        query = query.where(tuple_(samples.c.time_us, samples.c.tag) > tuple_(*after))
+    if newest:
+        query = query.order_by(samples.c.time_us.desc(), samples.c.tag.desc())
+    else:
+        query = query.order_by(samples.c.time_us, samples.c.tag)
+    rows = list(connection.execute(query.limit(limit)))
+    return rows[::-1] if newest else rows
+
+
+def latest_sample(connection: Connection, agent_key: int) -> Row[Any] | None:
+    found = sample_page(connection, agent_key, 1, newest=True)
+    return found[0] if found else None
+
+
+def unpacked(data: bytes) -> bytes:
+    """The JSON of a record's stored data."""
+    return zlib.decompress(data)
+
+
+_OWN_EPOCH = bytes(8)
+
+
+def append_own_event(connection: Connection, agent_key: int, data: dict[str, Any], now_us: int) -> None:
+    """Store an event that the center itself has to tell about an agent, in a stream of the center's own."""
+    at = mark(connection, agent_key, _OWN_EPOCH, "center")
+    record = Record(
+        seq=at.seq + 1,
+        from_seq=at.seq + 1,
+        tag=secrets.token_bytes(8),
+        kind="event",
+        time_us=now_us,
+        json=json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode(),
+        value=data,
+    )
+    append(connection, agent_key, _OWN_EPOCH, "center", at, [record], now_us)

@@ -1,0 +1,160 @@
+"""The tables, as the newest migration leaves them.
+
+    meta        what is true of this database as a whole (`center_id`, the probe's last write)
+    agents      one row a host under watch: what it says of itself, when it was last heard, what is kept of it
+    instances   one row an enrolled credential; several may belong to one agent over time, one is in use
+    streams     one row a history (agent, epoch, stream) with its mark: every seq up to `seq` is a record,
+                a counted gap or one of the `duplicates` that came before under another epoch
+    samples     measurements  \
+    events      events, threats, unknown kinds   > keyed by agent, time and tag
+    gaps        ranges that are known to be missing  /
+    threats     what the threat records add up to, one row a fingerprint
+    api_tokens  who may read
+
+Times are microseconds since 1970. Tags and epochs are 8 bytes. `data` is the record's JSON, deflated.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+agents = Table(
+    "agents",
+    metadata,
+    Column("key", Integer, primary_key=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("hostname", String(255), nullable=False),
+    Column("agent_version", String(64), nullable=False),
+    Column("host", Text, nullable=False),
+    Column("labels", Text, nullable=False),
+    Column("interval_s", Float, nullable=False),
+    Column("run_id", String(32), nullable=False),
+    Column("boot_id", String(64)),
+    Column("registered_us", BigInteger, nullable=False),
+    Column("last_registered_us", BigInteger, nullable=False),
+    Column("last_report_us", BigInteger),
+    Column("goodbye_us", BigInteger),
+    Column("clock_skew_s", Float),
+    Column("samples", Integer, nullable=False, default=0),
+    Column("events", Integer, nullable=False, default=0),
+    Column("gaps", Integer, nullable=False, default=0),
+)
+
+instances = Table(
+    "instances",
+    metadata,
+    Column("instance_id", String(32), primary_key=True),
+    Column("agent_key", ForeignKey("agents.key"), nullable=False, index=True),
+    Column("claimed_id", String(64), nullable=False),
+    Column("credential_hash", LargeBinary(32), nullable=False, unique=True),
+    Column("run_id", String(32), nullable=False),
+    Column("enrolled_us", BigInteger, nullable=False),
+    Column("last_seen_us", BigInteger, nullable=False),
+    Column("last_report_us", BigInteger),
+    Column("goodbye_us", BigInteger),
+    Column("superseded_us", BigInteger),
+    Column("revoked_us", BigInteger),
+)
+
+streams = Table(
+    "streams",
+    metadata,
+    Column("key", Integer, primary_key=True),
+    Column("agent_key", ForeignKey("agents.key"), nullable=False),
+    Column("epoch", LargeBinary(8), nullable=False),
+    Column("stream", String(16), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("tag", LargeBinary(8), nullable=False),
+    Column("duplicates", BigInteger, nullable=False, default=0),
+    Column("updated_us", BigInteger, nullable=False),
+    UniqueConstraint("agent_key", "epoch", "stream"),
+)
+
+
+def _record_columns() -> list[Column[int] | Column[bytes]]:
+    return [
+        Column("agent_key", ForeignKey("agents.key"), primary_key=True),
+        Column("time_us", BigInteger, primary_key=True),
+        Column("tag", LargeBinary(8), primary_key=True),
+        Column("stream_key", ForeignKey("streams.key"), nullable=False),
+        Column("seq", BigInteger, nullable=False),
+        Column("received_us", BigInteger, nullable=False),
+    ]
+
+
+samples = Table(
+    "samples",
+    metadata,
+    *_record_columns(),
+    Column("data", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+events = Table(
+    "events",
+    metadata,
+    *_record_columns(),
+    Column("kind", String(64), nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+gaps = Table(
+    "gaps",
+    metadata,
+    *_record_columns(),
+    Column("from_seq", BigInteger, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("reason", String(64), nullable=False),
+    sqlite_with_rowid=False,
+)
+
+threats = Table(
+    "threats",
+    metadata,
+    Column("key", Integer, primary_key=True),
+    Column("agent_key", ForeignKey("agents.key"), nullable=False),
+    Column("fingerprint", String(128), nullable=False),
+    Column("type", String(64), nullable=False),
+    Column("severity", String(16), nullable=False),
+    Column("confidence", Float),
+    Column("state", String(16), nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("evidence", LargeBinary, nullable=False),
+    Column("opened_us", BigInteger, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+    Column("cleared_us", BigInteger),
+    Column("times_opened", Integer, nullable=False),
+    UniqueConstraint("agent_key", "fingerprint"),
+    Index("ix_threats_state", "state"),
+)
+
+api_tokens = Table(
+    "api_tokens",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("token_hash", LargeBinary(32), nullable=False, unique=True),
+    Column("created_us", BigInteger, nullable=False),
+)

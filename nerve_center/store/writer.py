@@ -1,0 +1,233 @@
+"""The one writer of a process: commits what has gathered, then releases the answers.
+
+    submit(work)  from any thread: puts `work` in the queue and waits until it is committed
+    writer        takes all that waits, BEGIN IMMEDIATE, each piece in its own SAVEPOINT, COMMIT
+
+So a fsync is shared by everybody who waits for one, and threads do not contend for SQLite's lock. A piece of
+work that raises is rolled back alone and its exception goes to its caller. When the database itself fails,
+nothing of the group is stored and every caller gets DatabaseUnavailable.
+
+While another process holds the lock the writer tries again, with pauses in which others run; work that has
+waited for longer than its patience is answered with DatabaseUnavailable and dropped, never done later.
+
+The primitives are those of `threading`: threads in a test, greenlets under gevent.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from nerve_center.clock import Clock
+from nerve_center.errors import DatabaseUnavailable
+from nerve_center.store import engine as engines
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+PATIENCE_S = 5.0
+MOST_WAITING = 4000
+_MOST_IN_A_GROUP = 200
+_PAUSES_S = (0.002, 0.005, 0.01, 0.02, 0.05)
+
+
+class _Job:
+    """One piece of work, its deadline, and what became of it."""
+
+    __slots__ = ("deadline", "done", "error", "result", "work")
+
+    def __init__(self, work: Callable[[Connection], Any], deadline: float) -> None:
+        self.work = work
+        self.deadline = deadline
+        self.done = threading.Event()
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def fail(self, error: BaseException) -> None:
+        self.error = error
+        self.done.set()
+
+
+class Writer:
+    """See the module. `start` once in the process that uses it, `stop` at its end."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        self._queue: deque[_Job] = deque()
+        self._arrived = threading.Event()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._engine: Engine | None = None
+        self._connection: Connection | None = None
+        self._blocked_since: float | None = None
+        self._last_commit: float | None = None
+
+    @property
+    def blocked_since(self) -> float | None:
+        """Since when (monotonic) another process has kept the lock; None when it does not."""
+        return self._blocked_since
+
+    @property
+    def last_commit(self) -> float | None:
+        """When (monotonic) something was last committed."""
+        return self._last_commit
+
+    def start(self) -> None:
+        """Open nothing yet, but begin to take work."""
+        self._engine = engines.writing_engine(self._path)
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """Finish what has gathered, refuse the rest, close the connection."""
+        self._stopping.set()
+        self._arrived.set()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+
+    def submit(self, work: Callable[[Connection], T], patience_s: float = PATIENCE_S) -> T:
+        """Run `work(connection)` in a transaction and return its result once that is committed.
+
+        `work` may be run in the middle of a group: it must neither commit nor wait. Raises whatever `work`
+        raised, and DatabaseUnavailable when the database took nothing for `patience_s` seconds.
+        """
+        if self._stopping.is_set():
+            raise DatabaseUnavailable("closed", "the nerve center is stopping", retry_after_s=2)
+        if len(self._queue) >= MOST_WAITING:
+            raise DatabaseUnavailable("busy", "too many requests are waiting for the database", retry_after_s=2)
+        job = _Job(work, self._clock.monotonic() + patience_s)
+        self._queue.append(job)
+        self._arrived.set()
+        if not self._clock.wait(job.done, patience_s + 10.0):
+            raise DatabaseUnavailable("io", f"the database has not answered for {patience_s + 10.0:.0f} s")
+        if job.error is not None:
+            raise job.error
+        result: T = job.result
+        return result
+
+    def step(self) -> None:
+        """Wait for work, then commit one group of it."""
+        self._clock.wait(self._arrived, None)
+        self._arrived.clear()
+        jobs = self._take()
+        while jobs:
+            try:
+                self._commit(jobs)
+            except BaseException as exc:
+                for job in jobs:
+                    if not job.done.is_set():
+                        job.fail(exc)
+                raise
+            jobs = self._take()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self.step()
+            except Exception:  # the callers have it; the writer itself must go on
+                _log.exception("the database writer met an unexpected error and goes on")
+                self._drop_connection()
+        for job in self._take(len(self._queue)):
+            job.fail(DatabaseUnavailable("closed", "the nerve center is stopping", retry_after_s=2))
+        self._drop_connection()
+
+    def _take(self, most: int = _MOST_IN_A_GROUP) -> list[_Job]:
+        jobs: list[_Job] = []
+        while len(jobs) < most:
+            try:
+                jobs.append(self._queue.popleft())
+            except IndexError:
+                break
+        return jobs
+
+    def _commit(self, jobs: list[_Job]) -> None:
+        connection = self._begin(jobs)
+        if connection is None:
+            return
+        try:
+            for job in jobs:
+                self._run_one(connection, job)
+            connection.commit()
+        except Exception as exc:
+            self._drop_connection()
+            problem = engines.unavailable(exc)
+            if problem is None:
+                raise
+            for job in jobs:
+                job.fail(_copy(problem))
+            return
+        self._last_commit = self._clock.monotonic()
+        for job in jobs:
+            job.done.set()
+
+    def _run_one(self, connection: Connection, job: _Job) -> None:
+        """Do one piece of work in its savepoint. Raises only what spoils the whole transaction."""
+        savepoint = connection.begin_nested()
+        try:
+            job.result = job.work(connection)
+            savepoint.commit()
+        except Exception as exc:
+            if engines.unavailable(exc) is not None:
+                raise
+            savepoint.rollback()
+            job.error = exc
+
+    def _begin(self, jobs: list[_Job]) -> Connection | None:
+        """A connection inside a new transaction, or None when no job is left that would wait for it."""
+        attempt = 0
+        while True:
+            try:
+                with engines.translated():
+                    if self._connection is None:
+                        self._connection = self._open()
+                    self._connection.begin()
+            except DatabaseUnavailable as problem:
+                self._after_failure(problem, jobs)
+                if not jobs:
+                    return None
+                self._clock.wait(self._stopping, _PAUSES_S[min(attempt, len(_PAUSES_S) - 1)])
+                jobs.extend(self._take(_MOST_IN_A_GROUP - len(jobs)))
+                attempt += 1
+            else:
+                self._blocked_since = None
+                return self._connection
+
+    def _after_failure(self, problem: DatabaseUnavailable, jobs: list[_Job]) -> None:
+        """Answer those whose patience ended; all of them when waiting will not help."""
+        now = self._clock.monotonic()
+        hopeless = problem.kind != "locked" or self._stopping.is_set()
+        if problem.kind == "locked":
+            self._blocked_since = now if self._blocked_since is None else self._blocked_since
+        else:
+            self._blocked_since = None
+        if hopeless:
+            self._drop_connection()
+        for job in [job for job in jobs if hopeless or job.deadline <= now]:
+            jobs.remove(job)
+            job.fail(_copy(problem))
+
+    def _open(self) -> Connection:
+        if self._engine is None:
+            raise RuntimeError("the writer was not started")
+        return self._engine.connect()
+
+    def _drop_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except DBAPIError:
+                _log.debug("closing a broken connection failed", exc_info=True)
+
+
+def _copy(problem: DatabaseUnavailable) -> DatabaseUnavailable:
+    """An exception of its own for each caller: raising writes into it."""
+    return DatabaseUnavailable(problem.kind, problem.reason, problem.retry_after_s)

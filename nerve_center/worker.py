@@ -1,0 +1,195 @@
+"""gunicorn's gevent worker, with bounds on what a connection may take.
+
+    from accept, or the first byte of a later request, to the last byte of its body     request_timeout_s in all
+    between two requests of one connection                                              gunicorn's keepalive
+    sending one answer                                                                   request_timeout_s
+    bytes of one request, header and body                                                the body's limit and 1 MiB
+
+gunicorn itself bounds the header only. A connection past a bound is closed without a word in the log: it
+happens at the will of strangers. A request that is not HTTP gets a problem document, also without a word. The
+answer to a request whose body was not read (413, 401) is followed by a short drain, because closing at once
+would make the kernel drop the answer.
+
+When the worker stops, connections without a request in hand are closed, so that a graceful stop takes as long as the
+requests in hand and not as long as the clients' patience.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import socket
+import time
+from typing import Any
+
+import gevent
+from gunicorn.http.errors import ParseException
+from gunicorn.workers.ggevent import GeventWorker
+
+from nerve_center.api.context import EXTENSION
+from nerve_center.center import Center
+
+_HEADER_BYTES = 1024 * 1024
+_DRAIN_BYTES = 16 * 1024 * 1024
+_DRAIN_S = 5.0
+_HANG_UP_EVERY_S = 0.2
+
+
+class BoundedSocket:
+    """A client's socket that gives up where its time or its bytes are used up; otherwise the socket itself."""
+
+    def __init__(self, sock: Any, total_s: float, keepalive_s: float, most_bytes: int) -> None:
+        self.handling = False
+        self._sock = sock
+        self._total_s = total_s
+        self._keepalive_s = keepalive_s
+        self._most_bytes = most_bytes
+        self._deadline: float | None = time.monotonic() + total_s
+        self._received = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def request_done(self) -> None:
+        """A request was answered; what comes next is another one."""
+        self.handling = False
+        self._deadline = None
+        self._received = 0
+
+    def recv(self, size: int, *flags: int) -> bytes:
+        now = time.monotonic()
+        left = self._keepalive_s if self._deadline is None else self._deadline - now
+        if left <= 0 or self._received > self._most_bytes:
+            raise _gone()
+        try:
+            self._sock.settimeout(left)
+            data: bytes = self._sock.recv(size, *flags)
+        except OSError as exc:
+            raise _gone() from exc
+        if self._deadline is None:
+            self._deadline = time.monotonic() + self._total_s
+        self._received += len(data)
+        return data
+
+    def sendall(self, data: bytes, *flags: int) -> None:
+        try:
+            self._sock.settimeout(self._total_s)
+            self._sock.sendall(data, *flags)
+        except OSError as exc:
+            raise _gone() from exc
+
+    def drain(self) -> None:
+        """End the sending side and swallow, for a short while, what the client still sends."""
+        until, left = time.monotonic() + min(_DRAIN_S, self._total_s), _DRAIN_BYTES
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_WR)
+            while left > 0 and (patience := until - time.monotonic()) > 0:
+                self._sock.settimeout(patience)
+                data = self._sock.recv(65536)
+                if not data:
+                    return
+                left -= len(data)
+
+    def hang_up(self) -> None:
+        """Wake whoever waits for the next request: there will be none."""
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RD)
+
+
+def _gone() -> ConnectionResetError:
+    """What gunicorn takes for a client that went away, and passes over."""
+    return ConnectionResetError(errno.ECONNRESET, "the connection is past its bounds or was lost")
+
+
+class BoundedWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
+    """See the module."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._open: set[BoundedSocket] = set()
+
+    @property
+    def _center(self) -> Center:
+        found: Center = self.wsgi.extensions[EXTENSION]
+        return found
+
+    def run(self) -> None:
+        center = self._center
+        center.start()
+        try:
+            super().run()
+        finally:
+            center.stop()
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        super().handle_exit(sig, frame)
+        gevent.spawn(self._hang_up)
+
+    def timeout_ctx(self) -> contextlib.AbstractContextManager[None]:
+        """Nothing: the socket keeps the time."""
+        return contextlib.nullcontext()
+
+    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+        config = self._center.config
+        bounded = BoundedSocket(
+            client,
+            config.server.request_timeout_s,
+            self.cfg.keepalive,
+            int(config.limits.body_mib * 1024 * 1024) + _HEADER_BYTES,
+        )
+        self._open.add(bounded)
+        try:
+            super().handle(listener, bounded, addr)
+        finally:
+            self._open.discard(bounded)
+
+    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
+        sock.handling = True
+        try:
+            super().handle_request(listener_name, req, sock, addr)
+            if not self.alive:
+                raise StopIteration
+        except StopIteration:
+            if _unread(req):
+                sock.drain()
+            raise
+        if _unread(req):
+            sock.drain()
+            raise StopIteration
+        sock.request_done()
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        if not isinstance(exc, ParseException):
+            super().handle_error(req, client, addr, exc)
+            return
+        self.log.debug("malformed request: %r", exc)
+        status, reason = (431, "Request Header Fields Too Large") if "Limit" in type(exc).__name__ else (400, "Bad Request")
+        body = json.dumps(
+            {
+                "type": "urn:dio:problem:bad-request",
+                "title": "The request is not HTTP as this server takes it.",
+                "status": status,
+                "detail": type(exc).__name__,
+            }
+        ).encode()
+        head = (
+            f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        )
+        with contextlib.suppress(OSError):
+            client.sendall(head.encode("ascii") + body)
+            client.drain()
+
+    def _hang_up(self) -> None:
+        while self._open:
+            for bounded in list(self._open):
+                if not bounded.handling:
+                    bounded.hang_up()
+            gevent.sleep(_HANG_UP_EVERY_S)
+
+
+def _unread(req: Any) -> bool:
+    """Whether part of a request's body was left on the wire."""
+    reader = req.body.reader
+    return bool(getattr(reader, "length", 0) or getattr(reader, "parser", None))
