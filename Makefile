@@ -1,0 +1,53 @@
+# The way in for people who work on DIO. Every target makes what it needs first.
+
+PYTHON = .venv/bin/python
+PYTEST = $(PYTHON) -m pytest
+CODE = dio_daemon nerve_center tests scripts benchmarks setup.py
+
+.DEFAULT_GOAL = help
+.PHONY: help venv run test e2e deb install lint format bench coverage clean
+
+help: ## This list
+	@echo "make TARGET"
+	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  \1:\2/p' $(MAKEFILE_LIST) | awk -F: '{ printf "%-10s %s\n", $$1, $$2 }'
+
+run: venv ## Run nerve center and agent here, without systemd, with a live view of this host (Ctrl-C stops both)
+	@exec $(PYTHON) scripts/run.py
+
+test: venv ## All tests that need no root, with their coverage
+	$(PYTEST) -n auto --cov --cov-report=term
+
+e2e: venv deb ## The packages on Debian 12 and 13 booted with systemd (needs root and systemd-nspawn)
+	scripts/e2e
+
+deb: ## Build both Debian packages into build/deb
+	scripts/build-deb
+
+install: deb ## Build both packages and install them on this host by apt
+	scripts/install
+
+lint: venv ## Format, style, types and layers
+	$(PYTHON) -m ruff format --check $(CODE)
+	$(PYTHON) -m ruff check $(CODE)
+	$(PYTHON) -m mypy
+	$(PYTHON) -m mypy scripts benchmarks
+	.venv/bin/lint-imports
+
+format: venv ## Put the code into its format
+	$(PYTHON) -m ruff format $(CODE)
+	$(PYTHON) -m ruff check --fix $(CODE)
+
+bench: venv ## What the agent costs beside its peers, as ratios
+	$(PYTHON) -m benchmarks.agent_footprint
+
+coverage: venv ## Coverage as pages in build/coverage
+	$(PYTEST) -n auto --cov --cov-report=term --cov-report=html:build/coverage
+	@echo "See build/coverage/index.html"
+
+clean: ## Remove what was built and what make run keeps
+	rm -rf .venv .run build dist htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache \
+		.import_linter_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+venv:
+	@scripts/bootstrap

@@ -1,0 +1,169 @@
+"""Runs a nerve center and an agent here, without systemd, and shows what the agent sees.
+
+Everything is kept in .run/: the database, the enrollment token, the configurations, the logs. Both programs
+are the real ones and get a real notify socket each, as systemd would give them; what they say there is
+printed as it comes. Then the host's samples are shown, as the nerve center answers them. Ctrl-C stops both;
+when one ends by itself, its last log lines are shown and this ends with 1.
+"""
+# ruff: noqa: T201
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import live_view
+import service
+
+FOLDER = Path(__file__).resolve().parents[1] / ".run"
+PREFERRED_PORT = 8000
+INTERVAL_S = 2
+READY_WITHIN_S = 90
+VIEWER = "make-run"
+"""The name of the API token that the live view asks with."""
+
+
+class Failure(Exception):
+    """Something that a person has to know before this ends with 1."""
+
+
+def main() -> int:
+    """Run until Ctrl-C; the exit code."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        with the_folder(), tempfile.TemporaryDirectory(prefix="dio-run-") as sockets:
+            run(stop, Path(sockets))
+    except Failure as failure:
+        print(f"make run: {failure}", file=sys.stderr)
+        return 1
+    return 0
+
+
+@contextlib.contextmanager
+def the_folder() -> Iterator[None]:
+    """Make .run/ and hold it: two agents with one identity would take each other for a clone."""
+    try:
+        FOLDER.mkdir(mode=0o700, exist_ok=True)
+        lock = (FOLDER / "lock").open("w")
+    except OSError as error:
+        raise Failure(f"cannot write {FOLDER} ({error.strerror}); was it made by another user?") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Failure(f"another `make run` is at work in {FOLDER}; stop that one first") from None
+        yield
+
+
+def run(stop: threading.Event, sockets: Path) -> None:
+    """Start both, show what they see until `stop`, stop both. Raises Failure."""
+    port = free_port()
+    configure(port, sockets)
+    url = f"http://127.0.0.1:{port}"
+    center_command = [command("dio-nerve-center"), "--config", str(FOLDER / "nerve-center.toml")]
+    agent_command = [command("dio-agent"), "--config", str(FOLDER / "agent.toml")]
+    with contextlib.ExitStack() as stack:
+        center = stack.enter_context(service.Service("nerve center", center_command, FOLDER, sockets))
+        if not wait_ready(center, [center], stop):
+            return
+        agent = stack.enter_context(service.Service("agent", agent_command, FOLDER, sockets))
+        both = [center, agent]
+        if not wait_ready(agent, both, stop):
+            return
+        print(f"Both are ready. Nerve center: {url}; logs, database and configuration: {FOLDER}", flush=True)
+        view = live_view.LiveView(url, api_token(), sys.stdout)
+        while not stop.is_set():
+            check(both)
+            view.show([f"{each.name}: {each.status}" for each in both])
+            stop.wait(1.0)
+        print("\nStopping; the agent says goodbye first.", flush=True)
+
+
+def wait_ready(awaited: service.Service, running: list[service.Service], stop: threading.Event) -> bool:
+    """Wait until it is ready, printing what it says; False when `stop` came first. Raises Failure."""
+    for _ in range(READY_WITHIN_S * 10):
+        if awaited.wait_ready(0.1):
+            return True
+        check(running)
+        if stop.is_set():
+            return False
+    raise Failure(f"the {awaited.name} is not ready after {READY_WITHIN_S} s.\n{awaited.last_lines()}")
+
+
+def check(running: list[service.Service]) -> None:
+    """Raise Failure when one has ended."""
+    for each in running:
+        code = each.ended()
+        if code is not None:
+            raise Failure(
+                f"the {each.name} ended by itself with code {code}. Its last lines:\n{each.last_lines()}"
+            )
+
+
+def free_port() -> int:
+    """Return port 8000, or any other when that is taken."""
+    for port in (PREFERRED_PORT, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                print(f"Port {port} is taken, using another one.", flush=True)
+                continue
+            return int(probe.getsockname()[1])
+    raise Failure("no free port on 127.0.0.1")
+
+
+def configure(port: int, sockets: Path) -> None:
+    """Write both configurations, and the token when there is none yet."""
+    token = FOLDER / "enrollment-token"
+    if not token.exists():
+        write_secret(token, secrets.token_urlsafe(32))
+    (FOLDER / "nerve-center.toml").write_text(
+        f"[server]\nport = {port}\n"
+        f'[database]\npath = "{FOLDER}/nerve-center.db"\n'
+        f'[enrollment]\ntoken_file = "{token}"\n'
+    )
+    (FOLDER / "agent.toml").write_text(
+        f'[nerve_center]\nurl = "http://127.0.0.1:{port}"\nenrollment_token_file = "{token}"\n'
+        f"[agent]\ninterval_s = {INTERVAL_S}\n"
+        f'[paths]\nstate_dir = "{FOLDER}/agent"\nsocket = "{sockets}/agent.sock"\n'
+    )
+
+
+def api_token() -> str:
+    """Return a new API token of the nerve center. Raises Failure."""
+    nervectl = [command("nervectl"), "--config", str(FOLDER / "nerve-center.toml"), "api-token"]
+    subprocess.run([*nervectl, "remove", VIEWER], capture_output=True, check=False)
+    added = subprocess.run([*nervectl, "add", VIEWER], capture_output=True, text=True, check=False)
+    words = added.stdout.split()
+    if added.returncode != 0 or not words:
+        raise Failure(f"`nervectl api-token add` failed: {added.stderr.strip() or added.stdout.strip()}")
+    return words[-1]
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Write a file that only its owner may read."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text + "\n")
+
+
+def command(name: str) -> str:
+    """Return the path of one of DIO's commands in the virtual environment that this runs in."""
+    return str(Path(sys.executable).with_name(name))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
