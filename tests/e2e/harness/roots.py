@@ -15,6 +15,8 @@ import hashlib
 import os
 import re
 import shutil
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -120,3 +122,15 @@ def _digest(files: list[Path]) -> str:
     for file in files:
         digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+def main() -> None:
+    """Build everything for one release, so that tests that run at once do not wait for each other."""
+    release = sys.argv[1]
+    begun = time.monotonic()
+    root(release, "installed")
+    print(f"e2e: the file systems of {release} are ready ({time.monotonic() - begun:.0f} s)")
+
+
+if __name__ == "__main__":
+    main()
