@@ -183,11 +183,11 @@ class Spool:
             with _translated(self.path):
                 ours = store.tag_of(self._db, stream, seq) if seq else None
             if seq >= cursor.next_seq or (ours is not None and ours != tag):
-                return self._part()
+                return self._part(stream, seq)
             if seq == cursor.acknowledged:
                 return Settled.SAME
             if seq and ours is None:  # merged or forgotten since: nothing to compare with
-                return self._part()
+                return self._part(stream, seq)
             if seq > cursor.acknowledged:
                 # Not written now: a cursor lost in a crash is found again by this comparison, an fsync saved.
                 with _translated(self.path):
@@ -247,14 +247,20 @@ class Spool:
         with self._lock:
             self._budget = budget
 
-    def _part(self) -> Settled:
+    def _part(self, stream: str, center_seq: int) -> Settled:
+        """Open a new epoch. What the center lacks of this one and is no longer here begins it as a gap."""
         with self._changing():
-            store.renumber(self._db, self._state)
+            lost = store.first_seq(self._db, stream) - 1 - center_seq
+            store.renumber(self._db, self._state, {stream: lost} if lost > 0 else {})
             self._in_flight = dict.fromkeys(STREAMS, 0)
         return Settled.PARTED
 
+    def trim(self) -> None:
+        """Hold the budget now: forget what was delivered, then thin samples, drop samples, drop events."""
+        with self._lock, self._changing():
+            self._trim()
+
     def _trim(self) -> None:
-        """Hold the budget: forget what was delivered, then thin samples, then drop samples, then events."""
         now = self._state.sampling_s
         for stream, cursor in self._state.streams.items():
             store.forget(self._db, stream, cursor.acknowledged, now - self._budget.keep_acknowledged_s)

@@ -11,7 +11,7 @@ import json
 import os
 import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -315,22 +315,41 @@ def fill_holes(
         insert(db, stream, gap, at_s)
 
 
-def renumber(db: sqlite3.Connection, state: SpoolState) -> None:
-    """Open a new epoch: everything kept is numbered from 1 and waits again; tags stay."""
+def first_seq(db: sqlite3.Connection, stream: str) -> int:
+    """The first seq that the oldest record here covers; that of the next record when there is none."""
+    row = db.execute(
+        "SELECT coalesce((SELECT from_seq FROM records WHERE stream = ? ORDER BY seq LIMIT 1),"
+        " (SELECT next_seq FROM cursors WHERE stream = ?), 1)",
+        (stream, stream),
+    ).fetchone()
+    return int(row[0])
+
+
+def renumber(db: sqlite3.Connection, state: SpoolState, lost: Mapping[str, int]) -> None:
+    """Open a new epoch: everything kept is numbered anew and waits again; tags stay.
+
+    `lost` says for a stream how many records are neither here nor at the center: a gap that begins its epoch.
+    """
     db.execute(
         "CREATE TEMP TABLE renumbered AS SELECT stream, row_number() OVER"
         " (PARTITION BY stream ORDER BY seq) AS new_seq, tag, kind, time, at_s, data FROM records"
     )
     db.execute("DELETE FROM records")
-    db.execute(
-        "INSERT INTO records (stream, seq, from_seq, tag, kind, time, at_s, data)"
-        " SELECT stream, new_seq, new_seq, tag, kind, time, at_s, data FROM renumbered"
-    )
-    db.execute("DROP TABLE renumbered")
-    state.epoch = new_tag()
     for stream, cursor in state.streams.items():
+        shift = 1 if lost.get(stream) else 0
+        db.execute(
+            "INSERT INTO records (stream, seq, from_seq, tag, kind, time, at_s, data)"
+            " SELECT stream, new_seq + ?, new_seq + ?, tag, kind, time, at_s, data FROM renumbered WHERE stream = ?",
+            (shift, shift, stream),
+        )
+        if shift:
+            time = oldest_pending(db, stream, 0) or "1970-01-01T00:00:00.000Z"
+            data = to_json({"count": lost[stream], "reason": "center_restored"})
+            insert(db, stream, Record(1, 1, new_tag(), "gap", time, data), state.sampling_s)
         count = pending(db, stream, 0)
         cursor.next_seq, cursor.acknowledged, cursor.pending = count + 1, 0, count
+    db.execute("DROP TABLE renumbered")
+    state.epoch = new_tag()
 
 
 def set_aside(db: sqlite3.Connection, stream: str, seq: int, reason: str, time: str, keep: int) -> bool:
