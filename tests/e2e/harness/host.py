@@ -32,7 +32,14 @@ class Host:
     """A host of a test; boots when it is made, and must be closed."""
 
     def __init__(
-        self, name: str, release: str, stage: str, network: str, *, address: str, files: dict[str, str] | None = None
+        self,
+        name: str,
+        release: str,
+        stage: str,
+        network: str,
+        *,
+        address: str,
+        files: dict[str, str] | None = None,
     ) -> None:
         """Prepare (not boot) a host on `stage` of `release` in the network namespace `network`.
 

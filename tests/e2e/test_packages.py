@@ -1,0 +1,228 @@
+"""Scenario 7 and the installations: what apt does, and what is left."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from conftest import MakeHost
+from harness import dio
+from harness.commands import run, wait_for
+from harness.host import Host
+from harness.roots import REPOSITORY, packages
+
+APT = "apt-get install -y -q -o Dpkg::Use-Pty=0"
+
+
+def bring(host: Host, folder: str = "deb") -> str:
+    """Copy the built packages onto a host; returns where they are."""
+    to = Path(f"/proc/{host.leader}/root/srv/{folder}")
+    to.mkdir(parents=True, exist_ok=True)
+    for deb in packages(folder):
+        shutil.copy(deb, to)
+    return f"/srv/{folder}"
+
+
+def test_both_on_one_bare_host(make_host: MakeHost) -> None:
+    """One command, no question, and the agent is registered when apt returns."""
+    host = make_host("alpha", "bare")
+    debs = bring(host)
+    # Not "noninteractive": there just is nobody who could answer.
+    done = host.run_full(f"{APT} {debs}/dio-nerve-center_*.deb {debs}/dio-agent_*.deb", timeout_s=240)
+
+    assert host.active(dio.AGENT) and host.active(dio.CENTER), done.stdout
+    assert "enroll" not in done.stdout
+    assert "Could not" not in done.stderr, done.stderr
+    api = dio.Api(host)
+    (agent,) = api.agents()
+    assert agent["id"] in dio.status_text(host)
+    assert (
+        host.run("stat -c '%a %U:%G' /etc/dio-nerve-center/enrollment-token").strip()
+        == "640 root:dio-nerve-center"
+    )
+    assert (
+        host.run("readlink /etc/dio-agent/enrollment-token").strip()
+        == "/etc/dio-nerve-center/enrollment-token"
+    )
+    assert (
+        host.run("stat -c '%a %U:%G' /etc/dio-nerve-center/nerve-center.toml").strip()
+        == "640 root:dio-nerve-center"
+    )
+    assert host.run("stat -c '%a %U' /var/lib/dio-agent").split() == ["700", "dio-agent"]
+    assert host.run("stat -c '%a %U' /var/lib/dio-nerve-center").split() == ["700", "dio-nerve-center"]
+    assert host.run("stat -c '%a %U:%G' /run/dio-agent").strip() == "750 dio-agent:dio"
+    assert host.run("stat -c '%a %U:%G' /run/dio-agent/agent.sock").strip() == "660 dio-agent:dio"
+    assert dio.wrong(host) == []
+    assert dio.wrong(host, dio.CENTER) == []
+    dio.in_order(host.messages(dio.AGENT), dio.started("alpha"))
+    dio.ready_after_registration(host)
+    # Nothing of it waits or fails at the next boot.
+    host.reboot()
+    dio.wait_active(host, within_s=20)
+    assert [found["id"] for found in dio.Api(host).agents()] == [agent["id"]]
+    assert host.run("systemctl is-system-running").strip() == "running"
+
+
+def test_agent_alone_then_enrolled(make_host: MakeHost) -> None:
+    """Alone it is skipped, and one command, which apt prints, puts the host under watch of another host's center."""
+    center, agent = make_host("center", "ready"), make_host("agent", "ready")
+    debs = bring(agent)
+    begun = time.monotonic()
+    done = agent.run_full(f"{APT} {debs}/dio-agent_*.deb")
+    assert time.monotonic() - begun < 30
+    assert "dioctl enroll" in done.stdout
+    assert agent.show(dio.AGENT, "ActiveState", "UnitFileState") == {
+        "ActiveState": "inactive",
+        "UnitFileState": "enabled",
+    }
+    agent.run(f"systemctl start {dio.AGENT}")
+    assert agent.show(dio.AGENT, "ActiveState", "ConditionResult") == {
+        "ActiveState": "inactive",
+        "ConditionResult": "no",
+    }
+    agent.reboot()
+    assert agent.run("systemctl is-system-running").strip() == "running"
+
+    center.write("/etc/dio-nerve-center/nerve-center.toml.d/10-all.toml", '[server]\nhost = "0.0.0.0"\n')
+    center.run(f"{APT} {bring(center)}/dio-nerve-center_*.deb")
+    assert center.active(dio.CENTER)
+    token = center.run("nervectl token show")
+    url = f"http://{center.address}:8000"
+
+    refused = agent.run_full(f"dioctl enroll {url}", stdin=token, check=False)
+    assert refused.returncode != 0 and "plain" in refused.stderr, refused.stderr
+    assert not agent.exists("/etc/dio-agent/enrollment-token")
+    agent.run(f"dioctl enroll {url} --allow-plain-http", stdin=token)
+    assert agent.active(dio.AGENT)
+    assert agent.run("stat -c '%a %U' /etc/dio-agent/enrollment-token").split() == ["600", "root"]
+    assert [found["hostname"] for found in dio.Api(center).agents()] == ["agent"]
+
+    # A center that is installed beside it later is no reason to change sides.
+    agent.run(f"{APT} {debs}/dio-nerve-center_*.deb")
+    assert not agent.run("test -L /etc/dio-agent/enrollment-token && echo link || true").strip()
+    assert agent.active(dio.AGENT) and url in dio.status_text(agent)
+
+
+def test_center_after_the_agent(make_host: MakeHost) -> None:
+    """An agent that waits unenrolled is taken up when a center is installed beside it."""
+    host = make_host("alpha", "ready")
+    debs = bring(host)
+    host.run(f"{APT} {debs}/dio-agent_*.deb")
+    host.run(f"{APT} {debs}/dio-nerve-center_*.deb")
+    assert host.active(dio.AGENT)
+    assert dio.wrong(host) == []
+
+
+def test_upgrade_keeps_everything(make_host: MakeHost) -> None:
+    """An upgrade restarts both and loses nothing; conffiles that were edited stay; what was stopped stays stopped."""
+    host = make_host("alpha")
+    host.run(f"systemctl enable --now {dio.CENTER} {dio.AGENT}")
+    for path in ("/etc/dio-agent/agent.toml", "/etc/dio-nerve-center/nerve-center.toml"):
+        host.run(f"echo '# a line of the operator' >> {path}")
+    host.write("/etc/dio-agent/agent.toml.d/20-fast.toml", "[agent]\ninterval_s = 1\n")
+    host.run(f"systemctl reload {dio.AGENT}")
+    dio.wait_acknowledged(host)
+    pids = {unit: host.prop(unit, "MainPID") for unit in (dio.AGENT, dio.CENTER)}
+    (before,) = dio.Api(host).agents()
+
+    host.run(f"{APT} {bring(host, 'deb-next')}/*.deb")
+
+    for unit, pid in pids.items():
+        wait_for(
+            f"{unit} was restarted",
+            lambda unit=unit, pid=pid: host.prop(unit, "MainPID") not in (pid, "0"),
+            within_s=10,
+        )
+        dio.wait_active(host, unit, within_s=20)
+    assert "+next" in host.run("dpkg-query -W -f '${Version} ' dio-agent")
+    assert "operator" in host.run("tail -1 /etc/dio-agent/agent.toml")
+    assert "operator" in host.run("tail -1 /etc/dio-nerve-center/nerve-center.toml")
+    dio.wait_acknowledged(host)
+    (after,) = dio.Api(host).agents()
+    assert after["id"] == before["id"]
+    dio.nothing_missing(dio.Api(host).samples(after["id"]), hole_s=10)
+
+    host.run(f"systemctl stop {dio.AGENT} {dio.CENTER}")
+    host.run(f"{APT} --allow-downgrades {bring(host)}/*.deb")
+    assert not host.active(dio.AGENT) and not host.active(dio.CENTER)
+
+
+def test_upgrade_while_the_center_is_away(make_host: MakeHost) -> None:
+    """An upgrade of the agent neither waits for the center nor fails without it."""
+    host = make_host("alpha")
+    host.run(f"systemctl enable --now {dio.CENTER} {dio.AGENT}")
+    host.run(f"systemctl stop {dio.CENTER}")
+    pid = host.prop(dio.AGENT, "MainPID")
+    begun = time.monotonic()
+    host.run(f"{APT} {bring(host, 'deb-next')}/dio-agent_*.deb")
+    assert time.monotonic() - begun < 30
+    wait_for(
+        "the agent was restarted", lambda: host.prop(dio.AGENT, "MainPID") not in (pid, "0"), within_s=15
+    )
+    wait_for("it waits", lambda: "waiting" in dio.status_text(host), within_s=10)
+    host.run(f"systemctl start {dio.CENTER}")
+    dio.wait_active(host, within_s=15)
+
+
+def test_remove_reinstall_purge(make_host: MakeHost) -> None:
+    """State survives a removal, a reinstallation starts again, and a purge leaves nothing but the users."""
+    host = make_host("alpha")
+    host.run(f"systemctl enable --now {dio.CENTER} {dio.AGENT}")
+    debs = bring(host)
+    dio.wait_acknowledged(host)
+    (agent,) = dio.Api(host).agents()
+
+    host.run("apt-get remove -y -q dio-agent dio-nerve-center")
+    assert host.run("pgrep -c -u dio-agent,dio-nerve-center || true", check=False).strip() in ("0", "")
+    assert not host.exists("/run/dio-agent")
+    assert host.exists("/var/lib/dio-agent/identity.json") and host.exists(
+        "/var/lib/dio-nerve-center/nerve-center.db"
+    )
+
+    host.run(f"{APT} {debs}/*.deb")
+    assert host.active(dio.AGENT) and host.active(dio.CENTER)
+    assert [found["id"] for found in dio.Api(host).agents()] == [agent["id"]]
+    samples = dio.Api(host).samples(agent["id"])
+    dio.nothing_missing(samples, hole_s=120)
+
+    host.run("apt-get remove -y -q dio-agent")
+    assert not host.active(dio.WATCHED)
+    host.run(f"{APT} {debs}/dio-agent_*.deb")
+    assert host.active(dio.AGENT)
+
+    host.run("apt-get purge -y -q dio-agent dio-nerve-center")
+    left = host.run(
+        "find / -xdev -name '*dio-agent*' -o -xdev -name '*dio-nerve*' -o -xdev -name '*dio_daemon*'"
+        " -o -xdev -name '*nerve_center*' -o -xdev -name 'dioctl*' -o -xdev -name 'nervectl*'"
+    )
+    assert [
+        path for path in left.split() if not path.startswith(("/srv/", "/root/", "/proc/", "/sys/"))
+    ] == []
+    assert not host.exists("/run/dio-agent")
+    assert "dio-agent" in host.run("getent passwd dio-agent")
+
+    host.run(f"{APT} {debs}/*.deb")
+    assert host.active(dio.AGENT) and host.active(dio.CENTER)
+
+
+def test_upgrade_of_debian_in_place(make_host: MakeHost, release: str) -> None:
+    """The packages do not name a version of Python: the same files serve both releases."""
+    host = make_host("alpha")
+    listed = host.run("dpkg -L dio-agent dio-nerve-center")
+    assert "/usr/lib/python3/dist-packages/dio_daemon/app.py" in listed
+    assert "/usr/lib/python3.1" not in listed
+
+
+@pytest.mark.parametrize("folder", ["deb"])
+def test_lintian(folder: str) -> None:
+    """No error and no warning that is not overridden with a reason."""
+    (changes,) = (REPOSITORY / "build" / folder).glob("dio_*.changes")
+    said = run(
+        ["lintian", "--allow-root", "--fail-on", "error,warning", "--tag-display-limit", "0", str(changes)]
+    )
+    assert "W: " not in said and "E: " not in said, said
+    for overrides in (REPOSITORY / "packaging/deb").glob("*.lintian-overrides"):
+        lines = overrides.read_text().splitlines()
+        assert lines[0].startswith("#"), f"{overrides.name} gives no reason"
