@@ -131,6 +131,7 @@ def configure(port: int, sockets: Path) -> None:
     token = FOLDER / "enrollment-token"
     if not token.exists():
         write_secret(token, secrets.token_urlsafe(32))
+    (FOLDER / "agent").mkdir(mode=0o700, exist_ok=True)
     (FOLDER / "nerve-center.toml").write_text(
         f"[server]\nport = {port}\n"
         f'[database]\npath = "{FOLDER}/nerve-center.db"\n'

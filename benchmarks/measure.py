@@ -1,0 +1,122 @@
+"""What a process costs, and a program that is run until it says READY."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+STOP_S = 15
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A process tree at one moment."""
+
+    pss_kib: int
+    private_kib: int
+    cpu_ms: float
+
+
+def cost(pid: int) -> Cost:
+    """Return the cost of a process and all its descendants. Raises OSError when one is gone meanwhile."""
+    pss = private = 0
+    cpu_ms = 0.0
+    for each in tree(pid):
+        folder = Path(f"/proc/{each}")
+        for line in (folder / "smaps_rollup").read_text().splitlines()[1:]:
+            name, value = line.split()[:2]
+            pss += int(value) if name == "Pss:" else 0
+            private += int(value) if name in ("Private_Clean:", "Private_Dirty:") else 0
+        fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        # Its own and that of children that have ended and were waited for: utime, stime, cutime, cstime.
+        cpu_ms += sum(int(field) for field in fields[11:15]) * 1000 / TICKS_PER_S
+    return Cost(pss, private, cpu_ms)
+
+
+def tree(pid: int) -> Iterator[int]:
+    """Yield a process and its descendants."""
+    yield pid
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            yield from tree(int(child))
+
+
+@contextmanager
+def running(command: list[str], folder: Path, name: str, ready: bool = False) -> Iterator[tuple[int, float]]:
+    """Run a program; give its pid and the seconds until READY=1, or at once when it says none.
+
+    Raises RuntimeError, with its output, when it ends, or is not ready within a minute.
+    """
+    address = folder / f"{name}.notify"
+    address.unlink(missing_ok=True)
+    environment = dict(os.environ)
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify,
+        (folder / f"{name}.log").open("wb") as log,
+    ):
+        if ready:
+            notify.bind(str(address))
+            environment["NOTIFY_SOCKET"] = str(address)
+        started = time.monotonic()
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
+        )
+        try:
+            if ready:
+                _await_ready(notify, process, log.name)
+            yield process.pid, time.monotonic() - started
+            if process.poll() is not None:
+                text = Path(log.name).read_text()
+                raise RuntimeError(f"{name} ended with code {process.returncode}. It wrote:\n{text}")
+        finally:
+            process.terminate()
+            try:
+                process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _await_ready(notify: socket.socket, process: subprocess.Popen[bytes], log: str) -> None:
+    notify.settimeout(0.5)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if b"READY=1" in notify.recv(65536).split(b"\n"):
+                return
+        except TimeoutError:
+            continue
+    raise RuntimeError(
+        f"not ready within a minute, or ended (code {process.poll()}). It wrote:\n{Path(log).read_text()}"
+    )
+
+
+def seconds(command: list[str]) -> float:
+    """Run a command to its end; return how long that took. Raises CalledProcessError."""
+    started = time.monotonic()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return time.monotonic() - started
+
+
+def machine() -> dict[str, str]:
+    """Return what the figures depend on."""
+    cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.partition(": ")[2] for line in cpuinfo if line.startswith("model name")), "unknown")
+    system = platform.freedesktop_os_release().get("PRETTY_NAME", "unknown")
+    memory_kib = int(Path("/proc/meminfo").read_text().split()[1])
+    processes = sum(entry.name.isdigit() for entry in Path("/proc").iterdir())
+    return {
+        "cpu": f"{os.cpu_count()} x {model}",
+        "memory": f"{memory_kib / 1048576:.1f} GiB",
+        "system": system,
+        "kernel": platform.release(),
+        "processes": str(processes),
+    }
