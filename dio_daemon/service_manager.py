@@ -90,6 +90,12 @@ class Systemd:
         """STOPPING=1."""
         self._send("STOPPING=1")
 
+    def close(self) -> None:
+        """Close the socket; nothing is said any more."""
+        if self._notifier is not None:
+            self._notifier.socket.close()
+            self._notifier = None
+
     def _send(self, message: str) -> None:
         if self._notifier is None:
             return
