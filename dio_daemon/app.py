@@ -81,6 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log.error("%s", error)
         manager.status(str(error))
         return EX_TEMPFAIL
+    finally:
+        manager.close()
 
 
 class Agent:
@@ -92,6 +94,8 @@ class Agent:
         self._clock = clock
         self._inbox = daemon.Inbox()
         state_dir = settings.paths.state_dir
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        settings.paths.socket.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         self._history = StartHistory(state_dir / "starts.json", clock, boot_id())
         level = logging.DEBUG if self._history.quiet else logging.INFO
         log.log(level, "Starting DIO Agent: DIO-Agent-%s", hostname(settings))

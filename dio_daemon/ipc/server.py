@@ -86,9 +86,9 @@ class ControlServer:
         self._handle = handle
         self._heartbeat = heartbeat
         self._slots = threading.BoundedSemaphore(MAX_CLIENTS)
-        self._wake_reader, self._wake_writer = socket.socketpair()
         self.stopping = False
         self._socket = _bind(path)
+        self._wake_reader, self._wake_writer = socket.socketpair()
 
     def step(self) -> str:
         """Take one caller, or find that there is none."""
@@ -113,8 +113,9 @@ class ControlServer:
         self._wake_writer.send(b"x")
 
     def close(self) -> None:
-        """Remove the socket."""
-        self._socket.close()
+        """Remove the socket; after the last step."""
+        for end in (self._socket, self._wake_reader, self._wake_writer):
+            end.close()
         self._path.unlink(missing_ok=True)
 
     def _serve(self, client: socket.socket) -> None:
