@@ -1,14 +1,16 @@
 """Runs a nerve center and an agent here, without systemd, and shows what the agent sees.
 
-Everything is kept in .run/: the database, the enrollment token, the configurations, the logs. Both programs
-are the real ones and get a real notify socket each, as systemd would give them; what they say there is
-printed as it comes. Then the host's samples are shown, as the nerve center answers them. Ctrl-C stops both;
+    python scripts/run.py [--folder FOLDER]
+
+Everything is kept in the folder (.run/): the database, the enrollment token, the configurations, the logs.
+Both programs are the real ones and get a real notify socket each, as systemd would give them; what they say
+there is printed as it comes. Then the host's samples are shown, as the nerve center answers them. Ctrl-C stops both;
 when one ends by itself, its last log lines are shown and this ends with 1.
 """
-# ruff: noqa: T201
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import fcntl
 import os
@@ -25,7 +27,6 @@ from pathlib import Path
 import live_view
 import service
 
-FOLDER = Path(__file__).resolve().parents[1] / ".run"
 PREFERRED_PORT = 8000
 INTERVAL_S = 2
 READY_WITHIN_S = 90
@@ -39,56 +40,65 @@ class Failure(Exception):
 
 def main() -> int:
     """Run until Ctrl-C; the exit code."""
+    parser = argparse.ArgumentParser(description="Run a nerve center and an agent here, without systemd.")
+    default = Path(__file__).resolve().parents[1] / ".run"
+    parser.add_argument(
+        "--folder", type=Path, default=default, help="where everything is kept (default: %(default)s)"
+    )
+    folder = parser.parse_args().folder.absolute()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
     try:
-        with the_folder(), tempfile.TemporaryDirectory(prefix="dio-run-") as sockets:
-            run(stop, Path(sockets))
+        # Sockets lie apart: the path of one may have no more than 107 bytes.
+        with hold(folder), tempfile.TemporaryDirectory(prefix="dio-run-") as sockets:
+            run(stop, folder, Path(sockets))
     except Failure as failure:
-        print(f"make run: {failure}", file=sys.stderr)
+        print(f"make run: {failure}", file=sys.stderr)  # noqa: T201
         return 1
+    except BrokenPipeError:  # whoever read this went away, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
 @contextlib.contextmanager
-def the_folder() -> Iterator[None]:
-    """Make .run/ and hold it: two agents with one identity would take each other for a clone."""
+def hold(folder: Path) -> Iterator[None]:
+    """Make the folder and hold it: two agents with one identity would take each other for a clone."""
     try:
-        FOLDER.mkdir(mode=0o700, exist_ok=True)
-        lock = (FOLDER / "lock").open("w")
+        folder.mkdir(mode=0o700, exist_ok=True)
+        lock = (folder / "lock").open("w")
     except OSError as error:
-        raise Failure(f"cannot write {FOLDER} ({error.strerror}); was it made by another user?") from error
+        raise Failure(f"cannot write {folder} ({error.strerror}); was it made by another user?") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise Failure(f"another `make run` is at work in {FOLDER}; stop that one first") from None
+            raise Failure(f"another `make run` is at work in {folder}; stop that one first") from None
         yield
 
 
-def run(stop: threading.Event, sockets: Path) -> None:
+def run(stop: threading.Event, folder: Path, sockets: Path) -> None:
     """Start both, show what they see until `stop`, stop both. Raises Failure."""
     port = free_port()
-    configure(port, sockets)
+    configure(port, folder, sockets)
     url = f"http://127.0.0.1:{port}"
-    center_command = [command("dio-nerve-center"), "--config", str(FOLDER / "nerve-center.toml")]
-    agent_command = [command("dio-agent"), "--config", str(FOLDER / "agent.toml")]
+    center_command = [command("dio-nerve-center"), "--config", str(folder / "nerve-center.toml")]
+    agent_command = [command("dio-agent"), "--config", str(folder / "agent.toml")]
     with contextlib.ExitStack() as stack:
-        center = stack.enter_context(service.Service("nerve center", center_command, FOLDER, sockets))
+        center = stack.enter_context(service.Service("nerve center", center_command, folder, sockets))
         if not wait_ready(center, [center], stop):
             return
-        agent = stack.enter_context(service.Service("agent", agent_command, FOLDER, sockets))
+        agent = stack.enter_context(service.Service("agent", agent_command, folder, sockets))
         both = [center, agent]
         if not wait_ready(agent, both, stop):
             return
-        print(f"Both are ready. Nerve center: {url}; logs, database and configuration: {FOLDER}", flush=True)
-        view = live_view.LiveView(url, api_token(), sys.stdout)
+        service.say(f"Both are ready. Nerve center: {url}; logs, database and configuration: {folder}")
+        view = live_view.LiveView(url, api_token(folder), sys.stdout)
         while not stop.is_set():
             check(both)
             view.show([f"{each.name}: {each.status}" for each in both])
             stop.wait(1.0)
-        print("\nStopping; the agent says goodbye first.", flush=True)
+        service.say("\nStopping; the agent says goodbye first.")
 
 
 def wait_ready(awaited: service.Service, running: list[service.Service], stop: threading.Event) -> bool:
@@ -120,33 +130,33 @@ def free_port() -> int:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
-                print(f"Port {port} is taken, using another one.", flush=True)
+                service.say(f"Port {port} is taken, using another one.")
                 continue
             return int(probe.getsockname()[1])
     raise Failure("no free port on 127.0.0.1")
 
 
-def configure(port: int, sockets: Path) -> None:
+def configure(port: int, folder: Path, sockets: Path) -> None:
     """Write both configurations, and the token when there is none yet."""
-    token = FOLDER / "enrollment-token"
+    token = folder / "enrollment-token"
     if not token.exists():
         write_secret(token, secrets.token_urlsafe(32))
-    (FOLDER / "agent").mkdir(mode=0o700, exist_ok=True)
-    (FOLDER / "nerve-center.toml").write_text(
+    (folder / "agent").mkdir(mode=0o700, exist_ok=True)
+    (folder / "nerve-center.toml").write_text(
         f"[server]\nport = {port}\n"
-        f'[database]\npath = "{FOLDER}/nerve-center.db"\n'
+        f'[database]\npath = "{folder}/nerve-center.db"\n'
         f'[enrollment]\ntoken_file = "{token}"\n'
     )
-    (FOLDER / "agent.toml").write_text(
+    (folder / "agent.toml").write_text(
         f'[nerve_center]\nurl = "http://127.0.0.1:{port}"\nenrollment_token_file = "{token}"\n'
         f"[agent]\ninterval_s = {INTERVAL_S}\n"
-        f'[paths]\nstate_dir = "{FOLDER}/agent"\nsocket = "{sockets}/agent.sock"\n'
+        f'[paths]\nstate_dir = "{folder}/agent"\nsocket = "{sockets}/agent.sock"\n'
     )
 
 
-def api_token() -> str:
+def api_token(folder: Path) -> str:
     """Return a new API token of the nerve center. Raises Failure."""
-    nervectl = [command("nervectl"), "--config", str(FOLDER / "nerve-center.toml"), "api-token"]
+    nervectl = [command("nervectl"), "--config", str(folder / "nerve-center.toml"), "api-token"]
     subprocess.run([*nervectl, "remove", VIEWER], capture_output=True, check=False)
     added = subprocess.run([*nervectl, "add", VIEWER], capture_output=True, text=True, check=False)
     words = added.stdout.split()

@@ -4,10 +4,10 @@ It gets a notify socket; what it says there is printed. Its output goes to a log
 its own, so that Ctrl-C reaches only the one who stops it, in order; and it gets SIGTERM when that one is
 killed.
 """
-# ruff: noqa: T201
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -20,6 +20,12 @@ from types import TracebackType
 STOP_S = 20
 PR_SET_PDEATHSIG = 1
 LAST_LINES = 20
+
+
+def say(text: str) -> None:
+    """Print a line at once; nobody may be there to read it any more."""
+    with contextlib.suppress(BrokenPipeError):
+        print(text, flush=True)  # noqa: T201
 
 
 class Service:
@@ -40,7 +46,7 @@ class Service:
         def end_with_parent() -> None:
             libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
-        print(f"{name}: starting {command[0]} (log: {self._log})", flush=True)
+        say(f"{name}: starting {command[0]} (log: {self._log})")
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 command,
@@ -66,10 +72,10 @@ class Service:
             try:
                 self._process.wait(STOP_S)
             except subprocess.TimeoutExpired:
-                print(f"{self.name}: did not stop within {STOP_S} s and is killed", flush=True)
+                say(f"{self.name}: did not stop within {STOP_S} s and is killed")
                 self._process.kill()
                 self._process.wait()
-            print(f"{self.name}: stopped, exit code {self._process.returncode}", flush=True)
+            say(f"{self.name}: stopped, exit code {self._process.returncode}")
         self._quiet.set()
         self._socket.shutdown(socket.SHUT_RDWR)
         self._listener.join()
@@ -93,9 +99,9 @@ class Service:
             for line in message.decode("utf-8", "replace").splitlines():
                 key, _, value = line.partition("=")
                 if key == "READY" and not self._ready.is_set():
-                    print(f"{self.name}: READY", flush=True)
+                    say(f"{self.name}: READY")
                     self._ready.set()
                 elif key == "STATUS":
                     self.status = value
                     if not self._ready.is_set() and not self._quiet.is_set():
-                        print(f"{self.name}: STATUS {value}", flush=True)
+                        say(f"{self.name}: STATUS {value}")
