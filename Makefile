@@ -17,7 +17,7 @@ run: venv ## Run nerve center and agent here, without systemd, with a live view 
 test: venv ## All tests that need no root, with their coverage
 	$(PYTEST) -n auto --cov --cov-report=term
 
-e2e: venv deb ## The packages on Debian 12 and 13 booted with systemd (needs root and systemd-nspawn)
+e2e: ## The packages on Debian 12 and 13 booted with systemd (needs root and systemd-nspawn)
 	scripts/e2e
 
 deb: ## Build both Debian packages into build/deb
