@@ -59,7 +59,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--check-config", action="store_true", help="check the configuration and exit")
     parser.add_argument("--version", action="version", version=f"dio-agent {__version__}")
     options = parser.parse_args(arguments)
-    faulthandler.enable()  # the watchdog's SIGABRT then shows in the journal where each thread hung
     journal.set_up_logging("info", os.environ)
     clock = SystemClock()
     manager = Systemd(os.environ, clock)
@@ -75,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{options.config}: no errors")  # noqa: T201
         return 0
     journal.set_level(settings.log.level)
+    faulthandler.enable()  # the watchdog's SIGABRT then shows in the journal where each thread hung
     try:
         return Agent(settings, options.config, clock, manager).run()
     except (DioError, OSError) as error:

@@ -1,0 +1,22 @@
+"""A real nerve center and a real agent, stopped whatever happens."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import RealAgent, RealCenter
+
+
+@pytest.fixture
+def center(tmp_path: Path) -> Iterator[RealCenter]:
+    made = RealCenter(tmp_path / "center")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def agent(tmp_path: Path, center: RealCenter) -> Iterator[RealAgent]:
+    made = RealAgent(tmp_path / "agent", center.url, center.token_file)
+    yield made
+    made.close()

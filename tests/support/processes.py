@@ -1,0 +1,225 @@
+"""Real agents and nerve centers as processes on loopback, each with a notify socket that records what was said."""
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+def wait_for(condition: Callable[[], Any], what: str, within_s: float = 30.0) -> Any:
+    """The condition's first truthy value; fails after `within_s`."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        threading.Event().wait(0.05)
+    raise AssertionError(f"not within {within_s:g} s: {what}")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@dataclass
+class Notifications:
+    """A notify socket; `messages` holds (monotonic seconds, line) of all that came."""
+
+    path: Path
+    messages: list[tuple[float, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(self.path))
+        self._thread = threading.Thread(target=self._receive)
+        self._thread.start()
+
+    def _receive(self) -> None:
+        while (data := self._socket.recv(65536)) != b"end":
+            now = time.monotonic()
+            self.messages += [(now, line) for line in data.decode("ascii").splitlines()]
+
+    def lines(self, prefix: str = "") -> list[str]:
+        return [line for _, line in self.messages if line.startswith(prefix)]
+
+    def first(self, line: str) -> float | None:
+        return next((at for at, said in self.messages if said == line), None)
+
+    def close(self) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"end", str(self.path))
+        self._thread.join()
+        self._socket.close()
+
+
+class Service:
+    """A process with a notify socket and its log in a file."""
+
+    def __init__(self, folder: Path, name: str, module: str, config: Path) -> None:
+        self.folder = folder
+        self.name = name
+        self.module = module
+        self.config = config
+        self.log_path = folder / f"{name}.log"
+        self.notified: Notifications | None = None
+        self.process: subprocess.Popen[bytes] | None = None
+        self._starts = 0
+
+    def start(self, **environ: str) -> None:
+        self._starts += 1
+        self.notified = Notifications(self.folder / f"{self.name}.{self._starts}.notify")
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", self.module, "--config", str(self.config)],
+                env={
+                    **os.environ,
+                    "NOTIFY_SOCKET": str(self.notified.path),
+                    "WATCHDOG_USEC": "30000000",
+                    **environ,
+                },
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    @property
+    def said(self) -> Notifications:
+        assert self.notified is not None
+        return self.notified
+
+    def wait_ready(self, within_s: float = 30.0) -> None:
+        wait_for(
+            lambda: self.said.first("READY=1") or self.process is None or self.process.poll() is not None,
+            f"READY of {self.name}",
+            within_s,
+        )
+        assert self.said.first("READY=1"), f"{self.name} ended: {self.log()}"
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """Send a signal to the whole session for KILL, to the process otherwise, and wait for its end."""
+        assert self.process is not None
+        if number is signal.SIGKILL:
+            os.killpg(self.process.pid, number)
+        else:
+            self.process.send_signal(number)
+        self.ended()
+
+    def ended(self, within_s: float = 30.0) -> int:
+        assert self.process is not None
+        code = self.process.wait(within_s)
+        if self.notified is not None:
+            self.notified.close()
+            self.notified = None
+        return code
+
+    def close(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        if self.notified is not None:
+            self.ended()
+
+    def log(self) -> str:
+        return self.log_path.read_text() if self.log_path.exists() else ""
+
+
+class RealCenter(Service):
+    """A nerve center on a free port, with an API token to look at what it stored."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        self.port = free_port()
+        self.token_file = folder / "token"
+        self.token_file.write_text(secrets.token_urlsafe(32))
+        config = folder / "nerve-center.toml"
+        config.write_text(
+            f'[server]\nport = {self.port}\n[database]\npath = "{folder}/nerve-center.db"\n'
+            f'[enrollment]\ntoken_file = "{self.token_file}"\n'
+        )
+        super().__init__(folder, "center", "nerve_center.serve", config)
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._api_token = ""
+
+    def get(self, path: str) -> Any:
+        if not self._api_token:
+            made = subprocess.run(
+                [
+                    sys.executable,
+                    "-m",
+                    "nerve_center.nervectl",
+                    "--config",
+                    self.config,
+                    "api-token",
+                    "add",
+                    "test",
+                ],
+                check=True,
+                capture_output=True,
+                text=True,
+            )
+            self._api_token = made.stdout.split()[-1]
+        request = urllib.request.Request(
+            self.url + path, headers={"Authorization": f"Bearer {self._api_token}"}
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+
+    def samples(self, agent_id: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        after = ""
+        while True:
+            page = self.get(f"/api/v1/agents/{agent_id}/samples?limit=1000{after}")
+            found += page["samples"]
+            if page["next"] is None:
+                return found
+            after = f"&after={page['next']}"
+
+
+class RealAgent(Service):
+    """An agent with its own folder; quick settings unless told otherwise."""
+
+    def __init__(self, folder: Path, url: str, token_file: Path, settings: str = "") -> None:
+        folder.mkdir(exist_ok=True)
+        config = folder / "agent.toml"
+        config.write_text(
+            f'[nerve_center]\nurl = "{url}"\nenrollment_token_file = "{token_file}"\n'
+            f'[paths]\nstate_dir = "{folder}/state"\nsocket = "{folder}/agent.sock"\n'
+        )
+        (folder / "agent.toml.d").mkdir(exist_ok=True)
+        quick = "[agent]\ninterval_s = 1\n[startup]\nhealth_waits_s = [0.2, 0.4]\nhealth_timeout_s = 1\n"
+        (folder / "agent.toml.d/10-quick.toml").write_text(quick)
+        (folder / "agent.toml.d/20-test.toml").write_text(settings)
+        super().__init__(folder, "agent", "dio_daemon.app", config)
+
+    def status(self) -> dict[str, Any]:
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "dio_daemon.ctl",
+                "--socket",
+                self.folder / "agent.sock",
+                "status",
+                "--json",
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return dict(json.loads(done.stdout))
+
+    def wait_state(self, *states: str, within_s: float = 30.0) -> dict[str, Any]:
+        def look() -> dict[str, Any] | None:
+            document = self.status()
+            return document if document["state"] in states else None
+
+        return dict(wait_for(look, f"{self.name} in state {states}", within_s))
