@@ -7,8 +7,10 @@ import uuid
 from collections.abc import Callable, Generator, Iterator
 
 import pytest
+from harness import host as hosts
+from harness import network as networks
 from harness.host import Host
-from harness.network import Network, sweep
+from harness.network import Network
 from harness.roots import RELEASES
 
 MakeHost = Callable[..., Host]
@@ -23,7 +25,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Clear away what a killed run left."""
-    sweep()
+    networks.sweep()
+    hosts.sweep()
 
 
 @pytest.hookimpl(hookwrapper=True)

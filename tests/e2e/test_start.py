@@ -105,7 +105,11 @@ def test_boot_without_a_center(make_host: MakeHost) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "words"),
-    [("page", "not a nerve center"), ("silent", "no answer"), ("unhealthy", "the database takes no writes")],
+    [
+        ("page", "not a nerve center"),
+        ("silent", "timeout: no whole answer"),
+        ("unhealthy", "the database takes no writes"),
+    ],
 )
 def test_something_else_on_the_port(make_host: MakeHost, kind: str, words: str) -> None:
     """Never READY, and Status and journal tell what it is; the real center then makes it well."""

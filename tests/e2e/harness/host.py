@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -25,7 +24,31 @@ from .roots import CACHE, root
 _ENVIRONMENT = ("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=/root", "TERM=dumb")
 _BOOTED = ("running", "degraded")
 # Ends with the test's process, and mounts what nobody else sees.
-_ALONE = ("setpriv", "--pdeathsig", "TERM", "unshare", "--mount", "--propagation", "private", "sh", "-c")
+_ALONE = ("setpriv", "--pdeathsig", "TERM", "unshare", "--mount", "--propagation", "private")
+# Mounts the overlay, and goes into a control group of its own: containers whose nspawn runs in the same one share
+# theirs, and one's systemd would count and kill the other's processes.
+_PREPARE = """
+lower=$1 folder=$2 group=$3
+shift 3
+mount -t overlay overlay -o "lowerdir=$lower,upperdir=$folder/upper,workdir=$folder/work" "$folder/root"
+mount -t cgroup2 cgroup2 "$folder/cgroup"
+for hierarchy in "$folder/cgroup" /sys/fs/cgroup/systemd; do
+    if [ -d "$hierarchy" ]; then
+        mkdir -p "$hierarchy/$group"
+        echo $$ > "$hierarchy/$group/cgroup.procs"
+    fi
+done
+exec "$@"
+"""
+_FORGET = """
+folder=$1 group=$2
+mount -t cgroup2 cgroup2 "$folder/cgroup"
+for hierarchy in "$folder/cgroup" /sys/fs/cgroup/systemd; do
+    if [ -d "$hierarchy/$group" ]; then
+        find "$hierarchy/$group" -depth -type d -exec rmdir {} +
+    fi
+done
+"""
 
 
 class Host:
@@ -51,8 +74,8 @@ class Host:
         self.address = address
         self._lower = root(release, stage)
         (CACHE / "run").mkdir(exist_ok=True)
-        self._folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=CACHE / "run"))
-        for part in ("upper", "work", "root"):
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{name}-{os.getpid()}-", dir=CACHE / "run"))
+        for part in ("upper", "work", "root", "cgroup"):
             (self._folder / part).mkdir()
         self.write("/etc/hostname", f"{name}\n")
         for path, text in (files or {}).items():
@@ -63,14 +86,32 @@ class Host:
 
     def boot(self, *, until: Callable[[], object] | None = None, within_s: float = 60.0) -> None:
         """Start it and wait until the boot is through, or until the given condition holds."""
-        upper, work, at = (self._folder / part for part in ("upper", "work", "root"))
-        mount = f"mount -t overlay overlay -o lowerdir={self._lower},upperdir={upper},workdir={work} {at}"
-        nspawn = ["systemd-nspawn", "-q", "-D", str(at), "-M", self._machine, f"--hostname={self.name}", "-b"]
+        at = self._folder / "root"
+        nspawn = [
+            "systemd-nspawn",
+            "-q",
+            "-D",
+            str(at),
+            "-M",
+            _machine(self._folder),
+            f"--hostname={self.name}",
+            "-b",
+        ]
         nspawn += ["--register=no", "--keep-unit", "--console=read-only", "--resolv-conf=off"]
         nspawn += [f"--network-namespace-path={self._network}"]
         with (self._folder / "console").open("ab") as console:
             self._nspawn = subprocess.Popen(
-                [*_ALONE, f"{mount} && exec {shlex.join(nspawn)}"],
+                [
+                    *_ALONE,
+                    "sh",
+                    "-ec",
+                    _PREPARE,
+                    "sh",
+                    str(self._lower),
+                    str(self._folder),
+                    _machine(self._folder),
+                    *nspawn,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,
@@ -109,7 +150,7 @@ class Host:
                 self._nspawn.kill()
                 self._nspawn.wait(20)
         self._nspawn = None
-        shutil.rmtree(self._folder, ignore_errors=True)
+        _forget(self._folder)
 
     @property
     def leader(self) -> int:
@@ -139,8 +180,8 @@ class Host:
         return subprocess.Popen(
             [*self._inside(), "sh", "-c", command],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             text=True,
         )
 
@@ -245,10 +286,6 @@ class Host:
                     return int(word)
         return None
 
-    @property
-    def _machine(self) -> str:
-        return self._folder.name.replace("_", "-")
-
 
 def _text(message: object) -> str:
     """The journal's JSON has a list of bytes where a message is not plain text."""
@@ -265,3 +302,21 @@ def _namespaced_pids(space: str) -> Iterator[tuple[int, list[int]]]:
             for line in (path / "status").read_text().splitlines():
                 if line.startswith("NSpid:"):
                     yield int(path.name), [int(word) for word in line.split()[1:]]
+
+
+def sweep() -> None:
+    """Remove the files of hosts whose test run was killed."""
+    for folder in (CACHE / "run").glob("*-*-*"):
+        owner = folder.name.rsplit("-", 2)[1]
+        if owner.isdigit() and not Path("/proc", owner).exists():
+            _forget(folder)
+
+
+def _forget(folder: Path) -> None:
+    run_full([*_ALONE, "sh", "-c", _FORGET, "sh", str(folder), _machine(folder)], check=False)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _machine(folder: Path) -> str:
+    """The name that nspawn and the control groups know the host by."""
+    return folder.name.replace("_", "-")
