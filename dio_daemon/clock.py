@@ -50,4 +50,4 @@ class SystemClock:
 
 def rfc3339(moment: datetime) -> str:
     """A UTC moment as the wire wants it, in milliseconds: `2026-01-01T00:00:00.000Z`."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
