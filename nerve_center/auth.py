@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
-import os
 import threading
 from pathlib import Path
 
@@ -95,7 +94,10 @@ class Authority:
         if instance is None:
             raise unknown()
         raise Refused(
-            403, "api-token-required", "This needs an API token.", "Make one with: nervectl api-token add NAME"
+            403,
+            "api-token-required",
+            "This needs an API token.",
+            "Make one with: nervectl api-token add NAME",
         )
 
     def check_enrollment(self, offered: str | None) -> None:
@@ -139,7 +141,7 @@ class EnrollmentToken:
 
     def _refresh(self) -> None:
         try:
-            status = os.stat(self._path)
+            status = self._path.stat()
             version = (status.st_mtime_ns, status.st_ino, status.st_size)
             if version == self._version:
                 return

@@ -102,7 +102,7 @@ def _files(main: Path, required: bool, errors: list[str]) -> Iterator[Path]:
         if folder.is_dir():
             yield from sorted(entry for entry in folder.iterdir() if entry.suffix == ".toml")
     except OSError as exc:
-        errors.append(f"{main}: cannot be read: {exc.strerror}")
+        errors.append(f"{main}: cannot be read: {exc.strerror}{_as_root(exc)}")
 
 
 def _apply(config: Config, file: Path, errors: list[str]) -> Config:
@@ -114,7 +114,7 @@ def _apply(config: Config, file: Path, errors: list[str]) -> Config:
         text = file.read_text(encoding="utf-8")
         document = tomllib.loads(text)
     except OSError as exc:
-        errors.append(f"{file}: cannot be read: {exc.strerror}")
+        errors.append(f"{file}: cannot be read: {exc.strerror}{_as_root(exc)}")
         return config
     except UnicodeDecodeError as exc:
         errors.append(f"{file}: not UTF-8 at byte {exc.start}")
@@ -138,9 +138,7 @@ def _apply(config: Config, file: Path, errors: list[str]) -> Config:
     return replace(config, **changes)
 
 
-def _section(
-    section: Any, name: str, table: Mapping[str, Any], lines: _Lines, errors: list[str]
-) -> Any:
+def _section(section: Any, name: str, table: Mapping[str, Any], lines: _Lines, errors: list[str]) -> Any:
     changes: dict[str, Any] = {}
     known = {item.name: item for item in fields(section)}
     for key, value in table.items():
@@ -221,3 +219,7 @@ class _Lines:
         """`file:line`, as near as it is known."""
         line = self._lines.get(key) or self._lines.get(key[:1]) or 1
         return f"{self.file}:{line}"
+
+
+def _as_root(exc: OSError) -> str:
+    return "; run this as root" if isinstance(exc, PermissionError) else ""

@@ -49,11 +49,17 @@ def _files_allowed(wanted: int) -> int:
     return min(wanted, max(10, max(soft, needed) - _SPARE_FILES))
 
 
+signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the supervisor blocks those that it waits for
+logs.end_quietly()
 _config = _settings()
 logs.set_up(_config.log.level)
 
 wsgi_app = "nerve_center.app:wsgi()"
-bind = [f"[{_config.server.host}]:{_config.server.port}" if ":" in _config.server.host else f"{_config.server.host}:{_config.server.port}"]
+bind = [
+    f"[{_config.server.host}]:{_config.server.port}"
+    if ":" in _config.server.host
+    else f"{_config.server.host}:{_config.server.port}"
+]
 workers = _config.server.workers
 worker_class = "nerve_center.worker.BoundedWorker"
 worker_connections = _files_allowed(_config.server.worker_connections)

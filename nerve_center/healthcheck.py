@@ -60,5 +60,8 @@ def _read(response: bytes) -> Answer:
     agents = document.get("agents_connected")
     healthy = head.split(b" ", 2)[1:2] == [b"200"] and document.get("status") == "healthy"
     return Answer(
-        True, healthy, agents if isinstance(agents, int) else None, "" if healthy else str(document.get("reason", ""))
+        True,
+        healthy,
+        agents if isinstance(agents, int) else None,
+        "" if healthy else str(document.get("reason", "")),
     )

@@ -100,9 +100,7 @@ def _store(connection: Connection, instance: agents.Instance, report: Report, no
     stored, skipped = 0, skip
     counts = {"samples": 0, "events": 0, "gaps": 0}
     if new:
-        added = records.append(
-            connection, instance.agent_key, report.epoch, report.stream, mark, new, now_us
-        )
+        added = records.append(connection, instance.agent_key, report.epoch, report.stream, mark, new, now_us)
         for record in added.threats:
             threats.apply(connection, instance.agent_key, record.time_us, record.value)
         stored, skipped = added.stored, skip + added.duplicates

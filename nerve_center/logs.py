@@ -53,13 +53,15 @@ def set_up(level: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("nerve_center").setLevel(level.upper())
-    atexit.register(_tear_down)
 
 
-def _tear_down() -> None:
-    """Let the handlers go while locks still work: under gevent they no longer do when the interpreter ends."""
-    for name in (None, "gunicorn.error", "gunicorn.access"):
-        logging.getLogger(name).handlers.clear()
+def end_quietly() -> None:
+    """Keep logging out of the end of a process that gevent has patched.
+
+    When the interpreter ends, each handler that dies takes a lock, which gevent's can no longer be, and every
+    stop would leave a traceback. So the list that makes them do so is emptied just before; nothing is buffered.
+    """
+    atexit.register(vars(logging)["_handlerList"].clear)
 
 
 def printable(text: str, most: int = 80) -> str:

@@ -67,7 +67,7 @@ class Probe:
             finding = Finding(self._clock.monotonic(), connected, threats)
         except DatabaseUnavailable as problem:
             finding = self._bad(problem.reason, previous)
-        except Exception:  # the probe must go on, and what it met is no healthy database
+        except Exception:  # noqa: BLE001 the probe must go on, and what it met is no healthy database
             _log.exception("the database probe met an unexpected error")
             finding = self._bad("the database probe failed; the log says more", previous)
         self._say(previous, finding)

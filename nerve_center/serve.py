@@ -138,7 +138,6 @@ class Supervisor:
             [sys.executable, "-m", "gunicorn", "-c", str(conf)],
             env=environment,
             start_new_session=True,
-            preexec_fn=_unblock_signals,
         )
 
     def _lost(self, child: subprocess.Popen[bytes]) -> int:
@@ -158,7 +157,7 @@ class Supervisor:
         except subprocess.TimeoutExpired:
             _log.warning("gunicorn did not stop within %.0f s and is killed", _STOP_S)
             return 0
-        return 0 if code == 0 else 1
+        return 0 if code in (0, -signal.SIGTERM) else 1
 
     def _reload(self, child: subprocess.Popen[bytes]) -> None:
         """New workers with the configuration as it is now; a bad one is told and changes nothing."""
@@ -198,10 +197,6 @@ def check_port(host: str, port: int) -> None:
 
 def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _unblock_signals() -> None:
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def _kill_group(child: subprocess.Popen[bytes]) -> None:

@@ -164,7 +164,11 @@ class BoundedWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type
             super().handle_error(req, client, addr, exc)
             return
         self.log.debug("malformed request: %r", exc)
-        status, reason = (431, "Request Header Fields Too Large") if "Limit" in type(exc).__name__ else (400, "Bad Request")
+        status, reason = (
+            (431, "Request Header Fields Too Large")
+            if "Limit" in type(exc).__name__
+            else (400, "Bad Request")
+        )
         body = json.dumps(
             {
                 "type": "urn:dio:problem:bad-request",

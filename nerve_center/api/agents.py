@@ -96,9 +96,7 @@ def list_samples(agent_id: str) -> Response:
         found = found[:limit]
         following = f"{found[-1].time_us}.{found[-1].tag.hex()}"
     samples = ",".join(_stored(item) for item in found)
-    return json_response(
-        f'{{"agent_id":"{row.id}","samples":[{samples}],"next":{json.dumps(following)}}}'
-    )
+    return json_response(f'{{"agent_id":"{row.id}","samples":[{samples}],"next":{json.dumps(following)}}}')
 
 
 def _known(row: Row[Any] | None) -> Row[Any]:

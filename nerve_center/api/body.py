@@ -32,7 +32,10 @@ def read_json(center: Center, share: Share) -> Any:
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip", "x-gzip"):
         raise Refused(
-            415, "unsupported-media-type", "Content-Encoding must be gzip or identity.", headers={"Accept-Encoding": "gzip"}
+            415,
+            "unsupported-media-type",
+            "Content-Encoding must be gzip or identity.",
+            headers={"Accept-Encoding": "gzip"},
         )
     limits = center.config.limits
     raw = _read(int(limits.body_mib * _MIB), share)

@@ -8,6 +8,7 @@ from flask import Response, current_app, request
 
 from nerve_center import auth
 from nerve_center.center import Center
+from nerve_center.errors import Refused
 
 EXTENSION = "nerve_center"
 
@@ -45,5 +46,5 @@ def query(known: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def bad_parameter(name: str, why: str) -> auth.Refused:
-    return auth.Refused(400, "bad-parameter", "A query parameter does not fit.", f"{name[:64]!a} {why[:200]}")
+def bad_parameter(name: str, why: str) -> Refused:
+    return Refused(400, "bad-parameter", "A query parameter does not fit.", f"{name[:64]!a} {why[:200]}")

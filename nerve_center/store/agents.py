@@ -162,9 +162,7 @@ def registered_again(connection: Connection, instance_id: str, key: int, run_id:
     connection.execute(
         update(instances)
         .where(instances.c.instance_id == instance_id)
-        .values(
-            agent_key=key, run_id=run_id, last_seen_us=now_us, goodbye_us=None, superseded_us=None
-        )
+        .values(agent_key=key, run_id=run_id, last_seen_us=now_us, goodbye_us=None, superseded_us=None)
     )
 
 
@@ -179,8 +177,6 @@ def supersede_others(connection: Connection, key: int, instance_id: str, now_us:
         )
         .values(superseded_us=now_us)
     )
-
-
 
 
 def reported(

@@ -71,7 +71,7 @@ def _until_unlocked(engine: Engine, path: Path, clock: Clock) -> None:
         except DatabaseUnavailable as exc:
             if exc.kind != "locked":
                 raise
-            if _is_current(engine):
+            if is_current(path):
                 return
             if clock.monotonic() >= until:
                 raise
@@ -80,10 +80,10 @@ def _until_unlocked(engine: Engine, path: Path, clock: Clock) -> None:
             return
 
 
-def _is_current(engine: Engine) -> bool:
-    """Whether a database that another process has locked needs nothing from us anyway."""
+def is_current(path: Path) -> bool:
+    """Whether a database has this version's tables; also where another process has locked it for writing."""
     try:
-        raw = sqlite3.connect(f"{Path(str(engine.url.database)).absolute().as_uri()}?mode=ro", uri=True)
+        raw = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         try:
             row = raw.execute("SELECT version_num FROM alembic_version").fetchone()
         finally:
@@ -160,5 +160,3 @@ def _sentence(path: Path, problem: DatabaseUnavailable) -> str:
         "or restore a copy",
     }.get(problem.kind, "check the disk and the kernel's log")
     return f"cannot use the database {path}: {problem.reason}; {remedy}"
-
-

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import insert, select, tuple_, update
+from sqlalchemy import insert, literal, select, tuple_, update
 from sqlalchemy.dialects.sqlite import insert as insert_or
 from sqlalchemy.engine import Connection, Row
 
@@ -85,7 +85,10 @@ def append(
     last = records[-1]
     key = at.key if at.key is not None else _new_stream(connection, agent_key, epoch, stream, last, now_us)
     common = {"agent_key": agent_key, "stream_key": key, "received_us": now_us}
-    of_samples, of_events, of_gaps, of_threats = [], [], [], []
+    of_samples: list[dict[str, Any]] = []
+    of_gaps: list[dict[str, Any]] = []
+    of_events: list[dict[str, Any]] = []
+    of_threats: list[tuple[dict[str, Any], Record]] = []
     for record in records:
         row: dict[str, Any] = {"time_us": record.time_us, "tag": record.tag, "seq": record.seq, **common}
         if record.kind == "gap":
@@ -97,11 +100,14 @@ def append(
             of_samples.append(row)
         else:
             row["kind"] = record.kind
-            (of_threats if record.kind == "threat" else of_events).append((row, record))
+            if record.kind == "threat":
+                of_threats.append((row, record))
+            else:
+                of_events.append(row)
     new_threats = [record for row, record in of_threats if _insert(connection, _INSERT_EVENT, [row])]
     added = Added(
         samples=_insert(connection, _INSERT_SAMPLE, of_samples),
-        events=_insert(connection, _INSERT_EVENT, [row for row, _ in of_events]) + len(new_threats),
+        events=_insert(connection, _INSERT_EVENT, of_events) + len(new_threats),
         gaps=_insert(connection, _INSERT_GAP, of_gaps),
         duplicates=0,
         threats=new_threats,
@@ -169,7 +175,9 @@ def sample_page(
     if until_us is not None:
         query = query.where(samples.c.time_us < until_us)
     if after is not None:
-        query = query.where(tuple_(samples.c.time_us, samples.c.tag) > tuple_(*after))
+        query = query.where(
+            tuple_(samples.c.time_us, samples.c.tag) > tuple_(literal(after[0]), literal(after[1]))
+        )
     if newest:
         query = query.order_by(samples.c.time_us.desc(), samples.c.tag.desc())
     else:

@@ -102,7 +102,9 @@ class Writer:
         if self._stopping.is_set():
             raise DatabaseUnavailable("closed", "the nerve center is stopping", retry_after_s=2)
         if len(self._queue) >= MOST_WAITING:
-            raise DatabaseUnavailable("busy", "too many requests are waiting for the database", retry_after_s=2)
+            raise DatabaseUnavailable(
+                "busy", "too many requests are waiting for the database", retry_after_s=2
+            )
         job = _Job(work, self._clock.monotonic() + patience_s)
         self._queue.append(job)
         self._arrived.set()
@@ -132,7 +134,7 @@ class Writer:
         while not self._stopping.is_set():
             try:
                 self.step()
-            except Exception:  # the callers have it; the writer itself must go on
+            except Exception:  # noqa: BLE001 the callers have it; the writer itself must go on
                 _log.exception("the database writer met an unexpected error and goes on")
                 self._drop_connection()
         for job in self._take(len(self._queue)):

@@ -1,0 +1,265 @@
+"""nervectl: the administrator's command for a nerve center on this machine.
+
+    nervectl token show|rotate              the enrollment token that agents enroll with
+    nervectl agents [--json]                the hosts under watch
+    nervectl api-token add|list|remove      tokens for programs that read
+
+It works on the files and on the database directly, also while the nerve center runs or is stopped.
+
+Exit codes: 0 done, 1 not possible (the message says why and what to do), 2 wrong usage, 78 bad configuration.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from sqlalchemy.engine import Connection, Row
+
+from nerve_center import __version__, admin, auth, config, presence
+from nerve_center.clock import SystemClock, format_time
+from nerve_center.config import Config
+from nerve_center.errors import ConfigError, DatabaseUnavailable
+from nerve_center.store import agents, migrate, tokens
+from nerve_center.store.engine import reading, reading_engine
+from nerve_center.store.writer import Writer
+
+T = TypeVar("T")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_PAGE = 1000
+
+
+class Failed(click.ClickException):
+    """What cannot be done, in two lines: what and why, then what to do."""
+
+    def __init__(self, message: str, hint: str = "", code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = code
+        self._hint = hint
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"nervectl: {self.message}", err=True)
+        if self._hint:
+            click.echo(f"  {self._hint}", err=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config",
+    "file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=f"Configuration of the nerve center (default: {config.DEFAULT_PATH}).",
+)
+@click.version_option(__version__, prog_name="nervectl")
+@click.pass_context
+def main(context: click.Context, file: Path | None) -> None:
+    """Administer the DIO nerve center of this machine."""
+    try:
+        context.obj = config.load(file)
+    except ConfigError as exc:
+        raise Failed("the configuration does not fit:\n" + "\n".join(exc.errors), code=78) from exc
+
+
+@main.group()
+def token() -> None:
+    """The enrollment token: with it a new agent enrolls, once."""
+
+
+@token.command("show")
+@click.pass_obj
+def token_show(settings: Config) -> None:
+    """Print the enrollment token."""
+    click.echo(_admin(admin.show_token, settings.enrollment.token_file))
+
+
+@token.command("rotate")
+@click.pass_obj
+def token_rotate(settings: Config) -> None:
+    """Replace the enrollment token by a new one and print it.
+
+    Agents that are enrolled already go on; agents that are still to enroll need the new one. The nerve center
+    sees the change by itself.
+    """
+    click.echo(_admin(admin.rotate_token, settings.enrollment.token_file))
+
+
+@main.command("agents")
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document.")
+@click.pass_obj
+def list_agents(settings: Config, as_json: bool) -> None:
+    """List the hosts under watch."""
+    rows = _read(settings, _all_agents)
+    now_us = SystemClock().now_us()
+    if as_json:
+        click.echo(json.dumps({"agents": [_as_json(row, now_us) for row in rows]}, indent=2))
+    elif rows:
+        head = ("ID", "HOSTNAME", "STATE", "LAST REPORT", "VERSION", "SAMPLES")
+        click.echo(_aligned([head, *(_as_line(row, now_us) for row in rows)]))
+    else:
+        click.echo(
+            "No agent has enrolled yet. `nervectl token show` prints the token that an agent enrolls with."
+        )
+
+
+@main.group("api-token")
+def api_token() -> None:
+    """Tokens for programs and people that read the nerve center's API."""
+
+
+@api_token.command("add")
+@click.argument("name")
+@click.pass_obj
+def api_token_add(settings: Config, name: str) -> None:
+    """Make an API token called NAME and print it, this once.
+
+    Only its hash is kept. Send it as `Authorization: Bearer TOKEN`.
+    """
+    if not _NAME.fullmatch(name):
+        raise Failed(
+            f"{name[:80]!r} is no name for a token",
+            "use up to 64 letters, digits, dots, dashes and underscores, a letter or digit first",
+        )
+    made = secrets.token_urlsafe(32)
+
+    def work(connection: Connection) -> bool:
+        if tokens.named(connection, name) is not None:
+            return False
+        tokens.add(connection, name, auth.hash_of(made), SystemClock().now_us())
+        return True
+
+    if not _write(settings, work):
+        raise Failed(
+            f"there is an API token {name} already", f"remove it first: nervectl api-token remove {name}"
+        )
+    click.echo(made)
+
+
+@api_token.command("list")
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document.")
+@click.pass_obj
+def api_token_list(settings: Config, as_json: bool) -> None:
+    """List the names of the API tokens."""
+    rows = _read(settings, tokens.all_tokens)
+    if as_json:
+        listed = [{"name": row.name, "created_at": format_time(row.created_us)} for row in rows]
+        click.echo(json.dumps({"api_tokens": listed}, indent=2))
+    elif rows:
+        table = [("NAME", "CREATED")] + [(row.name, format_time(row.created_us)[:19] + "Z") for row in rows]
+        click.echo(_aligned(table))
+    else:
+        click.echo("There is no API token. Make one with: nervectl api-token add NAME")
+
+
+@api_token.command("remove")
+@click.argument("name")
+@click.pass_obj
+def api_token_remove(settings: Config, name: str) -> None:
+    """Remove the API token called NAME; it stops working at once."""
+    if not _write(settings, lambda connection: tokens.remove(connection, name)):
+        raise Failed(f"there is no API token {name}", "see: nervectl api-token list")
+    click.echo(f"API token {name} removed")
+
+
+def _admin(action: Callable[[Path], T], path: Path) -> T:
+    try:
+        return action(path)
+    except admin.AdminError as exc:
+        raise Failed(str(exc), exc.hint) from exc
+
+
+def _open(settings: Config) -> Path:
+    """The database's path, once this process is the right user for it."""
+    path = settings.database.path
+    _admin(admin.become_owner, path)
+    _admin(admin.check_database, path)
+    if not migrate.is_current(path):
+        raise Failed(
+            f"{path} is not a database of this version",
+            "start the nerve center, which brings it up to date: systemctl start dio-nerve-center",
+        )
+    return path
+
+
+def _read(settings: Config, work: Callable[[Connection], T]) -> T:
+    engine = reading_engine(_open(settings))
+    try:
+        with reading(engine) as connection:
+            return work(connection)
+    except DatabaseUnavailable as exc:
+        raise Failed(exc.reason, "try again in a moment") from exc
+    finally:
+        engine.dispose()
+
+
+def _write(settings: Config, work: Callable[[Connection], T]) -> T:
+    writer = Writer(_open(settings), SystemClock())
+    writer.start()
+    try:
+        return writer.submit(work)
+    except DatabaseUnavailable as exc:
+        raise Failed(exc.reason, "try again in a moment") from exc
+    finally:
+        writer.stop()
+
+
+def _all_agents(connection: Connection) -> list[Row[Any]]:
+    found: list[Row[Any]] = []
+    while True:
+        page = agents.page(connection, found[-1].id if found else None, _PAGE)
+        found += page
+        if len(page) < _PAGE:
+            return found
+
+
+def _state(row: Row[Any], now_us: int) -> str:
+    return presence.state(row.last_report_us, row.goodbye_us, row.interval_s, now_us)
+
+
+def _as_json(row: Row[Any], now_us: int) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "hostname": row.hostname,
+        "state": _state(row, now_us),
+        "agent_version": row.agent_version,
+        "interval_s": row.interval_s,
+        "registered_at": format_time(row.registered_us),
+        "last_report_at": None if row.last_report_us is None else format_time(row.last_report_us),
+        "records": {"samples": row.samples, "events": row.events, "gaps": row.gaps},
+    }
+
+
+def _as_line(row: Row[Any], now_us: int) -> tuple[str, ...]:
+    return (
+        row.id,
+        "".join(char if char.isprintable() else "?" for char in row.hostname),
+        _state(row, now_us),
+        "never" if row.last_report_us is None else _age(now_us - row.last_report_us),
+        "".join(char if char.isprintable() else "?" for char in row.agent_version),
+        str(row.samples),
+    )
+
+
+def _age(age_us: int) -> str:
+    seconds = max(0, age_us // 1_000_000)
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds} s ago"
+
+
+def _aligned(table: Sequence[tuple[str, ...]]) -> str:
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in table
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
