@@ -1,6 +1,6 @@
 """Runs a nerve center and an agent here, without systemd, and shows what the agent sees.
 
-    python scripts/run.py [--folder FOLDER]
+    python scripts/run.py [--folder FOLDER] [--port PORT]
 
 Everything is kept in the folder (.run/): the database, the enrollment token, the configurations, the logs.
 Both programs are the real ones and get a real notify socket each, as systemd would give them; what they say
@@ -45,14 +45,21 @@ def main() -> int:
     parser.add_argument(
         "--folder", type=Path, default=default, help="where everything is kept (default: %(default)s)"
     )
-    folder = parser.parse_args().folder.absolute()
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=PREFERRED_PORT,
+        help="the nerve center's port, if it is free (default: %(default)s)",
+    )
+    options = parser.parse_args()
+    folder = options.folder.absolute()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
     try:
         # Sockets lie apart: the path of one may have no more than 107 bytes.
         with hold(folder), tempfile.TemporaryDirectory(prefix="dio-run-") as sockets:
-            run(stop, folder, Path(sockets))
+            run(stop, folder, Path(sockets), options.port)
     except Failure as failure:
         print(f"make run: {failure}", file=sys.stderr)  # noqa: T201
         return 1
@@ -77,9 +84,9 @@ def hold(folder: Path) -> Iterator[None]:
         yield
 
 
-def run(stop: threading.Event, folder: Path, sockets: Path) -> None:
+def run(stop: threading.Event, folder: Path, sockets: Path, preferred_port: int) -> None:
     """Start both, show what they see until `stop`, stop both. Raises Failure."""
-    port = free_port()
+    port = free_port(preferred_port)
     configure(port, folder, sockets)
     url = f"http://127.0.0.1:{port}"
     center_command = [command("dio-nerve-center"), "--config", str(folder / "nerve-center.toml")]
@@ -122,9 +129,9 @@ def check(running: list[service.Service]) -> None:
             )
 
 
-def free_port() -> int:
-    """Return port 8000, or any other when that is taken."""
-    for port in (PREFERRED_PORT, 0):
+def free_port(preferred: int) -> int:
+    """Return the preferred port, or any other when that is taken."""
+    for port in (preferred, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
