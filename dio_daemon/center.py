@@ -144,7 +144,7 @@ class Center:
                 method, self.url + path, headers, body, self._limits.connect_s, total_s
             )
         except DeadlinePassed as error:
-            raise TimedOut(f"timeout: no whole answer from {self.address} within {total_s:g} s") from error
+            raise TimedOut(f"timeout: no answer from {self.address} within {total_s:g} s") from error
         except Aborted as error:
             raise Unreachable("broken off: the agent stops", kind="aborted") from error
         except AnswerTooLarge as error:

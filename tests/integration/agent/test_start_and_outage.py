@@ -190,7 +190,7 @@ def test_something_else_on_the_port(tmp_path: Path, kind: str) -> None:
     }
     expected = {
         "page": "not a nerve center at 127.0.0.1:",
-        "silent": "timeout: no whole answer from 127.0.0.1:",
+        "silent": "timeout: no answer from 127.0.0.1:",
         "unhealthy": "is unhealthy: disk!",
     }
     held: list[socket.socket] = []
