@@ -26,7 +26,7 @@ from dio_daemon.collect.facts import host_facts
 from dio_daemon.delivery import Delivery
 from dio_daemon.errors import EX_CONFIG, EX_TEMPFAIL, ConfigError, DioError
 from dio_daemon.heartbeat import Heartbeat
-from dio_daemon.identity import IdentityFile, boot_id, new_run_id
+from dio_daemon.identity import IdentityFile, boot_id, new_run_id, place_of
 from dio_daemon.ipc.routes import Routes
 from dio_daemon.ipc.server import ControlServer, Response, problem
 from dio_daemon.link import Connection, Link
@@ -108,7 +108,9 @@ class Agent:
         self._control = ControlServer(settings.paths.socket, routes.handle, beats["control"])
         self._spool = SafeSpool(state_dir / "spool.db", _budget(settings), clock)
         identity = IdentityFile(state_dir / "identity.json")
-        registrar = Registrar(identity, new_run_id(), boot_id(), host_facts, clock)
+        registrar = Registrar(
+            identity, new_run_id(), boot_id(), place_of(state_dir, boot_id()), host_facts, clock
+        )
         self._board.update(agent_id=registrar.identity.agent_id, instance_id=registrar.identity.instance_id)
         self._link = Link(
             self._connection(settings),

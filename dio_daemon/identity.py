@@ -88,6 +88,18 @@ class IdentityFile:
         self.save(identity)
         return identity
 
+    def renewed(self, identity: Identity) -> Identity:
+        """A new instance with a credential of its own, for a host that shares its identity with another; written."""
+        fresh = Identity(
+            identity.derived_id, identity.derived_id, secrets.token_hex(16), secrets.token_urlsafe(32)
+        )
+        self.save(fresh)
+        return fresh
+
+    def moved(self, identity: Identity) -> bool:
+        """Whether this machine's id is no longer the one that the identity was made from."""
+        return self._derived_id() not in (None, identity.derived_id)
+
     def save(self, identity: Identity) -> None:
         """Write the identity: aside, fsynced, renamed.
 
@@ -134,6 +146,18 @@ def boot_id() -> str | None:
         return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
     except OSError:
         return None
+
+
+def place_of(folder: Path, boot: str | None) -> str:
+    """A hash of where a state folder is: this boot and this very folder on its filesystem.
+
+    A restart finds itself in the same place; a copy of the folder, or another machine's, is in another one.
+
+    Raises:
+        OSError: the folder cannot be looked at.
+    """
+    found = folder.stat()
+    return hashlib.sha256(f"{boot}/{found.st_dev}/{found.st_ino}".encode()).hexdigest()[:32]
 
 
 def new_run_id() -> str:

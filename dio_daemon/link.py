@@ -47,6 +47,8 @@ MAX_RETRY_S = 10.0
 IDLE_S = 60.0
 """How long to sleep when nothing waits; a record wakes the link at once."""
 GOODBYE_S = 3.0
+DOUBT_S = 120.0
+"""How long a start waits while the nerve center finds out whether another live host uses this identity."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ class Link:
         self._summed_up_at = clock.monotonic()
         self._offline_attempts = 0
         self._outage_since: float | None = None
+        self._doubted_since: float | None = None
         self._quiet = history.quiet
 
     # Called from other threads.
@@ -249,6 +252,9 @@ class Link:
                 return "stopping"
             if isinstance(error, Rejected) and error.status in (401, 403):
                 self._refused(error)
+            if self._identity_settled(error):
+                self._register_attempt -= 1
+                return "the identity is being settled"
             if attempt >= config.startup.register_attempts:
                 self._give_up(EX_TEMPFAIL, f"registration with {center.url} failed {attempt} times: {error}")
             wait = self._backoff.spread(config.startup.register_wait_s * attempt)
@@ -267,9 +273,42 @@ class Link:
         self._say(f"Starting system monitoring for DIO-Agent-{hostname(config)}", always=True)
         return "registered"
 
+    def _identity_settled(self, error: CenterError) -> bool:
+        """Deal with a nerve center that sees two hosts claim one identity; False for any other error.
+
+        In doubt: wait until the other one is heard again or is silent. Cloned: both are alive, and this one is
+        asked to take an instance of its own.
+        """
+        if not isinstance(error, Rejected) or error.status != 409:
+            return False
+        if error.code == "instance-cloned":
+            log.warning(
+                "Another live host uses this agent's identity (a clone?): enrolling as an instance of its own. "
+                "Give this host a machine id of its own: rm /etc/machine-id; systemd-machine-id-setup"
+            )
+            self._spool.disown()
+            self._registrar.renew()
+            self._doubted_since = None
+            return True
+        if error.code != "instance-in-doubt":
+            return False
+        now = self._clock.monotonic()
+        if self._doubted_since is None:
+            self._doubted_since = now
+            log.info(
+                "Nerve center heard this identity from elsewhere a moment ago and waits which one is alive"
+            )
+        if now - self._doubted_since > DOUBT_S:
+            return False
+        wait = self._backoff.spread(error.retry_after_s if error.retry_after_s is not None else 2.0)
+        self._board.update(reason=str(error), error_kind="identity", next_attempt=now + wait)
+        self._pause(wait)
+        return True
+
     def _registered(self) -> None:
         identity = self._registrar.identity
         self._retry_at = None
+        self._doubted_since = None
         self._last_kind = ""
         self._backoff.reset()
         self._board.update(
@@ -287,6 +326,8 @@ class Link:
         if self._retry_at is not None and self._retry_at > self._clock.monotonic():
             self._pause(self._retry_at - self._clock.monotonic())
             return "waited to try again"
+        if self._registrar.moved:
+            raise GiveUp(EX_TEMPFAIL, "the machine id changed: starting again with an identity of its own")
         self._wake.clear()
         identity = self._registrar.identity
         self._heartbeat.beat(config.delivery.total_timeout_s + RESOLVER_S)
@@ -315,7 +356,9 @@ class Link:
 
     def _report_failed(self, error: CenterError) -> str:
         config = self._connection.config
-        refused = isinstance(error, Rejected) and error.status in (401, 403)
+        refused = isinstance(error, Rejected) and (
+            error.status in (401, 403) or error.code in ("run-not-current", "instance-cloned")
+        )
         throttled = isinstance(error, Rejected) and error.status == 429
         most = config.delivery.failures_before_offline
         if not (throttled and self._life.failures >= most - 1):  # a center that throttles is there
@@ -356,6 +399,8 @@ class Link:
                 return "stopping"
             if isinstance(error, Rejected) and error.status in (401, 403):
                 self._refused(error)
+            if self._identity_settled(error):
+                return "the identity is being settled"
             return self._still_offline(error)
         log.info("Successfully re-registered with nerve center")
         self._registered()

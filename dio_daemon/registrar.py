@@ -28,7 +28,7 @@ class Registrar:
 
     Args:
         identity_file: where the identity is kept.
-        run_id: of this process start; boot_id: of this boot.
+        run_id: of this process start; boot_id: of this boot; place: of the state folder.
         host_facts: what the nerve center is told of the host, asked anew at each registration.
         clock: for `sent_at`.
     """
@@ -38,19 +38,23 @@ class Registrar:
         identity_file: IdentityFile,
         run_id: str,
         boot_id: str | None,
+        place: str,
         host_facts: Callable[[], Mapping[str, Any]],
         clock: Clock,
     ) -> None:
         self._file = identity_file
         self._run_id = run_id
         self._boot_id = boot_id
+        self._place = place
         self._host_facts = host_facts
         self._clock = clock
         self.identity: Identity = identity_file.open()
 
     def sender(self, config: Config) -> wire.Sender:
         """Who sends reports."""
-        return wire.Sender(self.identity.instance_id, self._run_id, self._boot_id, config.agent.interval_s)
+        return wire.Sender(
+            self.identity.instance_id, self._run_id, self._boot_id, config.agent.interval_s, self._place
+        )
 
     def register(self, center: Center, config: Config) -> Registered:
         """Register once.
@@ -77,6 +81,15 @@ class Registrar:
             answer = center.register(body, self.identity.credential, token)
         self.identity = self._file.enrolled(self.identity, answer.agent_id, answer.center_id)
         return answer
+
+    def renew(self) -> None:
+        """Take an instance of its own: another live host uses the one that this host has."""
+        self.identity = self._file.renewed(self.identity)
+
+    @property
+    def moved(self) -> bool:
+        """Whether this machine has another machine id than the one its identity was made from."""
+        return self._file.moved(self.identity)
 
 
 def hostname(config: Config) -> str:

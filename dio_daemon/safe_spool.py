@@ -66,6 +66,10 @@ class SafeSpool:
         moment = rfc3339(self._clock.now())
         return self._do(lambda spool: spool.set_aside(stream, seq, reason, moment))
 
+    def disown(self) -> None:
+        """Forget what was there before this process and begin a new epoch (see `Spool.disown`)."""
+        self._do(lambda spool: spool.disown())
+
     def next_stream(self) -> str | None:
         """The stream whose turn it is; None when nothing waits."""
         with self._lock:

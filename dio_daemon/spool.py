@@ -104,6 +104,7 @@ class Spool:
         with _translated(path):
             self._db = store.connect(str(path))
             self._state = store.load(self._db)
+        self._opened_at = {stream: cursor.next_seq for stream, cursor in self._state.streams.items()}
         self.path = path
 
     @property
@@ -252,8 +253,22 @@ class Spool:
         with self._changing():
             lost = store.first_seq(self._db, stream) - 1 - center_seq
             store.renumber(self._db, self._state, {stream: lost} if lost > 0 else {})
+            self._opened_at = dict.fromkeys(STREAMS, 1)
             self._in_flight = dict.fromkeys(STREAMS, 0)
         return Settled.PARTED
+
+    def disown(self) -> None:
+        """Forget every record from before this spool was opened and begin a new epoch.
+
+        For a clone that was given an identity of its own: what it brought along belongs to the other host, which
+        delivers it itself.
+        """
+        with self._lock, self._changing():
+            for stream, seq in self._opened_at.items():
+                store.delete_before(self._db, stream, seq)
+            store.renumber(self._db, self._state, {})
+            self._opened_at = dict.fromkeys(STREAMS, 1)
+            self._in_flight = dict.fromkeys(STREAMS, 0)
 
     def trim(self) -> None:
         """Hold the budget now: forget what was delivered, then thin samples, drop samples, drop events."""

@@ -217,6 +217,21 @@ def forget_until(db: sqlite3.Connection, stream: str, acknowledged: int, target_
             return
 
 
+def delete_before(db: sqlite3.Connection, stream: str, seq: int) -> None:
+    """Delete all records before a seq, delivered or not, and leave nothing in their place."""
+    db.execute("DELETE FROM records WHERE stream = ? AND seq < ?", (stream, seq))
+
+
+def gap_reasons(db: sqlite3.Connection, stream: str) -> dict[str, int]:
+    """What the gap records of a stream count, by reason."""
+    found: dict[str, int] = {}
+    for (data,) in db.execute("SELECT data FROM records WHERE stream = ? AND kind = 'gap'", (stream,)):
+        gap = json.loads(zlib.decompress(data))
+        for reason, count in gap.get("reasons", {gap["reason"]: gap["count"]}).items():
+            found[reason] = found.get(reason, 0) + count
+    return found
+
+
 def drop_older(
     db: sqlite3.Connection, stream: str, kept: int, before_s: float, reason: str, at_s: float
 ) -> None:

@@ -58,6 +58,7 @@ class Sender:
     run_id: str
     boot_id: str | None
     interval_s: float
+    place: str
 
 
 def to_json(value: Any) -> bytes:
@@ -81,6 +82,7 @@ def registration(
             "instance_id": sender.instance_id,
             "run_id": sender.run_id,
             "boot_id": sender.boot_id,
+            "place": sender.place,
             "agent_version": agent_version,
             "interval_s": sender.interval_s,
             "sent_at": sent_at,

@@ -38,7 +38,7 @@ def identity(tmp_path: Path) -> Identity:
 
 @pytest.fixture
 def sender(identity: Identity) -> wire.Sender:
-    return wire.Sender(identity.instance_id, new_run_id(), boot_id(), 10.0)
+    return wire.Sender(identity.instance_id, new_run_id(), boot_id(), 10.0, "9" * 32)
 
 
 def now() -> str:

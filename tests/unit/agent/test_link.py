@@ -109,7 +109,12 @@ class Agent:
         self.spool = SafeSpool(folder / "spool.db", Budget(1 << 24, 1e9, 1e9), self.clock)
         (folder / "machine-id").write_text("1" * 32)
         registrar = Registrar(
-            IdentityFile(folder / "identity.json", folder / "machine-id"), "r" * 32, None, dict, self.clock
+            IdentityFile(folder / "identity.json", folder / "machine-id"),
+            "r" * 32,
+            None,
+            "p" * 32,
+            dict,
+            self.clock,
         )
         limits = Limits(5, 10, 30)
         self.link = Link(
@@ -495,3 +500,63 @@ def test_an_unrelated_change_does_not(agent: Agent) -> None:
     agent.link.step()
     assert agent.state is State.ACTIVE
     assert agent.transport.log == ["health", "register"]
+
+
+def test_an_identity_in_doubt_waits_and_then_registers(
+    agent: Agent, caplog: pytest.LogCaptureFixture
+) -> None:
+    replies: deque[Reply] = deque([problem(409, "instance-in-doubt", {"Retry-After": "7"})] * 5)
+    agent.transport.register = (
+        lambda headers: replies.popleft() if replies else agent.transport.accept(headers)
+    )
+    before = agent.link._registrar.identity.instance_id
+    agent.run_until(State.ACTIVE)
+    assert all(7 <= wait <= 8.05 for wait in agent.clock.waits)
+    assert agent.link._registrar.identity.instance_id == before
+    assert not messages(caplog, logging.WARNING)
+
+
+def test_an_identity_in_doubt_for_ever_gives_up(agent: Agent) -> None:
+    agent.transport.register = lambda headers: problem(409, "instance-in-doubt", {"Retry-After": "7"})
+    with pytest.raises(GiveUp):
+        agent.run_until(State.ACTIVE)
+
+
+def test_a_clone_takes_an_instance_of_its_own_and_leaves_what_is_not_its(tmp_path: Path) -> None:
+    first = Agent(tmp_path)
+    first.sample(3)
+    first.spool.close()
+    agent = Agent(tmp_path)
+    agent.sample(2)
+    old = agent.link._registrar.identity
+    replies: deque[Reply] = deque([problem(409, "instance-cloned")])
+    agent.transport.register = (
+        lambda headers: replies.popleft() if replies else agent.transport.accept(headers)
+    )
+    (tmp_path / "token").write_text("secret")
+    agent.run_until(State.ACTIVE)
+    new = agent.link._registrar.identity
+    assert new.instance_id != old.instance_id
+    assert new.credential != old.credential
+    agent.link.step()
+    records = agent.transport.reports[-1]["records"]
+    assert isinstance(records, list)
+    assert [r["seq"] for r in records] == [1, 2]
+    agent.spool.close()
+
+
+def test_a_run_that_is_no_longer_current_registers_again(agent: Agent) -> None:
+    agent.run_until(State.ACTIVE)
+    agent.sample()
+    agent.transport.report = lambda body: problem(409, "run-not-current")
+    agent.run_until(State.OFFLINE, steps=2)
+    agent.transport.report = agent.transport.acknowledge
+    agent.run_until(State.ACTIVE)
+
+
+def test_another_machine_id_starts_again(agent: Agent) -> None:
+    agent.run_until(State.ACTIVE)
+    (agent.folder / "machine-id").write_text("2" * 32)
+    with pytest.raises(GiveUp) as caught:
+        agent.link.step()
+    assert caught.value.code == EX_TEMPFAIL

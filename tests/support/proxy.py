@@ -1,0 +1,190 @@
+"""A TCP proxy between agents and a nerve center that breaks exchanges in every way that networks know.
+
+The agent makes one exchange a connection, so a fault is chosen when a connection comes and lasts for it. What is
+not about whole exchanges (refusing, black holes) holds for as long as the fault is set.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+import struct
+import threading
+from collections.abc import Callable
+
+PASS = "pass"
+CANNED = {
+    "redirect": b"HTTP/1.1 302 Found\r\nLocation: http://login.example/\r\nContent-Length: 0\r\n\r\n",
+    "portal": b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 15\r\n\r\n<html>pay</html",
+    "json_of_others": b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 12\r\n\r\n{"ok": true}',
+}
+for _status in (400, 401, 403, 404, 409, 413, 422, 429, 500, 502, 503):
+    CANNED[f"status_{_status}"] = (
+        f"HTTP/1.1 {_status} X\r\nContent-Type: text/plain\r\nRetry-After: 1\r\nContent-Length: 2\r\n\r\nno".encode()
+    )
+FAULTS = (
+    "refuse",
+    "reset",
+    "reset_mid_request",
+    "black_hole",
+    "half_open",
+    "lose_response",
+    "truncate_response",
+    "delay_response",
+    "slow_response",
+    "garbage",
+    *CANNED,
+)
+"""Everything that `FaultProxy.fault` may be beside `PASS`."""
+
+
+class FaultProxy:
+    """Listens on a port of its own and forwards to another one on loopback.
+
+    Args:
+        target: port of the nerve center.
+        rng: chooses where answers are cut.
+    """
+
+    def __init__(self, target: int, rng: random.Random) -> None:
+        self.target = target
+        self.port = 0
+        self.exchanges = 0
+        self._rng = rng
+        self._fault = PASS
+        self._changed = threading.Event()
+        self._closed = False
+        self._listener: socket.socket | None = None
+        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+        self._listen()
+
+    @property
+    def fault(self) -> str:
+        """What happens to connections that come now."""
+        return self._fault
+
+    @fault.setter
+    def fault(self, name: str) -> None:
+        with self._lock:
+            changed, self._changed = self._changed, threading.Event()
+            self._fault = name
+            changed.set()  # lets go of whoever is held in a black hole
+            if name == "refuse":
+                self._stop_listening()
+            elif self._listener is None:
+                self._listen()
+
+    def close(self) -> None:
+        """Stop and wait for every connection's end."""
+        self._closed = True
+        self.fault = "refuse"
+        for thread in self._threads:
+            thread.join(20)
+
+    def _listen(self) -> None:
+        listener = socket.create_server(("127.0.0.1", self.port), reuse_port=False, backlog=128)
+        self.port = listener.getsockname()[1]
+        self._listener = listener
+        self._spawn(self._accept, listener)
+
+    def _stop_listening(self) -> None:
+        if self._listener is not None:
+            self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
+            self._listener = None
+
+    def _spawn(self, work: Callable[..., None], *arguments: object) -> None:
+        thread = threading.Thread(target=work, args=arguments, daemon=True)
+        thread.start()
+        self._threads = [t for t in self._threads if t.is_alive()] + [thread]
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            self._spawn(self._serve, client, self._fault, self._changed)
+
+    def _serve(self, client: socket.socket, fault: str, changed: threading.Event) -> None:
+        self.exchanges += 1
+        client.settimeout(60)
+        try:
+            self._exchange(client, fault, changed)
+        except OSError:
+            pass  # either side may go away at any moment
+        finally:
+            client.close()
+
+    def _exchange(self, client: socket.socket, fault: str, changed: threading.Event) -> None:
+        if fault == "reset":
+            _reset(client)
+            return
+        if fault == "black_hole":
+            changed.wait(60)
+            return
+        if fault == "reset_mid_request":
+            client.recv(self._rng.randint(1, 400))
+            _reset(client)
+            return
+        request = _read_request(client)
+        if fault == "garbage":
+            client.sendall(self._rng.randbytes(200))
+            return
+        if fault in CANNED:
+            client.sendall(CANNED[fault])
+            return
+        if fault == "half_open":
+            self._forward(request)
+            changed.wait(60)
+            return
+        answer = self._forward(request)
+        if fault == "lose_response":
+            _reset(client)
+        elif fault == "truncate_response":
+            client.sendall(answer[: self._rng.randrange(len(answer)) if answer else 0])
+        elif fault == "delay_response":
+            changed.wait(3)
+            client.sendall(answer)
+        elif fault == "slow_response":
+            for byte in answer:
+                client.sendall(bytes([byte]))
+                if changed.wait(0.2):
+                    return
+        else:
+            client.sendall(answer)
+
+    def _forward(self, request: bytes) -> bytes:
+        with socket.create_connection(("127.0.0.1", self.target), timeout=30) as server:
+            server.sendall(request)
+            answer = b""
+            while piece := server.recv(65536):
+                answer += piece
+            return answer
+
+
+def _read_request(client: socket.socket) -> bytes:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        piece = client.recv(65536)
+        if not piece:
+            raise OSError("the client went away")
+        data += piece
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = 0
+    for line in head.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            length = int(value)
+    while len(body) < length:
+        piece = client.recv(65536)
+        if not piece:
+            raise OSError("the client went away")
+        body += piece
+    return head + b"\r\n\r\n" + body
+
+
+def _reset(client: socket.socket) -> None:
+    """Close with RST in place of FIN."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
