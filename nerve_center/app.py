@@ -50,6 +50,20 @@ def wsgi() -> Flask:
     return create_app(settings)
 
 
+def renewed(app: Flask) -> Flask:
+    """The application with the configuration as it is now, or `app` itself where that one cannot be had."""
+    before: Center = app.extensions[context.EXTENSION]
+    try:
+        settings = load_config()
+        if settings.database != before.config.database:
+            migrate.prepare(settings.database.path, SystemClock())
+    except (ConfigError, StartError) as exc:
+        for line in (*str(exc).splitlines(), "the configuration is kept as it was"):
+            _log.error("%s", line)
+        return app
+    return create_app(settings)
+
+
 def load_config() -> Config:
     """The configuration that the supervisor named. Raises ConfigError."""
     named = os.environ.get(CONFIG_VARIABLE)

@@ -42,11 +42,14 @@ def _files_allowed(wanted: int) -> int:
     """Raise the limit of open files as far as it goes; how many connections of `wanted` fit under it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted + _SPARE_FILES
-    if hard != resource.RLIM_INFINITY:
-        needed = min(needed, hard)
     if soft < needed:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
-    return min(wanted, max(10, max(soft, needed) - _SPARE_FILES))
+        raised = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
+        except (OSError, ValueError):  # a sandbox that forbids the call; the limit stays
+            raised = soft
+        soft = raised
+    return max(10, min(wanted, soft - _SPARE_FILES))
 
 
 signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the supervisor blocks those that it waits for
@@ -76,7 +79,6 @@ loglevel = _config.log.level
 accesslog = None
 errorlog = "-"
 proc_name = "dio-nerve-center"
-control_socket_disable = True
 
 
 def on_starting(server: Any) -> None:
@@ -89,5 +91,4 @@ def on_starting(server: Any) -> None:
 
 def on_reload(server: Any) -> None:
     """Workers that are started from now on get the configuration as it is now."""
-    server.app.callable = None
-    server.app.wsgi()
+    server.app.callable = entry.renewed(server.app.callable)

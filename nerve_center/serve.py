@@ -166,13 +166,16 @@ class Supervisor:
             return
         self._manager.reloading()
         try:
-            self._settings = config.load(self._file)
+            settings = config.load(self._file)
+            before, after = self._settings.server, settings.server
+            if (before.host, before.port) != (after.host, after.port):
+                check_port(after.host, after.port)
+            self._settings = settings
             child.send_signal(signal.SIGHUP)
             self._manager.status("reloading")
-        except ConfigError as exc:
-            for line in exc.errors:
+        except (ConfigError, StartError) as exc:
+            for line in (*str(exc).splitlines(), "the configuration is kept as it was"):
                 _log.error("%s", line)
-            _log.error("the configuration is kept as it was")
         finally:
             self._manager.ready()
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, insert, literal, select, update
+from sqlalchemy import bindparam, func, insert, literal, select, update
 from sqlalchemy.engine import Connection, Row
 
 from nerve_center import presence
@@ -71,6 +71,8 @@ _INSTANCE = select(instances, agents.c.id, agents.c.interval_s).join(
     agents, agents.c.key == instances.c.agent_key
 )
 
+_BY_CREDENTIAL = _INSTANCE.where(instances.c.credential_hash == bindparam("of_hash"))
+
 
 def _instance(row: Row[Any]) -> Instance:
     return Instance(
@@ -91,7 +93,7 @@ def _instance(row: Row[Any]) -> Instance:
 
 
 def instance_by_credential(connection: Connection, credential_hash: bytes) -> Instance | None:
-    row = connection.execute(_INSTANCE.where(instances.c.credential_hash == credential_hash)).first()
+    row = connection.execute(_BY_CREDENTIAL, {"of_hash": credential_hash}).first()
     return None if row is None else _instance(row)
 
 
@@ -179,6 +181,33 @@ def supersede_others(connection: Connection, key: int, instance_id: str, now_us:
     )
 
 
+_INSTANCE_REPORTED = (
+    update(instances)
+    .where(instances.c.instance_id == bindparam("of_instance"))
+    .values(
+        run_id=bindparam("new_run_id"),
+        last_seen_us=bindparam("now_us"),
+        last_report_us=bindparam("now_us"),
+        goodbye_us=None,
+    )
+)
+_AGENT_REPORTED = (
+    update(agents)
+    .where(agents.c.key == bindparam("of_key"))
+    .values(
+        run_id=bindparam("new_run_id"),
+        boot_id=bindparam("new_boot_id"),
+        interval_s=bindparam("new_interval_s"),
+        clock_skew_s=bindparam("new_clock_skew_s"),
+        last_report_us=bindparam("now_us"),
+        goodbye_us=None,
+        samples=agents.c.samples + bindparam("more_samples"),
+        events=agents.c.events + bindparam("more_events"),
+        gaps=agents.c.gaps + bindparam("more_gaps"),
+    )
+)
+
+
 def reported(
     connection: Connection,
     instance: Instance,
@@ -191,24 +220,21 @@ def reported(
 ) -> None:
     """A report was taken: the agent is there, and so many `samples`, `events` and `gaps` were added."""
     connection.execute(
-        update(instances)
-        .where(instances.c.instance_id == instance.instance_id)
-        .values(run_id=run_id, last_seen_us=now_us, last_report_us=now_us, goodbye_us=None)
+        _INSTANCE_REPORTED, {"of_instance": instance.instance_id, "new_run_id": run_id, "now_us": now_us}
     )
     connection.execute(
-        update(agents)
-        .where(agents.c.key == instance.agent_key)
-        .values(
-            run_id=run_id,
-            boot_id=boot_id,
-            interval_s=interval_s,
-            clock_skew_s=clock_skew_s,
-            last_report_us=now_us,
-            goodbye_us=None,
-            samples=agents.c.samples + added["samples"],
-            events=agents.c.events + added["events"],
-            gaps=agents.c.gaps + added["gaps"],
-        )
+        _AGENT_REPORTED,
+        {
+            "of_key": instance.agent_key,
+            "new_run_id": run_id,
+            "new_boot_id": boot_id,
+            "new_interval_s": interval_s,
+            "new_clock_skew_s": clock_skew_s,
+            "now_us": now_us,
+            "more_samples": added["samples"],
+            "more_events": added["events"],
+            "more_gaps": added["gaps"],
+        },
     )
 
 

@@ -2,7 +2,7 @@
 
 Two engines a process, made after the fork: one for reading (a small pool, `query_only`) and one for the single
 writer, whose transactions begin with BEGIN IMMEDIATE so that they never fail half-way for want of the lock.
-The driver's own transaction handling is off; SQLAlchemy's `begin` event says BEGIN.
+The driver's own transaction handling is off: BEGIN is said here.
 
 SQLite waits for a lock inside the call, and under gevent the whole worker waits with it. So its own patience
 is short, and whoever wants to wait longer tries again with a pause between, in which others run.
@@ -51,19 +51,24 @@ def reading_engine(path: Path) -> Engine:
         max_overflow=60,
         connect_args={"check_same_thread": False, "timeout": _READ_PATIENCE_S},
     )
-    _prepare(engine, "BEGIN", query_only=True)
+    _prepare(engine, query_only=True)
+
+    def begun(connection: Connection) -> None:
+        connection.connection.cursor().execute("BEGIN")
+
+    event.listen(engine, "begin", begun)
     return engine
 
 
 def writing_engine(path: Path) -> Engine:
-    """For the writer: each connection is opened and closed for real, each transaction takes the lock first."""
+    """For writing: each connection is opened and closed for real; begin with `begin_immediate`."""
     engine = create_engine(
         _url(path),
         future=True,
         poolclass=NullPool,
         connect_args={"check_same_thread": False, "timeout": _WRITE_PATIENCE_S},
     )
-    _prepare(engine, "BEGIN IMMEDIATE", query_only=False)
+    _prepare(engine, query_only=False)
     return engine
 
 
@@ -75,6 +80,16 @@ def reading(engine: Engine) -> Iterator[Connection]:
     """
     with translated(), engine.connect() as connection:
         yield connection
+
+
+def begin_immediate(connection: Connection) -> None:
+    """Begin a transaction that holds the write lock from its first moment.
+
+    Raises the driver's error where the lock is not to be had; the connection is as it was then. (SQLAlchemy's
+    `begin` event is no place for it: version 1.4 does not get over an error there.)
+    """
+    connection.connection.cursor().execute("BEGIN IMMEDIATE")
+    connection.begin()
 
 
 @contextmanager
@@ -110,7 +125,7 @@ def _url(path: Path) -> URL:
     return URL.create("sqlite", database=str(path))
 
 
-def _prepare(engine: Engine, begin: str, query_only: bool) -> None:
+def _prepare(engine: Engine, query_only: bool) -> None:
     def connected(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
         connection.execute("PRAGMA synchronous = FULL")
@@ -119,8 +134,4 @@ def _prepare(engine: Engine, begin: str, query_only: bool) -> None:
         if query_only:
             connection.execute("PRAGMA query_only = ON")
 
-    def begun(connection: Connection) -> None:
-        connection.connection.cursor().execute(begin)
-
     event.listen(engine, "connect", connected)
-    event.listen(engine, "begin", begun)

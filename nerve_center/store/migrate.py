@@ -96,11 +96,13 @@ def is_current(path: Path) -> bool:
 def _bring_up(engine: Engine, path: Path) -> None:
     if _is_new(engine):
         _settings_of_a_new_file(engine)
-    with engine.connect() as connection, connection.begin():
+    with engine.connect() as connection:
+        engines.begin_immediate(connection)
         revision = _revision(connection)
         if revision != HEAD:
             _migrate(connection, revision, path)
         _first_rows(connection)
+        connection.commit()
 
 
 def _is_new(engine: Engine) -> bool:

@@ -14,8 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import insert, literal, select, tuple_, update
-from sqlalchemy.dialects.sqlite import insert as insert_or
+from sqlalchemy import bindparam, insert, literal, select, tuple_, update
 from sqlalchemy.engine import Connection, Row
 
 from nerve_center.store.tables import events, gaps, samples, streams
@@ -58,17 +57,29 @@ class Added:
         return self.samples + self.events + self.gaps
 
 
-_INSERT_SAMPLE = insert_or(samples).on_conflict_do_nothing()
-_INSERT_EVENT = insert_or(events).on_conflict_do_nothing()
-_INSERT_GAP = insert_or(gaps).on_conflict_do_nothing()
+# Statements of the busy path are built once; SQLAlchemy's `on_conflict_do_nothing` would be compiled each time.
+_INSERT_SAMPLE = insert(samples).prefix_with("OR IGNORE", dialect="sqlite")
+_INSERT_EVENT = insert(events).prefix_with("OR IGNORE", dialect="sqlite")
+_INSERT_GAP = insert(gaps).prefix_with("OR IGNORE", dialect="sqlite")
+_MARK = select(streams.c.key, streams.c.seq, streams.c.tag).where(
+    streams.c.agent_key == bindparam("of_agent"),
+    streams.c.epoch == bindparam("of_epoch"),
+    streams.c.stream == bindparam("of_stream"),
+)
+_MOVE_MARK = (
+    update(streams)
+    .where(streams.c.key == bindparam("of_key"))
+    .values(
+        seq=bindparam("new_seq"),
+        tag=bindparam("new_tag"),
+        duplicates=streams.c.duplicates + bindparam("more_duplicates"),
+        updated_us=bindparam("now_us"),
+    )
+)
 
 
 def mark(connection: Connection, agent_key: int, epoch: bytes, stream: str) -> Mark:
-    row = connection.execute(
-        select(streams.c.key, streams.c.seq, streams.c.tag).where(
-            streams.c.agent_key == agent_key, streams.c.epoch == epoch, streams.c.stream == stream
-        )
-    ).first()
+    row = connection.execute(_MARK, {"of_agent": agent_key, "of_epoch": epoch, "of_stream": stream}).first()
     return Mark(None, 0, None) if row is None else Mark(row.key, row.seq, row.tag)
 
 
@@ -114,14 +125,14 @@ def append(
     )
     added = Added(added.samples, added.events, added.gaps, len(records) - added.stored, new_threats)
     connection.execute(
-        update(streams)
-        .where(streams.c.key == key)
-        .values(
-            seq=last.seq,
-            tag=last.tag,
-            duplicates=streams.c.duplicates + added.duplicates,
-            updated_us=now_us,
-        )
+        _MOVE_MARK,
+        {
+            "of_key": key,
+            "new_seq": last.seq,
+            "new_tag": last.tag,
+            "more_duplicates": added.duplicates,
+            "now_us": now_us,
+        },
     )
     return added
 

@@ -26,7 +26,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from nerve_center.clock import Clock
-from nerve_center.errors import DatabaseUnavailable
+from nerve_center.errors import CenterError, DatabaseUnavailable
 from nerve_center.store import engine as engines
 
 T = TypeVar("T")
@@ -36,6 +36,10 @@ PATIENCE_S = 5.0
 MOST_WAITING = 4000
 _MOST_IN_A_GROUP = 200
 _PAUSES_S = (0.002, 0.005, 0.01, 0.02, 0.05)
+
+
+class WriterFailed(CenterError):
+    """The writer failed for a reason that is a bug; its log has the traceback, nothing was stored."""
 
 
 class _Job:
@@ -123,10 +127,10 @@ class Writer:
         while jobs:
             try:
                 self._commit(jobs)
-            except BaseException as exc:
+            except BaseException:
                 for job in jobs:
                     if not job.done.is_set():
-                        job.fail(exc)
+                        job.fail(WriterFailed("the database writer met an unexpected error"))
                 raise
             jobs = self._take()
 
@@ -172,15 +176,15 @@ class Writer:
 
     def _run_one(self, connection: Connection, job: _Job) -> None:
         """Do one piece of work in its savepoint. Raises only what spoils the whole transaction."""
-        savepoint = connection.begin_nested()
+        connection.exec_driver_sql("SAVEPOINT job")
         try:
             job.result = job.work(connection)
-            savepoint.commit()
         except Exception as exc:
             if engines.unavailable(exc) is not None:
                 raise
-            savepoint.rollback()
+            connection.exec_driver_sql("ROLLBACK TO job")
             job.error = exc
+        connection.exec_driver_sql("RELEASE job")
 
     def _begin(self, jobs: list[_Job]) -> Connection | None:
         """A connection inside a new transaction, or None when no job is left that would wait for it."""
@@ -190,7 +194,7 @@ class Writer:
                 with engines.translated():
                     if self._connection is None:
                         self._connection = self._open()
-                    self._connection.begin()
+                    engines.begin_immediate(self._connection)
             except DatabaseUnavailable as problem:
                 self._after_failure(problem, jobs)
                 if not jobs:
