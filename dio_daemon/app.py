@@ -29,7 +29,8 @@ from dio_daemon.heartbeat import Heartbeat
 from dio_daemon.identity import IdentityFile, boot_id, new_run_id, place_of
 from dio_daemon.ipc.routes import Routes
 from dio_daemon.ipc.server import ControlServer, Response, problem
-from dio_daemon.link import Connection, Link
+from dio_daemon.link import Link
+from dio_daemon.link_state import Connection, LinkState
 from dio_daemon.registrar import Registrar, hostname
 from dio_daemon.safe_spool import SafeSpool
 from dio_daemon.sampler import Sampler
@@ -112,18 +113,18 @@ class Agent:
             identity, new_run_id(), boot_id(), place_of(state_dir, boot_id()), host_facts, clock
         )
         self._board.update(agent_id=registrar.identity.agent_id, instance_id=registrar.identity.instance_id)
-        self._link = Link(
+        state = LinkState(
             self._connection(settings),
             self._board,
             self._spool,
             registrar,
-            Delivery(self._spool, clock),
             lambda new: Backoff(new.startup.health_waits_s, new.startup.jitter, random.SystemRandom()),
             self._history,
             beats["link"],
             clock,
             path,
         )
+        self._link = Link(state, Delivery(self._spool, clock))
         self._sampler = Sampler(
             self._collector(settings),
             self._spool,

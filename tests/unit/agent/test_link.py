@@ -20,7 +20,8 @@ from dio_daemon.errors import EX_NOPERM, EX_TEMPFAIL, GiveUp
 from dio_daemon.heartbeat import Heartbeat
 from dio_daemon.identity import IdentityFile
 from dio_daemon.lifecycle import State
-from dio_daemon.link import Connection, Link
+from dio_daemon.link import Link
+from dio_daemon.link_state import Connection, LinkState
 from dio_daemon.registrar import Registrar
 from dio_daemon.safe_spool import SafeSpool
 from dio_daemon.spool import Budget
@@ -108,27 +109,30 @@ class Agent:
         self.board = Board(self.clock, lambda: None)
         self.spool = SafeSpool(folder / "spool.db", Budget(1 << 24, 1e9, 1e9), self.clock)
         (folder / "machine-id").write_text("1" * 32)
-        registrar = Registrar(
-            IdentityFile(folder / "identity.json", folder / "machine-id"),
+        self.history = StartHistory(folder / "starts.json", self.clock, "boot")
+        self.link = self.make_link()
+
+    def make_link(self) -> Link:
+        self.registrar = Registrar(
+            IdentityFile(self.folder / "identity.json", self.folder / "machine-id"),
             "r" * 32,
             None,
             "p" * 32,
             dict,
             self.clock,
         )
-        limits = Limits(5, 10, 30)
-        self.link = Link(
-            Connection(self.config, Center("http://c:1", self.transport, limits), self.transport),
+        state = LinkState(
+            Connection(self.config, Center("http://c:1", self.transport, Limits(5, 10, 30)), self.transport),
             self.board,
             self.spool,
-            registrar,
-            Delivery(self.spool, self.clock),
+            self.registrar,
             lambda new: Backoff(new.startup.health_waits_s, new.startup.jitter, random.Random(1)),
-            StartHistory(folder / "starts.json", self.clock, "boot"),
+            self.history,
             Heartbeat("link", self.clock),
             self.clock,
-            folder / "agent.toml",
+            self.folder / "agent.toml",
         )
+        return Link(state, Delivery(self.spool, self.clock))
 
     @property
     def state(self) -> State:
@@ -212,8 +216,8 @@ def test_later_cycles_are_quiet(tmp_path: Path, caplog: pytest.LogCaptureFixture
         caplog.clear()
         agent = Agent(tmp_path)
         agent.clock.advance(clock.monotonic() - agent.clock.monotonic())
-        agent.link._history = StartHistory(tmp_path / "starts.json", agent.clock, "boot")
-        agent.link._quiet = agent.link._history.quiet
+        agent.history = StartHistory(tmp_path / "starts.json", agent.clock, "boot")
+        agent.link = agent.make_link()
         agent.transport.health = lambda: REFUSED
         with pytest.raises(GiveUp):
             agent.run_until(State.ACTIVE)
@@ -509,10 +513,10 @@ def test_an_identity_in_doubt_waits_and_then_registers(
     agent.transport.register = (
         lambda headers: replies.popleft() if replies else agent.transport.accept(headers)
     )
-    before = agent.link._registrar.identity.instance_id
+    before = agent.registrar.identity.instance_id
     agent.run_until(State.ACTIVE)
     assert all(7 <= wait <= 8.05 for wait in agent.clock.waits)
-    assert agent.link._registrar.identity.instance_id == before
+    assert agent.registrar.identity.instance_id == before
     assert not messages(caplog, logging.WARNING)
 
 
@@ -528,14 +532,14 @@ def test_a_clone_takes_an_instance_of_its_own_and_leaves_what_is_not_its(tmp_pat
     first.spool.close()
     agent = Agent(tmp_path)
     agent.sample(2)
-    old = agent.link._registrar.identity
+    old = agent.registrar.identity
     replies: deque[Reply] = deque([problem(409, "instance-cloned")])
     agent.transport.register = (
         lambda headers: replies.popleft() if replies else agent.transport.accept(headers)
     )
     (tmp_path / "token").write_text("secret")
     agent.run_until(State.ACTIVE)
-    new = agent.link._registrar.identity
+    new = agent.registrar.identity
     assert new.instance_id != old.instance_id
     assert new.credential != old.credential
     agent.link.step()

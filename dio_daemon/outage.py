@@ -1,0 +1,75 @@
+"""The way back after an outage: health and registration are tried again, without end, and said sparingly."""
+
+from __future__ import annotations
+
+import logging
+
+from dio_daemon.errors import CenterError, Rejected
+from dio_daemon.link_state import RESOLVER_S, LinkState, is_refusal
+from dio_daemon.starts import QUIET_S
+
+log = logging.getLogger(__name__)
+
+
+class Outage:
+    """The phase `offline`, from `begin` to the registration that ends it."""
+
+    def __init__(self, state: LinkState) -> None:
+        self._state = state
+        self._since = self._summed_up_at = state.clock.monotonic()
+        self._attempts = 0
+        self._last_kind = ""
+
+    def begin(self) -> None:
+        """The agent has just become offline."""
+        self._state.backoff.reset()
+        self._attempts = 0
+        self._last_kind = ""
+        self._since = self._summed_up_at = self._state.clock.monotonic()
+
+    def come_back(self) -> str:
+        """One attempt. Raises GiveUp when the nerve center refuses this agent."""
+        state = self._state
+        self._attempts += 1
+        config = state.config
+        state.heartbeat.beat(
+            config.startup.health_timeout_s + 2 * config.delivery.total_timeout_s + 3 * RESOLVER_S
+        )
+        try:
+            state.center.check_health()
+            state.registrar.register(state.center, config)
+        except CenterError as error:
+            if state.stopping:
+                return "stopping"
+            if isinstance(error, Rejected) and is_refusal(error):
+                state.refused(error)
+            if state.settle_identity(error):
+                return "the identity is being settled"
+            return self._still_offline(error)
+        log.info("Successfully re-registered with nerve center")
+        state.registered()
+        log.info("Resumed monitoring after re-registration")
+        return "re-registered"
+
+    def _still_offline(self, error: CenterError) -> str:
+        state = self._state
+        now = state.clock.monotonic()
+        if error.kind != self._last_kind:
+            self._last_kind = error.kind
+            log.warning("Cannot re-register yet, trying again until it succeeds: %s", error)
+        elif now - self._summed_up_at >= QUIET_S:
+            self._summed_up_at = now
+            log.warning(
+                "Still offline after %.0f min and %d attempts, %d records wait: %s",
+                (now - self._since) / 60,
+                self._attempts,
+                state.spool.pending,
+                error,
+            )
+        _, wait = state.backoff.next()
+        wait = state.spread_wait(wait, error)
+        state.board.update(
+            reason=str(error), error_kind=error.kind, attempt=self._attempts, next_attempt=now + wait
+        )
+        state.pause(wait)
+        return f"offline: {error}"
