@@ -194,6 +194,9 @@ class Agent:
     def _status(self) -> dict[str, Any]:
         return status.status_document(self._board.snapshot, self._spool, self._beats, self._clock)
 
+    def _spool_status(self) -> dict[str, Any]:
+        return status.spool_document(self._spool.stats())
+
     def _sample(self) -> Any:
         return self._sampler.latest
 

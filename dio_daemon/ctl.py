@@ -68,6 +68,10 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="the whole document, for programs")
     status.set_defaults(run=_status)
 
+    spool = commands.add_parser("spool", help="what waits to be delivered, what is kept, and what is missing")
+    spool.add_argument("--json", action="store_true", help="the whole document, for programs")
+    spool.set_defaults(run=_spool)
+
     reload = commands.add_parser("reload", help="read the configuration again (root)")
     reload.set_defaults(run=_reload)
 
@@ -134,6 +138,27 @@ def status_rows(document: dict[str, Any]) -> list[tuple[str, str]]:
     rows += [("Hung thread", name) for name, beat in document["threads"].items() if not beat["fresh"]]
     rows.append(("Version", document["version"]))
     return rows
+
+
+def _spool(client: Client, options: argparse.Namespace) -> int:
+    document = client.call("GET", "/v1/spool")
+    if options.json:
+        print(json.dumps(document, indent=2))
+        return 0
+    used, most = document["bytes"] / 1048576, document["max_bytes"] / 1048576
+    print(
+        f"Epoch {document['epoch']}, {used:.1f} of {most:.0f} MiB used, {document['dead_letters']} dead letters"
+    )
+    print(f"{'STREAM':<9}{'LAST':>9}{'ACKED':>9}{'WAITING':>9}{'KEPT':>9}  OLDEST WAITING")
+    for name, stream in document["streams"].items():
+        figures = (stream["next_seq"] - 1, stream["acknowledged_seq"], stream["pending"], stream["kept"])
+        print(
+            f"{name:<9}" + "".join(f"{figure:>9}" for figure in figures),
+            f" {stream['oldest_pending_at'] or '-'}",
+        )
+        for reason, count in stream["gaps"].items():
+            print(f"{'':9}gap: {count} records, {reason}")
+    return 0
 
 
 def _duration(seconds: float) -> str:

@@ -61,12 +61,14 @@ class Budget:
 
 @dataclass(frozen=True)
 class StreamStats:
-    """One stream: its next seq, the cursor, and how many records wait."""
+    """One stream: its next seq, the cursor, how many records wait and how many are kept, and what the gaps that
+    are kept count, by reason."""
 
     next_seq: int
     acknowledged_seq: int
     pending: int
-    gaps: int
+    kept: int
+    gaps: dict[str, int]
     oldest_pending: str | None
 
 
@@ -223,7 +225,8 @@ class Spool:
                         cursor.next_seq,
                         cursor.acknowledged,
                         cursor.pending,
-                        store.gaps(self._db, stream),
+                        store.pending(self._db, stream, 0),
+                        store.gap_reasons(self._db, stream),
                         store.oldest_pending(self._db, stream, cursor.acknowledged),
                     )
                     for stream, cursor in self._state.streams.items()

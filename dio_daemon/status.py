@@ -9,6 +9,7 @@ from dio_daemon.clock import Clock
 from dio_daemon.heartbeat import Heartbeat
 from dio_daemon.lifecycle import Snapshot, State
 from dio_daemon.safe_spool import SafeSpool
+from dio_daemon.spool import Stats
 
 
 def status_line(snapshot: Snapshot, pending: int, clock: Clock) -> str:
@@ -54,7 +55,6 @@ def status_document(
 ) -> dict[str, Any]:
     """What `/v1/status` answers. Ages and waits are in seconds at the moment of the answer."""
     now = clock.monotonic()
-    stats = spool.stats()
     return {
         "version": __version__,
         "state": snapshot.state.value,
@@ -75,25 +75,31 @@ def status_document(
             None if snapshot.last_acknowledged is None else round(now - snapshot.last_acknowledged, 3)
         ),
         "conditions": dict(sorted(snapshot.conditions.items())),
-        "spool": {
-            "epoch": stats.epoch,
-            "pending": stats.pending,
-            "bytes": stats.bytes,
-            "max_bytes": stats.max_bytes,
-            "dead_letters": stats.dead_letters,
-            "streams": {
-                name: {
-                    "next_seq": stream.next_seq,
-                    "acknowledged_seq": stream.acknowledged_seq,
-                    "pending": stream.pending,
-                    "gaps": stream.gaps,
-                    "oldest_pending_at": stream.oldest_pending,
-                }
-                for name, stream in stats.streams.items()
-            },
-        },
+        "spool": spool_document(spool.stats()),
         "threads": {
             beat.name: {"last_beat_age_s": round(beat.age_s(), 3), "fresh": beat.fresh} for beat in heartbeats
         },
-        "status_line": status_line(snapshot, stats.pending, clock),
+        "status_line": status_line(snapshot, spool.pending, clock),
+    }
+
+
+def spool_document(stats: Stats) -> dict[str, Any]:
+    """What `/v1/spool` answers: the spool's epoch, size and streams. `gaps` counts missing records by reason."""
+    return {
+        "epoch": stats.epoch,
+        "pending": stats.pending,
+        "bytes": stats.bytes,
+        "max_bytes": stats.max_bytes,
+        "dead_letters": stats.dead_letters,
+        "streams": {
+            name: {
+                "next_seq": stream.next_seq,
+                "acknowledged_seq": stream.acknowledged_seq,
+                "pending": stream.pending,
+                "kept": stream.kept,
+                "gaps": stream.gaps,
+                "oldest_pending_at": stream.oldest_pending,
+            }
+            for name, stream in stats.streams.items()
+        },
     }

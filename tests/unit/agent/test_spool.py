@@ -60,7 +60,7 @@ def test_delivered_records_go_first_and_leave_no_gap(tmp_path: Path) -> None:
         seq = spool.append(SAMPLES, "sample", NOW, incompressible(number), 10.0)
         batch = spool.batch(SAMPLES, 10)
         assert spool.settle(batch.epoch, SAMPLES, Mark(seq, batch.records[-1].tag)) is Settled.ADVANCED
-    assert spool.stats().streams[SAMPLES].gaps == 0
+    assert spool.stats().streams[SAMPLES].gaps == {}
     assert spool.pending == 0
     spool.close()
 
