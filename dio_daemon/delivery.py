@@ -3,6 +3,9 @@
 Acknowledged: the cursor moves. 409: the marks are compared. 413: the next batch is half as large. 422 with a
 record's seq: that record becomes a dead letter, unless several in a row are refused, for then it is the
 center that is broken and everything is kept. All else is the caller's: the one place that waits and retries.
+
+A stream with nothing to send would not notice that the nerve center lost some of it. So after each registration,
+and whenever one stream's marks did not fit, both are asked for theirs by a report without records.
 """
 
 from __future__ import annotations
@@ -37,6 +40,11 @@ class Delivery:
         self._limit: int | None = None
         self._invalid = 0
         self._mismatches = 0
+        self._unsure: set[str] = set()
+
+    def ask_for_marks(self) -> None:
+        """Compare the marks of both streams with the nerve center's, also where nothing waits."""
+        self._unsure = set(wire.STREAMS)
 
     def send_next(
         self,
@@ -61,7 +69,7 @@ class Delivery:
         Raises:
             CenterError: the report failed.
         """
-        stream = self._spool.next_stream()
+        stream = self._spool.next_stream() or min(self._unsure, default=None)
         if stream is None:
             return False
         batch = self._spool.batch(stream, min(self._limit or batch_records, batch_records))
@@ -109,7 +117,11 @@ class Delivery:
         log.warning("Nerve center calls record %d of %s invalid, set aside: %s", seq, batch.stream, error)
 
     def _settle(self, batch: wire.Batch, mark: wire.Mark) -> None:
-        match self._spool.settle(batch.epoch, batch.stream, mark):
+        settled = self._spool.settle(batch.epoch, batch.stream, mark)
+        if settled in (Settled.REWOUND, Settled.PARTED):
+            self.ask_for_marks()
+        self._unsure.discard(batch.stream)
+        match settled:
             case Settled.REWOUND:
                 log.warning(
                     "Nerve center has %s only up to %d (restored, or new?): sending them again from there",

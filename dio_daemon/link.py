@@ -74,11 +74,13 @@ class Link:
             case State.WAITING:
                 return self._startup.check_center()
             case State.REGISTERING:
+                self._delivery.ask_for_marks()
                 return self._startup.register()
             case State.ACTIVE | State.WARNING:
                 return self._report()
             case State.OFFLINE:
                 self._retry_at = None
+                self._delivery.ask_for_marks()
                 return self._outage.come_back()
         return "stopping"
 

@@ -84,8 +84,8 @@ class ScriptedTransport:
     def acknowledge(self, report: dict[str, object]) -> Reply:
         records = report["records"]
         assert isinstance(records, list)
-        last = records[-1]
-        return Answer(200, {}, json.dumps({"mark": {"seq": last["seq"], "tag": last["tag"]}}).encode())
+        mark = {"seq": records[-1]["seq"], "tag": records[-1]["tag"]} if records else report["after"]
+        return Answer(200, {}, json.dumps({"mark": mark}).encode())
 
     def abort(self) -> None:
         self.aborted = True
@@ -503,7 +503,32 @@ def test_an_unrelated_change_does_not(agent: Agent) -> None:
     agent.clock.on_wait = lambda event, timeout: None
     agent.link.step()
     assert agent.state is State.ACTIVE
-    assert agent.transport.log == ["health", "register"]
+    assert agent.transport.log.count("register") == 1
+
+
+def test_streams_with_nothing_to_send_are_asked_for_their_marks(agent: Agent) -> None:
+    agent.spool.append("events", "event", b"{}")
+    agent.run_until(State.ACTIVE)
+    while agent.spool.pending:
+        agent.link.step()
+    agent.transport.report = lambda body: REFUSED
+    agent.sample()
+    agent.run_until(State.OFFLINE)
+
+    def restored(body: dict[str, object]) -> Reply:
+        after = body["after"]
+        assert isinstance(after, dict)
+        if after["seq"] and body["stream"] == "events":
+            return problem(409, "mark-mismatch", mark={"seq": 0, "tag": None})
+        return agent.transport.acknowledge(body)
+
+    agent.transport.report = restored
+    agent.transport.reports.clear()
+    agent.run_until(State.ACTIVE)
+    for _ in range(6):
+        agent.link.step()
+    again = [r for r in agent.transport.reports if r["stream"] == "events" and r["records"]]
+    assert len(again) == 1
 
 
 def test_an_identity_in_doubt_waits_and_then_registers(
