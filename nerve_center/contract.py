@@ -108,7 +108,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def check_depth(value: Any) -> None:
     """Raise Mismatch where containers are nested deeper than `MOST_DEPTH`."""
-    layer = [value]
+    layer = [value] if isinstance(value, dict | list) else []
     for _ in range(MOST_DEPTH):
         layer = [
             item

@@ -1,0 +1,217 @@
+"""A real nerve center without a server: the Flask app over a real SQLite file, and a clock that tests turn."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import secrets
+import threading
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from nerve_center import auth, config
+from nerve_center.api.context import EXTENSION
+from nerve_center.app import create_app
+from nerve_center.center import Center
+from nerve_center.clock import format_time
+from nerve_center.config import Config
+from nerve_center.store import migrate, tokens
+
+TOKEN = "an-enrollment-token-of-some-length"
+API_TOKEN = "an-api-token-that-is-long-enough-for-it"
+
+
+class FakeClock:
+    """Stands until it is turned; short waits turn it, long ones are for real (another thread ends them)."""
+
+    def __init__(self) -> None:
+        self.time_us = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z
+        self.monotonic_s = 1000.0
+        self.waits: list[float] = []
+
+    def now_us(self) -> int:
+        return self.time_us
+
+    def monotonic(self) -> float:
+        return self.monotonic_s
+
+    def advance(self, seconds: float) -> None:
+        self.time_us += round(seconds * 1_000_000)
+        self.monotonic_s += seconds
+
+    def wait(self, event: threading.Event, timeout_s: float | None) -> bool:
+        if timeout_s is None or timeout_s >= 5:
+            return event.wait(30)
+        self.waits.append(timeout_s)
+        self.advance(timeout_s)
+        return event.is_set()
+
+
+def settings(folder: Path, **sections: dict[str, Any]) -> Config:
+    """A configuration with everything in `folder`."""
+    (folder / "token").write_text(TOKEN + "\n")
+    found = Config(
+        database=config.Database(path=folder / "nerve-center.db"),
+        enrollment=config.Enrollment(token_file=folder / "token"),
+    )
+    return replace(
+        found, **{name: replace(getattr(found, name), **values) for name, values in sections.items()}
+    )
+
+
+class CenterUnderTest:
+    """The app, its parts, and short ways to ask it."""
+
+    def __init__(self, folder: Path, **sections: dict[str, Any]) -> None:
+        self.clock = FakeClock()
+        self.settings = settings(folder, **sections)
+        migrate.prepare(self.settings.database.path, self.clock)
+        self.app: Flask = create_app(self.settings, self.clock)
+        self.center: Center = self.app.extensions[EXTENSION]
+        self.center.writer.start()
+        self.client = self.app.test_client()
+        self.center.writer.submit(
+            lambda c: tokens.add(c, "test", auth.hash_of(API_TOKEN), self.clock.now_us())
+        )
+
+    def close(self) -> None:
+        self.center.stop()
+
+    def get(self, path: str, token: str | None = API_TOKEN, **query: Any) -> TestResponse:
+        return self.client.get(path, headers=_bearer(token), query_string=query)
+
+    def post(
+        self, path: str, body: Any, token: str | None, raw: bytes | None = None, **headers: str
+    ) -> TestResponse:
+        data = raw if raw is not None else json.dumps(body).encode()
+        sent = {"Content-Type": "application/json", **_bearer(token)}
+        sent.update({name.replace("_", "-"): value for name, value in headers.items()})
+        return self.client.post(path, data=data, headers=sent)
+
+    def agent(self, **changes: Any) -> AgentUnderTest:
+        """An agent that is enrolled."""
+        made = AgentUnderTest(self, **changes)
+        response = made.register(TOKEN)
+        assert response.status_code == 201, response.text
+        made.agent_id = response.json["agent_id"]
+        return made
+
+
+@dataclass
+class AgentUnderTest:
+    """What one agent knows, and its messages."""
+
+    center: CenterUnderTest
+    agent_id: str = field(default_factory=lambda: "agent-" + secrets.token_hex(8))
+    instance_id: str = field(default_factory=lambda: secrets.token_hex(16))
+    run_id: str = field(default_factory=lambda: secrets.token_hex(16))
+    credential: str = field(default_factory=lambda: secrets.token_hex(32))
+    epoch: str = field(default_factory=lambda: secrets.token_hex(8))
+    interval_s: float = 10
+    hostname: str = "host.example"
+    marks: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def registration(self) -> dict[str, Any]:
+        return {
+            "protocol": 1,
+            "agent_id": self.agent_id,
+            "instance_id": self.instance_id,
+            "run_id": self.run_id,
+            "boot_id": None,
+            "agent_version": "0.1.0",
+            "interval_s": self.interval_s,
+            "sent_at": format_time(self.center.clock.now_us()),
+            "host": {"hostname": self.hostname},
+        }
+
+    def register(self, token: str | None = None, **changes: Any) -> TestResponse:
+        headers = {} if token is None else {"DIO_Enrollment_Token": token}
+        body = {**self.registration(), **changes}
+        return self.center.post("/api/v1/agents/register", body, self.credential, **headers)
+
+    def record(self, seq: int, kind: str = "sample", **changes: Any) -> dict[str, Any]:
+        data = {
+            "sample": {"cpu": {"percent": seq % 100}},
+            "gap": {"count": 1, "reason": "spool_full"},
+            "event": {"type": "test.event", "message": "something happened"},
+            "threat": {"type": "test", "severity": "low", "fingerprint": "f1", "state": "open"},
+        }.get(kind, {})
+        return {
+            "seq": seq,
+            "from_seq": seq,
+            "tag": secrets.token_hex(8),
+            "kind": kind,
+            "time": format_time(self.center.clock.now_us() + seq),
+            "data": data,
+            **changes,
+        }
+
+    def report(
+        self, records: list[dict[str, Any]], stream: str = "samples", **changes: Any
+    ) -> dict[str, Any]:
+        return {
+            "instance_id": self.instance_id,
+            "run_id": self.run_id,
+            "boot_id": None,
+            "sent_at": format_time(self.center.clock.now_us()),
+            "interval_s": self.interval_s,
+            "epoch": self.epoch,
+            "stream": stream,
+            "after": self.marks.get(stream, {"seq": 0, "tag": None}),
+            "records": records,
+            **changes,
+        }
+
+    def send(self, body: Any, raw: bytes | None = None, **headers: str) -> TestResponse:
+        path = f"/api/v1/agents/{self.agent_id}/reports"
+        return self.center.post(path, body, self.credential, raw, **headers)
+
+    def deliver(self, *records: dict[str, Any], stream: str = "samples") -> dict[str, Any]:
+        """Send records that fit, and keep the mark."""
+        response = self.send(self.report(list(records), stream))
+        assert response.status_code == 200, response.text
+        answer: dict[str, Any] = response.json
+        self.marks[stream] = answer["mark"]
+        return answer
+
+    def goodbye(self, **changes: Any) -> TestResponse:
+        body = {
+            "instance_id": self.instance_id,
+            "run_id": self.run_id,
+            "sent_at": format_time(self.center.clock.now_us()),
+            **changes,
+        }
+        return self.center.post(f"/api/v1/agents/{self.agent_id}/goodbye", body, self.credential)
+
+    def seen(self) -> dict[str, Any]:
+        """The agent as the center shows it."""
+        response = self.center.get(f"/api/v1/agents/{self.agent_id}")
+        assert response.status_code == 200, response.text
+        found: dict[str, Any] = response.json
+        return found
+
+    def samples(self, **query: Any) -> TestResponse:
+        return self.center.get(f"/api/v1/agents/{self.agent_id}/samples", **query)
+
+
+def problem(response: TestResponse) -> str:
+    """The code of a problem document, after a look at its shape."""
+    assert response.mimetype == "application/problem+json", response.text
+    document = response.json
+    assert document["status"] == response.status_code
+    assert document["title"]
+    prefix, _, code = document["type"].rpartition(":")
+    assert prefix == "urn:dio:problem"
+    return str(code)
+
+
+def packed(body: Any) -> bytes:
+    return gzip.compress(json.dumps(body).encode())
+
+
+def _bearer(token: str | None) -> dict[str, str]:
+    return {} if token is None else {"Authorization": f"Bearer {token}"}

@@ -1,0 +1,136 @@
+from typing import Any
+
+import pytest
+
+from nerve_center.clock import format_time
+from tests.unit.center.harness import CenterUnderTest, problem
+
+
+def test_pages_of_samples_join_up(center: CenterUnderTest) -> None:
+    agent = center.agent()
+    same_time = format_time(center.clock.now_us())
+    records = [agent.record(seq, time=same_time) for seq in range(1, 11)]
+    records += [agent.record(seq) for seq in range(11, 24)]
+    agent.deliver(*records)
+    found: list[dict[str, Any]] = []
+    query: dict[str, Any] = {"limit": 5}
+    while True:
+        page = agent.samples(**query).json
+        assert len(page["samples"]) <= 5
+        found += page["samples"]
+        if page["next"] is None:
+            break
+        query["after"] = page["next"]
+    assert sorted(item["seq"] for item in found) == list(range(1, 24))
+    keys = [(item["time"], item["tag"]) for item in found]
+    assert keys[:10] == sorted(keys[:10])
+
+
+def test_since_until_and_newest(center: CenterUnderTest) -> None:
+    agent = center.agent()
+    start = center.clock.now_us()
+    agent.deliver(*(agent.record(seq, time=format_time(start + seq * 1_000_000)) for seq in range(1, 11)))
+
+    def seqs(**query: Any) -> list[int]:
+        return [item["seq"] for item in agent.samples(**query).json["samples"]]
+
+    third, seventh = format_time(start + 3_000_000), format_time(start + 7_000_000)
+    assert seqs(since=third, until=seventh) == [3, 4, 5, 6]
+    assert seqs(newest="true", limit=3) == [8, 9, 10]
+    assert seqs(newest="true", limit=2, until=seventh) == [5, 6]
+    assert seqs(newest="false", limit=2, since=seventh) == [7, 8]
+    assert agent.samples(newest="true", limit=3).json["next"] is None
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"limit": 0},
+        {"limit": 5001},
+        {"limit": "x"},
+        {"limit": "-1"},
+        {"limit": "\u0661"},
+        {"since": "yesterday"},
+        {"since": "2026-02-30T00:00:00Z"},
+        {"after": "x"},
+        {"after": "1" * 60},
+        {"newest": "yes"},
+        {"unknown": "1"},
+        {"limit": [1, 2]},
+        {"a" * 10000: "1"},
+    ],
+)
+def test_bad_query_parameters(center: CenterUnderTest, query: dict[str, Any]) -> None:
+    agent = center.agent()
+    response = agent.samples(**query)
+    assert (response.status_code, problem(response)) == (400, "bad-parameter")
+    assert len(response.data) < 1000
+
+
+def test_pages_of_agents(center: CenterUnderTest) -> None:
+    ids = sorted(center.agent().agent_id for _ in range(5))
+    first = center.get("/api/v1/agents", limit=3).json
+    assert [item["id"] for item in first["agents"]] == ids[:3]
+    assert first["next"] == ids[2]
+    second = center.get("/api/v1/agents", limit=3, after=first["next"]).json
+    assert ([item["id"] for item in second["agents"]], second["next"]) == (ids[3:], None)
+
+
+def test_an_agent_reads_itself_and_nobody_else(center: CenterUnderTest) -> None:
+    one, other = center.agent(), center.agent()
+    one.deliver(one.record(1))
+    own = center.get(f"/api/v1/agents/{one.agent_id}", one.credential)
+    assert own.json["latest_sample"]["seq"] == 1
+    assert center.get(f"/api/v1/agents/{one.agent_id}/samples", one.credential).status_code == 200
+    assert problem(center.get(f"/api/v1/agents/{other.agent_id}", one.credential)) == "not-your-agent"
+    assert problem(center.get("/api/v1/agents", one.credential)) == "api-token-required"
+    assert problem(center.get("/api/v1/agents", None)) == "credential-missing"
+    assert problem(center.get("/api/v1/agents", "x" * 40)) == "credential-unknown"
+    assert problem(center.get(f"/api/v1/agents/{one.agent_id}", "x" * 40)) == "credential-unknown"
+
+
+def test_an_api_token_writes_nothing(center: CenterUnderTest) -> None:
+    agent = center.agent()
+    agent.credential = "an-api-token-that-is-long-enough-for-it"
+    assert problem(agent.send(agent.report([]))) == "credential-unknown"
+    assert problem(agent.goodbye()) == "credential-unknown"
+
+
+def test_an_agent_that_is_not_there(center: CenterUnderTest) -> None:
+    for path in ("/api/v1/agents/agent-0000000000000000", "/api/v1/agents/x/samples"):
+        response = center.get(path)
+        assert (response.status_code, problem(response)) == (404, "agent-unknown")
+
+
+def test_before_anything_was_reported(center: CenterUnderTest) -> None:
+    seen = center.agent().seen()
+    assert (seen["latest_sample"], seen["last_report_at"], seen["clock_skew_s"]) == (None, None, None)
+
+
+def test_addresses_and_methods_that_do_not_exist(center: CenterUnderTest) -> None:
+    for path in ("/", "/api/v1/nothing", "/api/v1/agents/", "//health", "/health/", "/api/v1/agents/a/b/c"):
+        response = center.client.get(path)
+        assert (response.status_code, problem(response)) == (404, "not-found"), path
+    response = center.client.post("/health")
+    assert (response.status_code, problem(response)) == (405, "method-not-allowed")
+    assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
+    assert center.client.delete("/api/v1/agents/x/reports").headers["Allow"] == "OPTIONS, POST"
+
+
+def test_every_answer_forbids_guessing_and_keeping(center: CenterUnderTest) -> None:
+    for path in ("/api/v1/openapi.json", "/nothing", "/api/v1/agents"):
+        headers = center.client.get(path).headers
+        assert (headers["X-Content-Type-Options"], headers["Cache-Control"]) == ("nosniff", "no-store")
+
+
+def test_an_unexpected_error_is_a_problem_and_one_traceback(
+    center: CenterUnderTest, caplog: pytest.LogCaptureFixture
+) -> None:
+    from sqlalchemy import text
+
+    center.center.writer.submit(lambda c: c.execute(text("DROP TABLE samples")) and None)
+    agent = center.agent()
+    caplog.clear()
+    response = agent.samples()
+    assert (response.status_code, problem(response)) == (500, "internal")
+    assert len([record for record in caplog.records if record.exc_info]) == 1
