@@ -12,7 +12,8 @@ import os
 import random
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from dio_daemon import __version__, config, daemon, journal, status
 from dio_daemon.backoff import Backoff
 from dio_daemon.board import Board
 from dio_daemon.center import Center, Limits
-from dio_daemon.clock import SystemClock
+from dio_daemon.clock import Clock, SystemClock
 from dio_daemon.collect.collector import HostCollector
 from dio_daemon.collect.facts import host_facts
 from dio_daemon.delivery import Delivery
@@ -34,16 +35,17 @@ from dio_daemon.link_state import Connection, LinkState
 from dio_daemon.registrar import Registrar, hostname
 from dio_daemon.safe_spool import SafeSpool
 from dio_daemon.sampler import Sampler
-from dio_daemon.service_manager import Systemd
+from dio_daemon.service_manager import ServiceManager, Systemd
 from dio_daemon.spool import Budget
 from dio_daemon.starts import StartHistory
-from dio_daemon.transport import RequestsTransport
+from dio_daemon.transport import RequestsTransport, Transport
 
 log = logging.getLogger(__name__)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, parts: Parts | None = None) -> int:
     """The `dio-agent` command; its exit code."""
+    parts = parts or Parts()
     parser = argparse.ArgumentParser(
         prog="dio-agent",
         description="Watch this host and report to a nerve center. Usually started by systemd.",
@@ -77,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     journal.set_level(settings.log.level)
     faulthandler.enable()  # the watchdog's SIGABRT then shows in the journal where each thread hung
     try:
-        return Agent(settings, options.config, clock, manager).run()
+        return Agent(settings, options.config, clock, manager, parts).run()
     except (DioError, OSError) as error:
         log.error("%s", error)
         manager.status(str(error))
@@ -86,10 +88,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         manager.close()
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What reaches outside: the network and the disk."""
+
+    transport: Callable[[Clock, Path | None, str, str], Transport] = RequestsTransport
+    spool: Callable[[Path, Budget, Clock], SafeSpool] = SafeSpool
+
+
 class Agent:
     """The object graph of one agent process."""
 
-    def __init__(self, settings: config.Config, path: Path, clock: SystemClock, manager: Systemd) -> None:
+    def __init__(
+        self, settings: config.Config, path: Path, clock: Clock, manager: ServiceManager, parts: Parts
+    ) -> None:
+        self._parts = parts
         self._config = settings
         self._path = path
         self._clock = clock
@@ -104,10 +117,11 @@ class Agent:
         beats = {name: Heartbeat(name, clock) for name in ("control", "sampler", "link")}
         self._beats = list(beats.values())
         routes = Routes(
-            {"/v1/status": self._status, "/v1/sample": self._sample}, {"/v1/reload": self._ask_reload}
+            {"/v1/status": self._status, "/v1/sample": self._sample, "/v1/spool": self._spool_status},
+            {"/v1/reload": self._ask_reload},
         )
         self._control = ControlServer(settings.paths.socket, routes.handle, beats["control"])
-        self._spool = SafeSpool(state_dir / "spool.db", _budget(settings), clock)
+        self._spool = parts.spool(state_dir / "spool.db", _budget(settings), clock)
         identity = IdentityFile(state_dir / "identity.json")
         registrar = Registrar(
             identity, new_run_id(), boot_id(), place_of(state_dir, boot_id()), host_facts, clock
@@ -159,7 +173,9 @@ class Agent:
 
     def _connection(self, settings: config.Config) -> Connection:
         center = settings.nerve_center
-        transport = RequestsTransport(self._clock, center.ca_file, center.proxy, f"dio-agent/{__version__}")
+        transport = self._parts.transport(
+            self._clock, center.ca_file, center.proxy, f"dio-agent/{__version__}"
+        )
         limits = Limits(
             settings.startup.health_timeout_s,
             settings.delivery.connect_timeout_s,
