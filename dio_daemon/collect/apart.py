@@ -7,7 +7,7 @@ are made in daemon threads, and the caller waits for a limited time:
 - When that thread makes no progress for a while, every call not yet begun gets a thread of its own, so that
   all calls together take no longer than the limit, however many hang.
 - What has not answered by then is `HungError`. Its target is not tried again until that thread has come back:
-  at most one thread is stuck per target, and at most `MOST_STUCK` in all.
+  at most one thread is stuck per target, and at most `most_stuck` in all.
 
 The limit is real time, not the agent's clock: it is the kernel that is waited for.
 """
@@ -24,7 +24,7 @@ Target = bytes
 """What a call is made to, such as a path."""
 
 MOST_STUCK = 64
-"""Threads that may hang at once; past it, nothing new is tried."""
+"""Threads that may hang at once when nothing else is said; past it, nothing new is tried."""
 
 
 class HungError(Exception):
@@ -45,8 +45,9 @@ class _Batch(Generic[T]):
 class Apart:
     """Makes calls in threads of its own. Used by one thread at a time."""
 
-    def __init__(self, timeout_s: float) -> None:
+    def __init__(self, timeout_s: float, most_stuck: int = MOST_STUCK) -> None:
         self._timeout_s = timeout_s
+        self._most_stuck = most_stuck
         self._stuck: set[Target] = set()
         self._lock = threading.Lock()
 
@@ -63,7 +64,7 @@ class Apart:
         can be had.
         """
         stuck = self.stuck()
-        if len(stuck) >= MOST_STUCK:
+        if len(stuck) >= self._most_stuck:
             stuck |= set(calls)
         batch = _Batch({target: call for target, call in calls.items() if target not in stuck})
         deadline = time.monotonic() + self._timeout_s

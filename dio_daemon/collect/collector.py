@@ -10,7 +10,6 @@ twice: once for filesystems, once for names of users), and what it returns is at
 """
 
 import json
-import time
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
@@ -58,12 +57,11 @@ class HostCollector:
     ) -> None:
         self._clock = clock
         self._roots = roots or Roots()
-        self._apart = Apart(settings.call_timeout_s)
         self._cpu = host.Cpu()
-        self._disks = Disks(self._roots, self._apart, *([statvfs] if statvfs else []))
+        self._disks = Disks(self._roots, Apart(settings.call_timeout_s), *([statvfs] if statvfs else []))
         self._disk_io = DiskIo(self._roots)
         self._network = Network(self._roots)
-        users = Users(clock, self._roots, self._apart)
+        users = Users(clock, self._roots, settings.call_timeout_s)
         self._processes = Processes(self._roots, users, settings.top_processes)
         self._sampled_at: float | None = None
         self.problems: dict[str, str] = {}
@@ -86,7 +84,7 @@ class HostCollector:
         now = self._clock.monotonic()
         interval_s = None if self._sampled_at is None else now - self._sampled_at
         self._sampled_at = now
-        boottime_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+        boottime_s = self._clock.boottime()
 
         def group(name: str, read: Callable[[], T]) -> T | None:
             try:

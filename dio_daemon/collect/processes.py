@@ -56,11 +56,14 @@ class Processes:
         cpu = {process.pid: self._cpu_percent(process, interval_s) for process in processes}
         self._before = {(process.pid, process.started): process.ticks for process in processes}
         self._before_ticks = boottime_s * self._ticks_per_s
+        picked = self._pick(processes, cpu)
+        uids = {process.pid: self._uid(process.pid) for process in picked}
+        names = self._users.names({uid for uid in uids.values() if uid is not None})
         return {
             "count": len(processes),
             "running": sum(process.state == b"R" for process in processes),
             "zombies": sum(process.state == b"Z" for process in processes),
-            "top": [self._describe(process, cpu[process.pid]) for process in self._pick(processes, cpu)],
+            "top": [self._describe(each, cpu[each.pid], _name_of(uids[each.pid], names)) for each in picked],
         }
 
     def _read(self) -> list[Process]:
@@ -94,32 +97,35 @@ class Processes:
         by_memory = heapq.nlargest(self._top, big, key=lambda process: process.rss_pages)
         return by_cpu + [process for process in by_memory if process not in by_cpu]
 
-    def _describe(self, process: Process, cpu_percent: float | None) -> dict[str, Any]:
-        folder = f"{self._roots.proc}/{process.pid}"
+    def _describe(self, process: Process, cpu_percent: float | None, user: str | None) -> dict[str, Any]:
         try:
-            exe: str | None = safe(os.readlink(os.fsencode(folder) + b"/exe"), 512)
+            link = os.readlink(os.fsencode(f"{self._roots.proc}/{process.pid}/exe"))
         except OSError:  # a thread of the kernel, or one that may not be looked at
-            exe = None
+            link = b""
         return {
             "pid": process.pid,
             "name": safe(process.name, 64) or "?",
-            "exe": exe or None,
-            "user": self._user(folder),
+            "exe": safe(link, 512) or None,
+            "user": user,
             "cpu_percent": cpu_percent,
             "rss_bytes": process.rss_pages * self._page_bytes,
         }
 
-    def _user(self, folder: str) -> str | None:
-        # The owner of the folder is not it: that is root for every process that may not be dumped.
+    def _uid(self, pid: int) -> int | None:
+        """Return the effective uid; the owner of /proc/PID is root for whatever may not be dumped."""
         try:
-            status = read(f"{folder}/status", 65536)
+            status = read(f"{self._roots.proc}/{pid}/status", 65536)
         except OSError:
             return None
         for line in status.split(b"\n"):
             words = line.split()
             if len(words) > 2 and words[0] == b"Uid:" and words[2].isdigit():
-                return self._users.name(int(words[2]))  # the effective uid
+                return int(words[2])
         return None
+
+
+def _name_of(uid: int | None, names: dict[int, str]) -> str | None:
+    return None if uid is None else names[uid]
 
 
 def parse_stat(line: bytes) -> Process | None:

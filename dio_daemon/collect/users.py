@@ -14,28 +14,38 @@ from dio_daemon.text import safe
 
 KEEP_S = 600.0
 MOST_NAMES = 1024
+MOST_ASKED = 8
+"""Names that one sample asks the name service for; it may be hanging, and each is a thread then."""
 
 
 class Users:
-    """Tells the name of a uid."""
+    """Tells the names of uids."""
 
-    def __init__(self, clock: Clock, roots: Roots, apart: Apart) -> None:
+    def __init__(self, clock: Clock, roots: Roots, timeout_s: float) -> None:
         self._clock = clock
         self._roots = roots
-        self._apart = apart
+        self._apart = Apart(timeout_s, MOST_ASKED)
         self._names: dict[int, str] = {}
         self._read_at: float | None = None
 
-    def name(self, uid: int) -> str:
-        """Return the user's name, or the uid itself when it has none that can be had in time."""
+    def names(self, uids: set[int]) -> dict[int, str]:
+        """Return each user's name, or the uid itself when it has none that can be had in time.
+
+        Takes no longer than the time limit, however many there are.
+        """
         now = self._clock.monotonic()
         if self._read_at is None or now - self._read_at > KEEP_S or len(self._names) > MOST_NAMES:
             self._names = self._passwd()
             self._read_at = now
-        if uid not in self._names:
-            answer = self._apart.run({b"uid %d" % uid: partial(_ask, uid)})[b"uid %d" % uid]
-            self._names[uid] = str(uid) if isinstance(answer, Exception) else answer
-        return self._names[uid]
+        unknown = sorted(uids - self._names.keys())[:MOST_ASKED]
+        try:
+            answers = self._apart.run({b"%d" % uid: partial(_ask, uid) for uid in unknown})
+        except OSError:  # no thread to be had
+            answers = {}
+        for uid in unknown:
+            answer = answers.get(b"%d" % uid)
+            self._names[uid] = answer if isinstance(answer, str) else str(uid)
+        return {uid: self._names.get(uid, str(uid)) for uid in uids}
 
     def _passwd(self) -> dict[int, str]:
         names: dict[int, str] = {}

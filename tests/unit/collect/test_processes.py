@@ -1,20 +1,22 @@
 import os
+import pwd
 import shutil
+import threading
+import time
 from typing import Any
 
 import pytest
 from fake_host import FakeHost, HandClock
 
-from dio_daemon.collect.apart import Apart
 from dio_daemon.collect.processes import MOST_TOP, Processes, parse_stat
-from dio_daemon.collect.users import Users
+from dio_daemon.collect.users import MOST_ASKED, Users
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @pytest.fixture
 def users(fake: FakeHost, clock: HandClock) -> Users:
-    return Users(clock, fake.roots, Apart(5))
+    return Users(clock, fake.roots, 5)
 
 
 def top(group: dict[str, Any]) -> dict[str, Any]:
@@ -104,14 +106,39 @@ def test_as_many_as_configured_and_never_more_than_a_sample_carries(fake: FakeHo
 
 
 def test_users(fake: FakeHost, clock: HandClock) -> None:
-    users = Users(clock, fake.roots, Apart(5))
-    assert users.name(33) == "www"
-    assert users.name(2**31 + 12345) == str(2**31 + 12345)
-    assert users.name(2**40) == str(2**40), "more than a uid may be"
+    users = Users(clock, fake.roots, 5)
+    nobody, impossible = 2**31 + 12345, 2**40
+    assert users.names({33, nobody, impossible}) == {
+        33: "www",
+        nobody: str(nobody),
+        impossible: str(impossible),
+    }
     fake.write("etc/passwd", "web:x:33:33::/:/bin/false\nbroken\n")
-    assert users.name(33) == "www"
+    assert users.names({33}) == {33: "www"}
     clock.advance(3600)
-    assert users.name(33) == "web"
+    assert users.names({33}) == {33: "web"}
     fake.remove("etc/passwd")
     clock.advance(3600)
-    assert users.name(0) == "root", "from the name service"
+    assert users.names({0}) == {0: "root"}, "from the name service"
+
+
+def test_a_name_service_that_hangs(fake: FakeHost, clock: HandClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+    asked: list[int] = []
+
+    def hang(uid: int) -> Any:
+        asked.append(uid)
+        release.wait()
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", hang)
+    users = Users(clock, fake.roots, 0.1)
+    started = time.monotonic()
+    many = set(range(50_000, 50_100))
+    try:
+        for _ in range(3):
+            assert users.names(many | {33}) == {uid: str(uid) for uid in many} | {33: "www"}
+        assert time.monotonic() - started < 5
+        assert len(asked) <= 2 * MOST_ASKED
+    finally:
+        release.set()
