@@ -2,6 +2,7 @@
 
     nervectl token show|rotate              the enrollment token that agents enroll with
     nervectl agents [--json]                the hosts under watch
+    nervectl continuity [--agent ID]        whether anything they sampled is unaccounted for
     nervectl api-token add|list|remove      tokens for programs that read
 
 It works on the files and on the database directly, also while the nerve center runs or is stopped.
@@ -22,17 +23,36 @@ from typing import Any, TypeVar
 import click
 from sqlalchemy.engine import Connection, Row
 
-from nerve_center import __version__, admin, auth, config, presence
-from nerve_center.clock import SystemClock, format_time
+from nerve_center import __version__, admin, auth, config, continuity, presence
+from nerve_center.clock import SystemClock, format_time, parse_time
 from nerve_center.config import Config
 from nerve_center.errors import ConfigError, DatabaseUnavailable
 from nerve_center.store import agents, migrate, tokens
+from nerve_center.store.continuity import stored as histories
 from nerve_center.store.engine import reading, reading_engine
 from nerve_center.store.writer import Writer
 
 T = TypeVar("T")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_AGE = re.compile(r"([0-9]{1,6})([smhd])")
 _PAGE = 1000
+
+
+class _Since(click.ParamType):
+    """A moment: RFC 3339, or an age such as 90m, 24h, 7d. Becomes microseconds since 1970."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if age := _AGE.fullmatch(str(value)):
+            seconds = int(age[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[age[2]]
+            return SystemClock().now_us() - seconds * 1_000_000
+        try:
+            return parse_time(str(value))
+        except ValueError:
+            self.fail(
+                f"{value!r} is no time such as 2026-01-01T00:00:00Z, nor an age such as 24h", param, ctx
+            )
 
 
 class Failed(click.ClickException):
@@ -105,6 +125,35 @@ def list_agents(settings: Config, as_json: bool) -> None:
         click.echo(
             "No agent has enrolled yet. `nervectl token show` prints the token that an agent enrolls with."
         )
+
+
+@main.command("continuity")
+@click.option("--agent", "agent_id", metavar="ID", help="Only this agent.")
+@click.option(
+    "--since",
+    type=_Since(),
+    metavar="TIME",
+    help="Only what grew since a time (RFC 3339) or age (90m, 24h, 7d).",
+)
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document.")
+@click.pass_context
+def show_continuity(context: click.Context, agent_id: str | None, since: int | None, as_json: bool) -> None:
+    """Is anything that the agents sampled unaccounted for?
+
+    Computed from what is stored: every seq is a record, part of a counted gap, or a duplicate that was skipped.
+    Exit code 1 when something is neither.
+    """
+    reports = _read(context.obj, lambda connection: _continuity(connection, agent_id, since))
+    if agent_id is not None and not reports:
+        raise Failed(f"there is no agent {agent_id}", "see: nervectl agents")
+    if as_json:
+        click.echo(json.dumps({"agents": reports}, indent=2))
+    else:
+        head = ("AGENT", "STREAM", "EPOCH", "LAST SEQ", "RECORDS", "SKIPPED", "MISSING", "GAPS")
+        lines = [_continuity_line(item["agent_id"], stream) for item in reports for stream in item["streams"]]
+        click.echo(_aligned([head, *lines]) if lines else "Nothing was reported yet.")
+    if not all(item["complete"] for item in reports):
+        context.exit(1)
 
 
 @main.group("api-token")
@@ -215,6 +264,28 @@ def _all_agents(connection: Connection) -> list[Row[Any]]:
         found += page
         if len(page) < _PAGE:
             return found
+
+
+def _continuity(connection: Connection, agent_id: str | None, since_us: int | None) -> list[dict[str, Any]]:
+    rows = _all_agents(connection)
+    return [
+        continuity.report(row.id, histories(connection, row.key), since_us)
+        for row in rows
+        if agent_id in (None, row.id)
+    ]
+
+
+def _continuity_line(agent_id: str, stream: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        agent_id,
+        stream["stream"],
+        stream["epoch"],
+        str(stream["last_seq"]),
+        str(stream["records"]),
+        str(stream["duplicates_skipped"]),
+        str(stream["missing_count"] + stream["overlapping_count"]),
+        ", ".join(f"{gap['count']} {gap['reason']}" for gap in stream["gaps"]) or "-",
+    )
 
 
 def _state(row: Row[Any], now_us: int) -> str:

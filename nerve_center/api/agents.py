@@ -12,11 +12,12 @@ from typing import Any
 from flask import Blueprint, Response
 from sqlalchemy.engine import Row
 
-from nerve_center import presence
+from nerve_center import continuity, presence
 from nerve_center.api.context import center, credential, json_response, query
 from nerve_center.clock import format_time, parse_time
 from nerve_center.errors import Refused
 from nerve_center.store import agents, records
+from nerve_center.store.continuity import stored as histories
 from nerve_center.store.engine import reading
 
 blueprint = Blueprint("agents", __name__, url_prefix="/api/v1/agents")
@@ -63,6 +64,18 @@ def get_agent(agent_id: str) -> Response:
     ]
     sample = "null" if latest is None else _stored(latest)
     return json_response(f'{json.dumps(body)[:-1]},"latest_sample":{sample}}}')
+
+
+@blueprint.get("/<agent_id>/continuity")
+def get_continuity(agent_id: str) -> Response:
+    """Whether anything of an agent is unaccounted for."""
+    here = center()
+    here.authority.reader(credential(), agent_id)
+    asked = query({"since": _instant})
+    with reading(here.engine) as connection:
+        row = _known(agents.by_id(connection, agent_id))
+        stored = histories(connection, row.key)
+    return json_response(json.dumps(continuity.report(row.id, stored, asked.get("since"))))
 
 
 @blueprint.get("/<agent_id>/samples")

@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import bindparam, insert, literal, select, tuple_, update
 from sqlalchemy.engine import Connection, Row
 
-from nerve_center.store.tables import events, gaps, samples, streams
+from nerve_center.store.tables import events, gaps, samples, skipped, streams
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,10 @@ def append(
         threats=new_threats,
     )
     added = Added(added.samples, added.events, added.gaps, len(records) - added.stored, new_threats)
+    if added.duplicates:
+        _note_skipped(
+            connection, key, records, of_samples, of_gaps, of_events + [row for row, _ in of_threats]
+        )
     connection.execute(
         _MOVE_MARK,
         {
@@ -152,6 +156,40 @@ def _new_stream(
         )
     )
     return int(result.inserted_primary_key[0])
+
+
+def _note_skipped(
+    connection: Connection,
+    key: int,
+    records: Sequence[Record],
+    of_samples: list[dict[str, Any]],
+    of_gaps: list[dict[str, Any]],
+    of_events: list[dict[str, Any]],
+) -> None:
+    """Write down which of these seqs hold nothing because their record is there from another epoch."""
+    elsewhere: set[int] = set()
+    for table, rows in ((samples, of_samples), (gaps, of_gaps), (events, of_events)):
+        for row in rows:
+            at = (
+                (table.c.agent_key, row["agent_key"]),
+                (table.c.time_us, row["time_us"]),
+                (table.c.tag, row["tag"]),
+            )
+            found = connection.execute(
+                select(table.c.stream_key, table.c.seq).where(*(column == value for column, value in at))
+            ).first()
+            if found is None or (found.stream_key, found.seq) != (key, row["seq"]):
+                elsewhere.add(row["seq"])
+    ranges: list[dict[str, int]] = []
+    for record in records:
+        if record.seq not in elsewhere:
+            continue
+        if ranges and ranges[-1]["seq"] == record.from_seq - 1:
+            ranges[-1]["seq"] = record.seq
+        else:
+            ranges.append({"stream_key": key, "from_seq": record.from_seq, "seq": record.seq})
+    if ranges:
+        connection.execute(insert(skipped), ranges)
 
 
 def _insert(connection: Connection, statement: Any, rows: list[dict[str, Any]]) -> int:

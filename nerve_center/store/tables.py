@@ -8,6 +8,8 @@
     samples     measurements  \
     events      events, threats, unknown kinds   > keyed by agent, time and tag
     gaps        ranges that are known to be missing  /
+    skipped     ranges of a history whose records were there already, from another epoch
+    runs        starts of an agent's process: the present one of an instance, those before it, and those in doubt
     threats     what the threat records add up to, one row a fingerprint
     api_tokens  who may read
 
@@ -129,6 +131,26 @@ gaps = Table(
     Column("count", BigInteger, nullable=False),
     Column("reason", String(64), nullable=False),
     sqlite_with_rowid=False,
+)
+
+skipped = Table(
+    "skipped",
+    metadata,
+    Column("stream_key", ForeignKey("streams.key"), primary_key=True),
+    Column("from_seq", BigInteger, primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("run_id", String(32), primary_key=True),
+    Column("instance_id", String(32), nullable=False, index=True),
+    Column("place", String(32)),
+    Column("first_us", BigInteger, nullable=False),
+    Column("accepted_us", BigInteger),
+    Column("cloned_us", BigInteger),
 )
 
 threats = Table(

@@ -75,6 +75,22 @@ def upgrade() -> None:
         sa.Column("reason", sa.String(64), nullable=False),
     )
     op.create_table(
+        "skipped",
+        sa.Column("stream_key", sa.Integer, sa.ForeignKey("streams.key"), primary_key=True),
+        sa.Column("from_seq", sa.BigInteger, primary_key=True),
+        sa.Column("seq", sa.BigInteger, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "runs",
+        sa.Column("run_id", sa.String(32), primary_key=True),
+        sa.Column("instance_id", sa.String(32), nullable=False, index=True),
+        sa.Column("place", sa.String(32)),
+        sa.Column("first_us", sa.BigInteger, nullable=False),
+        sa.Column("accepted_us", sa.BigInteger),
+        sa.Column("cloned_us", sa.BigInteger),
+    )
+    op.create_table(
         "threats",
         sa.Column("key", sa.Integer, primary_key=True),
         sa.Column("agent_key", sa.Integer, sa.ForeignKey("agents.key"), nullable=False),
