@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask
+from sqlalchemy.engine import Connection
 from werkzeug.test import TestResponse
 
 from nerve_center import auth, config
@@ -66,17 +67,19 @@ def settings(folder: Path, **sections: dict[str, Any]) -> Config:
 class CenterUnderTest:
     """The app, its parts, and short ways to ask it."""
 
-    def __init__(self, folder: Path, **sections: dict[str, Any]) -> None:
-        self.clock = FakeClock()
+    def __init__(self, folder: Path, clock: FakeClock | None = None, **sections: dict[str, Any]) -> None:
+        self.clock = clock or FakeClock()
         self.settings = settings(folder, **sections)
         migrate.prepare(self.settings.database.path, self.clock)
         self.app: Flask = create_app(self.settings, self.clock)
         self.center: Center = self.app.extensions[EXTENSION]
         self.center.writer.start()
         self.client = self.app.test_client()
-        self.center.writer.submit(
-            lambda c: tokens.add(c, "test", auth.hash_of(API_TOKEN), self.clock.now_us())
-        )
+        self.center.writer.submit(self._add_api_token)
+
+    def _add_api_token(self, connection: Connection) -> None:
+        if tokens.named(connection, "test") is None:
+            tokens.add(connection, "test", auth.hash_of(API_TOKEN), self.clock.now_us())
 
     def close(self) -> None:
         self.center.stop()

@@ -1,0 +1,136 @@
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from nerve_center.errors import StartError
+from nerve_center.store import migrate
+from nerve_center.store.engine import writing_engine
+from nerve_center.store.tables import metadata
+from tests.unit.center.harness import FakeClock
+
+
+def start(path: Path) -> FakeClock:
+    clock = FakeClock()
+    migrate.prepare(path, clock)
+    return clock
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(StartError) as caught:
+        start(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def center_id(path: Path) -> str:
+    raw = sqlite3.connect(path)
+    try:
+        return str(raw.execute("SELECT value FROM meta WHERE name = 'center_id'").fetchone()[0])
+    finally:
+        raw.close()
+
+
+def test_a_new_database_has_the_tables_and_is_its_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "100%.db"
+    start(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert len(center_id(path)) == 32
+    engine = writing_engine(path)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    engine.dispose()
+
+
+def test_the_head_is_the_newest_script() -> None:
+    settings = Config()
+    settings.set_main_option("script_location", str(Path(migrate.__file__).parent / "migrations"))
+    assert ScriptDirectory.from_config(settings).get_current_head() == migrate.HEAD
+
+
+def test_starting_again_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "n.db"
+    start(path)
+    before = center_id(path)
+    start(path)
+    assert center_id(path) == before
+
+
+def test_an_empty_file_counts_as_new(tmp_path: Path) -> None:
+    path = tmp_path / "n.db"
+    path.touch()
+    start(path)
+    assert migrate.is_current(path)
+
+
+def test_a_database_of_a_newer_version(tmp_path: Path) -> None:
+    path = tmp_path / "n.db"
+    start(path)
+    raw = sqlite3.connect(path)
+    raw.execute("UPDATE alembic_version SET version_num = '9999'")
+    raw.commit()
+    raw.close()
+    assert "made by a newer version" in refusal(path)
+    assert not migrate.is_current(path)
+
+
+def test_a_database_of_something_else(tmp_path: Path) -> None:
+    path = tmp_path / "n.db"
+    raw = sqlite3.connect(path)
+    raw.execute("CREATE TABLE other (x)")
+    raw.close()
+    assert "something else" in refusal(path)
+
+
+def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    path = tmp_path / "n.db"
+    path.write_text("nothing of the kind\n" * 100)
+    assert "not a database" in refusal(path)
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    assert f"no folder {tmp_path}/none" in refusal(tmp_path / "none" / "n.db")
+
+
+def test_a_folder_in_its_place(tmp_path: Path) -> None:
+    assert "cannot open the database" in refusal(tmp_path)
+
+
+def test_locked_while_there_is_something_to_migrate(tmp_path: Path) -> None:
+    path = tmp_path / "n.db"
+    raw = sqlite3.connect(path, isolation_level=None)
+    raw.execute("PRAGMA journal_mode = WAL")
+    raw.execute("BEGIN IMMEDIATE")
+    assert "another program holds it" in refusal(path)
+    raw.close()
+
+
+def test_locked_while_there_is_nothing_to_migrate(tmp_path: Path) -> None:
+    path = tmp_path / "n.db"
+    start(path)
+    raw = sqlite3.connect(path, isolation_level=None)
+    raw.execute("BEGIN EXCLUSIVE")
+    clock = start(path)
+    raw.close()
+    assert clock.waits == []
+
+
+def test_many_processes_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "n.db"
+    code = (
+        "import sys; from pathlib import Path; from nerve_center.clock import SystemClock; "
+        "from nerve_center.store import migrate; migrate.prepare(Path(sys.argv[1]), SystemClock())"
+    )
+    root = Path(migrate.__file__).parents[2]
+    started = [
+        subprocess.Popen([sys.executable, "-c", code, str(path)], cwd=root, stderr=subprocess.PIPE)
+        for _ in range(4)
+    ]
+    results = [(process.communicate(timeout=60)[1], process.returncode) for process in started]
+    assert results == [(b"", 0)] * 4
