@@ -192,6 +192,7 @@ class SafeSpool:
             self._tried = now
             try:
                 disk = Spool(self._path, self._budget)
+                disk.trim()  # opening writes nothing, and a full disk would only refuse the next sample
                 for stream, record in self._memory.waiting():
                     disk.append(stream, record.kind, record.time, record.data, 0.0, record.tag)
             except (SpoolUnavailable, SpoolCorrupt) as error:

@@ -173,6 +173,28 @@ def test_a_disk_that_refuses_and_comes_back(tmp_path: Path) -> None:
     spool.close()
 
 
+def test_a_disk_that_opens_but_takes_no_write_is_not_returned_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock()
+    spool = SafeSpool(tmp_path / "gone" / "s.db", ROOMY, clock)
+    (tmp_path / "gone").mkdir()
+
+    def full(self: Spool) -> None:
+        raise SpoolUnavailable("database or disk is full")
+
+    monkeypatch.setattr(Spool, "trim", full)
+    clock.advance(RETURN_EVERY_S)
+    spool.append(SAMPLES, "sample", b"{}", 10.0)
+    assert "spool_in_memory" in spool.conditions()
+    monkeypatch.undo()
+    clock.advance(RETURN_EVERY_S)
+    spool.append(SAMPLES, "sample", b"{}", 10.0)
+    assert spool.conditions() == {}
+    assert spool.pending == 2
+    spool.close()
+
+
 def test_a_folder_that_is_missing_at_the_start(tmp_path: Path) -> None:
     clock = FakeClock()
     spool = SafeSpool(tmp_path / "gone" / "s.db", ROOMY, clock)
