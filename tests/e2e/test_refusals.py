@@ -102,10 +102,15 @@ def test_reload(make_host: MakeHost) -> None:
 
 
 def test_reload_of_the_center(make_host: MakeHost) -> None:
-    """The nerve center serves on through a reload."""
+    """The nerve center serves on through a reload; a bad file makes it fail and changes nothing."""
     host = make_host("alpha")
     host.run(f"systemctl start {dio.CENTER}")
     pid = host.prop(dio.CENTER, "MainPID")
     host.run(f"systemctl reload {dio.CENTER}")
     wait_for("health", lambda: dio.healthy(host), within_s=10)
+    assert host.active(dio.CENTER) and host.prop(dio.CENTER, "MainPID") == pid
+
+    host.write("/etc/dio-nerve-center/nerve-center.toml.d/90-broken.toml", "[server]\nport = 0\n")
+    assert host.run_full(f"systemctl reload {dio.CENTER}", check=False).returncode != 0
+    assert dio.healthy(host)
     assert host.active(dio.CENTER) and host.prop(dio.CENTER, "MainPID") == pid

@@ -24,7 +24,17 @@ from .roots import CACHE, root
 _ENVIRONMENT = ("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=/root", "TERM=dumb")
 _BOOTED = ("running", "degraded")
 # Ends with the test's process, and mounts what nobody else sees.
-_ALONE = ("setpriv", "--pdeathsig", "TERM", "unshare", "--mount", "--propagation", "private")
+_ALONE = (
+    "env",
+    "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1",
+    "setpriv",
+    "--pdeathsig",
+    "TERM",
+    "unshare",
+    "--mount",
+    "--propagation",
+    "private",
+)
 # Mounts the overlay, and goes into a control group of its own: containers whose nspawn runs in the same one share
 # theirs, and one's systemd would count and kill the other's processes.
 _PREPARE = """
@@ -86,37 +96,14 @@ class Host:
 
     def boot(self, *, until: Callable[[], object] | None = None, within_s: float = 60.0) -> None:
         """Start it and wait until the boot is through, or until the given condition holds."""
-        at = self._folder / "root"
-        nspawn = [
-            "systemd-nspawn",
-            "-q",
-            "-D",
-            str(at),
-            "-M",
-            _machine(self._folder),
-            f"--hostname={self.name}",
-            "-b",
-        ]
-        nspawn += ["--register=no", "--keep-unit", "--console=read-only", "--resolv-conf=off"]
-        nspawn += [f"--network-namespace-path={self._network}"]
+        nspawn = ["-b", "--console=read-only", "--resolv-conf=off", f"--hostname={self.name}"]
         with (self._folder / "console").open("ab") as console:
             self._nspawn = subprocess.Popen(
-                [
-                    *_ALONE,
-                    "sh",
-                    "-ec",
-                    _PREPARE,
-                    "sh",
-                    str(self._lower),
-                    str(self._folder),
-                    _machine(self._folder),
-                    *nspawn,
-                ],
+                [*self._prepared(), *nspawn, f"--network-namespace-path={self._network}"],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
             )
         self._wait_for_boot(until, within_s)
 
@@ -136,6 +123,12 @@ class Host:
         self.run("systemctl --no-block poweroff")
         self._nspawn.wait(within_s)
         self._nspawn = None
+
+    def offline(self, command: str, *, timeout_s: float = 600.0) -> str:
+        """Run a shell command in its file system while it is not booted, with this machine's network."""
+        assert self._nspawn is None
+        nspawn = ["--pipe", "--resolv-conf=bind-host", "--setenv=DEBIAN_FRONTEND=noninteractive"]
+        return run_full([*self._prepared(), *nspawn, "sh", "-c", command], timeout_s=timeout_s).stdout
 
     def close(self) -> None:
         """Power off, or kill what does not go, and remove its files."""
@@ -247,6 +240,21 @@ class Host:
             parts += [f"----- {command}", self.run(command, check=False, timeout_s=30)]
         return "\n".join(parts)
 
+    def _prepared(self) -> list[str]:
+        """nspawn on the overlay, in a control group of its own; more arguments follow."""
+        prepare = [
+            *_ALONE,
+            "sh",
+            "-ec",
+            _PREPARE,
+            "sh",
+            str(self._lower),
+            str(self._folder),
+            _machine(self._folder),
+        ]
+        nspawn = ["systemd-nspawn", "-q", "-D", str(self._folder / "root"), "-M", _machine(self._folder)]
+        return [*prepare, *nspawn, "--register=no", "--keep-unit"]
+
     def _inside(self) -> list[str]:
         return [
             "nsenter",
@@ -319,4 +327,4 @@ def _forget(folder: Path) -> None:
 
 def _machine(folder: Path) -> str:
     """The name that nspawn and the control groups know the host by."""
-    return folder.name.replace("_", "-")
+    return folder.name.replace("_", "0")
