@@ -170,7 +170,10 @@ class Link:
             next_attempt=self._retry_at,
         )
         if state.life.state is State.OFFLINE:
-            log.warning("Too many consecutive failures, attempting to re-register...")
+            if reregister:
+                log.warning("The nerve center asks for another registration, attempting to re-register...")
+            else:
+                log.warning("Too many consecutive failures, attempting to re-register...")
             self._outage.begin()
         return f"report failed: {error}"
 

@@ -190,6 +190,7 @@ class SafeSpool:
             if self._memory is None or now - self._tried < RETURN_EVERY_S:
                 return
             self._tried = now
+            disk: Spool | None = None
             try:
                 disk = Spool(self._path, self._budget)
                 disk.trim()  # opening writes nothing, and a full disk would only refuse the next sample
@@ -197,6 +198,8 @@ class SafeSpool:
                     disk.append(stream, record.kind, record.time, record.data, 0.0, record.tag)
             except (SpoolUnavailable, SpoolCorrupt) as error:
                 log.debug("The disk does not take the spool yet: %s", error)
+                if disk is not None:
+                    self._discard(disk)
                 return
             moved = self._memory.pending
             self._memory.close()

@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
+from nerve_center import identity
 from nerve_center.clock import Clock, format_time, parse_time
 from nerve_center.contract import Contract, Mismatch, check_text
 from nerve_center.errors import Refused
@@ -87,6 +88,9 @@ def fit(mark: Mark, after: Mark, new: Sequence[Record]) -> int | None:
 
 def _store(connection: Connection, instance: agents.Instance, report: Report, now_us: int) -> dict[str, Any]:
     """The transaction's work: the Acknowledgement, or Refused."""
+    present = agents.instance_now(connection, instance)
+    if refusal := identity.check_run(connection, present, report.run_id):
+        raise refusal
     mark = records.mark(connection, instance.agent_key, report.epoch, report.stream)
     skip = fit(mark, report.after, report.records)
     if skip is None:

@@ -2,6 +2,7 @@
 
     nervectl token show|rotate              the enrollment token that agents enroll with
     nervectl agents [--json]                the hosts under watch
+    nervectl agents revoke|allow ID         refuse one, or accept it again
     nervectl continuity [--agent ID]        whether anything they sampled is unaccounted for
     nervectl api-token add|list|remove      tokens for programs that read
 
@@ -109,11 +110,14 @@ def token_rotate(settings: Config) -> None:
     click.echo(_admin(admin.rotate_token, settings.enrollment.token_file))
 
 
-@main.command("agents")
+@main.group("agents", invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document.")
-@click.pass_obj
-def list_agents(settings: Config, as_json: bool) -> None:
-    """List the hosts under watch."""
+@click.pass_context
+def list_agents(context: click.Context, as_json: bool) -> None:
+    """List the hosts under watch; revoke one, or allow it again."""
+    if context.invoked_subcommand is not None:
+        return
+    settings: Config = context.obj
     rows = _read(settings, _all_agents)
     now_us = SystemClock().now_us()
     if as_json:
@@ -125,6 +129,27 @@ def list_agents(settings: Config, as_json: bool) -> None:
         click.echo(
             "No agent has enrolled yet. `nervectl token show` prints the token that an agent enrolls with."
         )
+
+
+@list_agents.command("revoke")
+@click.argument("agent_id", metavar="ID")
+@click.pass_obj
+def agents_revoke(settings: Config, agent_id: str) -> None:
+    """Refuse an agent from now on: its credential, and every enrollment for its id.
+
+    Its agent exits with code 77 and comes back by itself once it is allowed again.
+    """
+    _set_revoked(settings, agent_id, SystemClock().now_us())
+    click.echo(f"{agent_id} is refused from now on; undo it with: nervectl agents allow {agent_id}")
+
+
+@list_agents.command("allow")
+@click.argument("agent_id", metavar="ID")
+@click.pass_obj
+def agents_allow(settings: Config, agent_id: str) -> None:
+    """Accept an agent again that was revoked."""
+    _set_revoked(settings, agent_id, None)
+    click.echo(f"{agent_id} is accepted again; its agent comes back by itself within half a minute")
 
 
 @main.command("continuity")
@@ -264,6 +289,18 @@ def _all_agents(connection: Connection) -> list[Row[Any]]:
         found += page
         if len(page) < _PAGE:
             return found
+
+
+def _set_revoked(settings: Config, agent_id: str, revoked_us: int | None) -> None:
+    def work(connection: Connection) -> bool:
+        key = agents.agent_key(connection, agent_id)
+        if key is None:
+            return False
+        agents.set_revoked(connection, key, revoked_us)
+        return True
+
+    if not _write(settings, work):
+        raise Failed(f"there is no agent {agent_id}", "see: nervectl agents")
 
 
 def _continuity(connection: Connection, agent_id: str | None, since_us: int | None) -> list[dict[str, Any]]:

@@ -5,8 +5,10 @@ A known credential registers again. An unknown one is enrolled with the enrollme
     agent id not known              a new agent
     older instances all silent,     the new instance takes id and history over; a `reinstalled` event is stored
     or said goodbye
-    an older instance is live       two hosts claim one id: the new instance is kept apart under an id of its
+    an older instance is live too   two hosts claim one id: the new instance is kept apart under an id of its
                                     own, and a `duplicate_identity` threat opens at the agent it claimed to be
+
+Whether the older one is alive is not guessed: see `identity`, which may answer that the agent has to wait.
 
 An instance that was taken over and comes back while its successor is live is kept apart in the same way. An
 agent learns its id from the answer.
@@ -21,13 +23,14 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from nerve_center import auth
+from nerve_center import auth, identity
 from nerve_center.clock import Clock, format_time, parse_time
 from nerve_center.contract import Contract, Mismatch, check_text
 from nerve_center.errors import Refused
+from nerve_center.identity import Claim
 from nerve_center.ingest import invalid_body
 from nerve_center.logs import printable
-from nerve_center.store import agents, records, threats
+from nerve_center.store import agents, records, runs, threats
 from nerve_center.store.agents import Facts, Instance
 from nerve_center.store.writer import Writer
 
@@ -38,7 +41,17 @@ _log = logging.getLogger(__name__)
 class _Request:
     agent_id: str
     instance_id: str
+    place: str | None
     facts: Facts
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Which agent an instance is to speak for, or why it has to wait."""
+
+    agent_id: str
+    key: int
+    refusal: Refused | None = None
 
 
 @dataclass(frozen=True)
@@ -80,17 +93,20 @@ class Registrar:
         credential_hash = auth.hash_of(credential)
         now_us = self._clock.now_us()
 
-        def work(connection: Connection) -> tuple[str, bool, str]:
+        def work(connection: Connection) -> tuple[_Place, bool, str]:
             known = agents.instance_by_credential(connection, credential_hash)
             if known is not None:
-                agent_id, enrolled = _again(connection, known, request, now_us), False
+                found, enrolled = _again(connection, known, request, now_us), False
             elif may_enroll:
-                agent_id, enrolled = _enroll(connection, credential_hash, request, now_us), True
+                found, enrolled = _enroll(connection, credential_hash, request, now_us), True
             else:
                 raise auth.unknown()
-            return agent_id, enrolled, agents.center_id(connection)
+            return found, enrolled, agents.center_id(connection)
 
-        agent_id, enrolled, center_id = self._writer.submit(work)
+        found, enrolled, center_id = self._writer.submit(work)
+        if found.refusal is not None:  # raised out here, so that what was noted of the claim stays
+            raise found.refusal
+        agent_id = found.agent_id
         _log.info(
             "%s %s on %s%s",
             "enrolled" if enrolled else "registered",
@@ -135,6 +151,7 @@ class Registrar:
         return _Request(
             agent_id=body["agent_id"],
             instance_id=body["instance_id"],
+            place=body.get("place"),
             facts=Facts(
                 hostname=host["hostname"],
                 agent_version=body["agent_version"],
@@ -159,23 +176,32 @@ def kept_apart_id(agent_id: str, instance_id: str) -> str:
     return "agent-" + hashlib.sha256((agent_id + instance_id).encode()).hexdigest()[:16]
 
 
-def _again(connection: Connection, known: Instance, request: _Request, now_us: int) -> str:
-    """Register a known credential; returns the agent's id."""
+def _again(connection: Connection, known: Instance, request: _Request, now_us: int) -> _Place:
+    """Register a known credential."""
     if known.revoked:
         raise auth.revoked()
     if known.instance_id != request.instance_id or request.agent_id not in (known.agent_id, known.claimed_id):
         raise auth.not_yours()
-    agent_id, key = known.agent_id, known.agent_key
+    run_id = request.facts.run_id
     if known.superseded:
-        agent_id, key = _place(connection, agent_id, known.instance_id, request, now_us)
+        found = _place(connection, known.claimed_id, request, now_us)
+        if found.refusal is not None:
+            return found
     else:
-        agents.update_agent(connection, key, request.facts, now_us)
-    agents.registered_again(connection, known.instance_id, key, request.facts.run_id, now_us)
-    return agent_id
+        found = _Place(known.agent_id, known.agent_key)
+        verdict = identity.claim(connection, known, run_id, request.place, now_us)
+        if verdict is Claim.IN_DOUBT:
+            return _Place(known.agent_id, known.agent_key, identity.in_doubt(known, now_us))
+        if verdict is Claim.CLONED:
+            return _Place(known.agent_id, known.agent_key, identity.is_cloned())
+        agents.update_agent(connection, found.key, request.facts, now_us)
+    agents.registered_again(connection, known.instance_id, found.key, run_id, now_us)
+    runs.accepted(connection, run_id, known.instance_id, request.place, now_us)
+    return found
 
 
-def _enroll(connection: Connection, credential_hash: bytes, request: _Request, now_us: int) -> str:
-    """Enroll a new credential; returns the agent's id."""
+def _enroll(connection: Connection, credential_hash: bytes, request: _Request, now_us: int) -> _Place:
+    """Enroll a new credential."""
     if agents.instance_exists(connection, request.instance_id):
         raise Refused(
             403,
@@ -183,48 +209,62 @@ def _enroll(connection: Connection, credential_hash: bytes, request: _Request, n
             "This instance is enrolled with another credential.",
             "Remove the agent's identity file, so that it makes a new one.",
         )
-    agent_id, key = _place(connection, request.agent_id, request.instance_id, request, now_us)
+    found = _place(connection, request.agent_id, request, now_us)
+    if found.refusal is not None:
+        return found
+    run_id = request.facts.run_id
     agents.add_instance(
-        connection,
-        request.instance_id,
-        key,
-        request.agent_id,
-        credential_hash,
-        request.facts.run_id,
-        now_us,
+        connection, request.instance_id, found.key, request.agent_id, credential_hash, run_id, now_us
     )
-    return agent_id
+    runs.accepted(connection, run_id, request.instance_id, request.place, now_us)
+    return found
 
 
-def _place(
-    connection: Connection, agent_id: str, instance_id: str, request: _Request, now_us: int
-) -> tuple[str, int]:
+def _place(connection: Connection, agent_id: str, request: _Request, now_us: int) -> _Place:
     """The agent that an instance is to speak for: a new one, the one it claims, or one kept apart."""
     key = agents.agent_key(connection, agent_id)
     if key is None:
-        return agent_id, agents.add_agent(connection, agent_id, request.facts, now_us)
-    others = [item for item in agents.instances_of(connection, key) if item.instance_id != instance_id]
-    live = [item for item in others if not item.superseded and item.live(now_us)]
-    if live:
-        apart = kept_apart_id(agent_id, instance_id)
-        _open_duplicate(connection, agent_id, key, apart, request, live[0], now_us)
-        apart_key = agents.agent_key(connection, apart)
-        if apart_key is None:
-            apart_key = agents.add_agent(connection, apart, request.facts, now_us)
-        else:
-            agents.update_agent(connection, apart_key, request.facts, now_us)
-        return apart, apart_key
+        return _Place(agent_id, agents.add_agent(connection, agent_id, request.facts, now_us))
+    if agents.is_revoked(connection, key):
+        raise auth.revoked()
+    others = [
+        item for item in agents.instances_of(connection, key) if item.instance_id != request.instance_id
+    ]
+    holder = next((item for item in others if not item.superseded and item.live(now_us)), None)
+    if holder is not None:
+        if request.place is not None:
+            verdict = identity.claim(connection, holder, request.facts.run_id, request.place, now_us)
+        else:  # nothing to tell a restart by: whoever is there stays
+            verdict = Claim.CLONED
+        if verdict is Claim.IN_DOUBT:
+            return _Place(agent_id, key, identity.in_doubt(holder, now_us))
+        if verdict is Claim.CLONED:
+            return _apart(connection, agent_id, key, holder, request, now_us)
     if others:
-        agents.supersede_others(connection, key, instance_id, now_us)
+        agents.supersede_others(connection, key, request.instance_id, now_us)
         event = {
             "type": "reinstalled",
             "message": "A new instance of the agent took over its id and history.",
-            "instance_id": instance_id,
+            "instance_id": request.instance_id,
             "previous_instance_id": others[0].instance_id,
         }
         records.append_own_event(connection, key, event, now_us)
     agents.update_agent(connection, key, request.facts, now_us)
-    return agent_id, key
+    return _Place(agent_id, key)
+
+
+def _apart(
+    connection: Connection, agent_id: str, key: int, holder: Instance, request: _Request, now_us: int
+) -> _Place:
+    """An agent of its own for an instance whose id another live host has."""
+    apart = kept_apart_id(agent_id, request.instance_id)
+    _open_duplicate(connection, agent_id, key, apart, request, holder, now_us)
+    apart_key = agents.agent_key(connection, apart)
+    if apart_key is None:
+        apart_key = agents.add_agent(connection, apart, request.facts, now_us)
+    else:
+        agents.update_agent(connection, apart_key, request.facts, now_us)
+    return _Place(apart, apart_key)
 
 
 def _open_duplicate(

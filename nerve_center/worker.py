@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import signal
 import socket
 import time
 from typing import Any
@@ -121,6 +122,8 @@ class BoundedWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type
             super().run()
         finally:
             center.stop()
+            # gunicorn repeats SIGTERM; one that came while the interpreter ends would count as a crash.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         super().handle_exit(sig, frame)
@@ -146,16 +149,15 @@ class BoundedWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         sock.handling = True
+        asked_to_close = req.should_close
+        req.should_close = lambda: asked_to_close() or _unread(req)
         try:
             super().handle_request(listener_name, req, sock, addr)
-            if not self.alive:
-                raise StopIteration
         except StopIteration:
             if _unread(req):
                 sock.drain()
             raise
-        if _unread(req):
-            sock.drain()
+        if not self.alive:
             raise StopIteration
         sock.request_done()
 

@@ -97,6 +97,26 @@ def instance_by_credential(connection: Connection, credential_hash: bytes) -> In
     return None if row is None else _instance(row)
 
 
+def instance_now(connection: Connection, instance: Instance) -> Instance:
+    """An instance as it is inside this transaction."""
+    return _instance(
+        connection.execute(_INSTANCE.where(instances.c.instance_id == instance.instance_id)).one()
+    )
+
+
+def is_revoked(connection: Connection, key: int) -> bool:
+    """Whether an operator refused this agent: no credential enrolls for it until it is allowed again."""
+    found = connection.execute(
+        select(literal(1)).where(instances.c.agent_key == key, instances.c.revoked_us.is_not(None)).limit(1)
+    ).first()
+    return found is not None
+
+
+def set_revoked(connection: Connection, key: int, revoked_us: int | None) -> None:
+    """Refuse all credentials of an agent from now on, or (None) allow them again."""
+    connection.execute(update(instances).where(instances.c.agent_key == key).values(revoked_us=revoked_us))
+
+
 def instance_exists(connection: Connection, instance_id: str) -> bool:
     found = connection.execute(select(literal(1)).where(instances.c.instance_id == instance_id)).first()
     return found is not None
