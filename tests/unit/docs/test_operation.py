@@ -97,6 +97,8 @@ def test_dioctl(capsys: pytest.CaptureFixture[str]) -> None:
 
 def click_commands(command: click.Command, *names: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     if isinstance(command, click.Group):
+        if command.invoke_without_command and names:
+            yield names, command
         for name, inner in command.commands.items():
             yield from click_commands(inner, *names, name)
     else:
