@@ -1,0 +1,234 @@
+"""What systemd sees of the nerve center: ready, healthy, stopped, reloaded, failed."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.integration.center.conftest import CenterProcess, children, is_alive, port_is_free, read_answer
+from tests.support.processes import wait_for
+
+
+def test_ready_means_healthy(running: CenterProcess) -> None:
+    status, body = running.health()
+    assert (status, body["status"], body["component"]) == (200, "healthy", "nerve_center")
+    said = [line for _, line in running.said.messages]
+    assert said.count("READY=1") == 1
+    before = said[: said.index("READY=1")]
+    assert before[0].startswith("STATUS=starting")
+    assert before[-1].startswith(f"STATUS=healthy: 0 agents, listening on 127.0.0.1:{running.port}")
+    assert all(line.isascii() for line in said)
+
+
+def test_not_ready_before_the_database_takes_writes(center: CenterProcess) -> None:
+    center.make_database()
+    with center.locked_database():
+        center.start()
+        wait_for(lambda: center.said.lines("STATUS=unhealthy: database is locked"), "the status says so")
+        assert center.health()[0] == 503
+        assert not center.said.lines("READY=1")
+    center.wait_ready(10)
+
+
+def test_a_lock_in_operation(running: CenterProcess) -> None:
+    with running.locked_database():
+        _, body = wait_for(
+            lambda: answer if (answer := running.health())[0] == 503 else None, "unhealthy", within_s=8
+        )
+        assert body["status"] == "unhealthy"
+        assert body["reason"].startswith("database is locked")
+        asked = time.monotonic()
+        assert running.health()[0] == 503
+        assert time.monotonic() - asked < 1
+    wait_for(lambda: running.health()[0] == 200, "healthy again", within_s=8)
+
+
+def test_the_watchdog_is_fed_while_unhealthy_and_by_the_same_question(center: CenterProcess) -> None:
+    center.start(WATCHDOG_USEC="1500000")
+    center.wait_ready()
+    with center.locked_database():
+        wait_for(lambda: center.health()[0] == 503, "unhealthy")
+        wait_for(lambda: center.said.lines("STATUS=unhealthy: database is locked"), "the status says so")
+        fed = len(center.said.lines("WATCHDOG=1"))
+        wait_for(lambda: len(center.said.lines("WATCHDOG=1")) >= fed + 3, "fed", within_s=5)
+    for worker in children(center.master):
+        os.kill(worker, signal.SIGSTOP)
+    wait_for(lambda: center.said.lines("STATUS=unhealthy: 127.0.0.1"), "no answer is told")
+    fed = len(center.said.lines("WATCHDOG=1"))
+    threading.Event().wait(2)
+    assert len(center.said.lines("WATCHDOG=1")) <= fed + 1
+    for worker in children(center.master):
+        os.kill(worker, signal.SIGCONT)
+    wait_for(lambda: len(center.said.lines("WATCHDOG=1")) > fed + 1, "fed again")
+
+
+def test_stopping_is_quick_and_quiet(running: CenterProcess) -> None:
+    idle = running.connect()
+    idle.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert read_answer(idle).startswith(b"HTTP/1.1 200")
+    silent = running.connect()
+    asked = time.monotonic()
+    assert running.process is not None
+    running.process.send_signal(signal.SIGTERM)
+    assert running.process.wait(15) == 0
+    assert time.monotonic() - asked < 6
+    wait_for(lambda: "STOPPING=1" in running.said.lines(), "systemd was told")
+    assert idle.recv(100) == b""
+    for connection in (idle, silent):
+        connection.close()
+    assert running.complaints() == []
+    assert port_is_free(running.port)
+
+
+def test_a_signal_for_the_whole_group_ends_it_as_quietly(running: CenterProcess) -> None:
+    assert running.process is not None
+    master = running.master
+    pids = [running.process.pid, master, *running.workers()]
+    for pid in pids:
+        os.kill(pid, signal.SIGTERM)
+    assert running.ended() == 0
+    assert running.complaints() == []
+
+
+def test_a_signal_right_after_the_start(center: CenterProcess) -> None:
+    center.start()
+    wait_for(lambda: center.said.lines("STATUS=starting"), "started")
+    center.kill(signal.SIGTERM)
+    assert center.process is not None
+    assert center.process.returncode == 0
+    assert not any("Traceback" in line for line in center.complaints())
+
+
+def test_reloading_takes_the_new_configuration(running: CenterProcess) -> None:
+    workers = running.workers()
+    running.configure("[limits]\nbody_mib = 0.01\n")
+    assert running.process is not None
+    running.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: running.said.lines("RELOADING=1"), "reloading")
+    wait_for(lambda: len(running.said.lines("READY=1")) == 2, "ready again")
+    said = [line for _, line in running.said.messages]
+    assert said[said.index("RELOADING=1") + 1].startswith("MONOTONIC_USEC=")
+    wait_for(lambda: not any(is_alive(pid) for pid in workers), "the old workers are gone")
+    assert running.health()[0] == 200
+    assert running.complaints() == []
+
+
+def test_reloading_a_bad_configuration_keeps_the_old_one(running: CenterProcess) -> None:
+    workers = running.workers()
+    running.configure("[server]\nport = 'x'\n")
+    assert running.process is not None
+    running.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: len(running.said.lines("READY=1")) == 2, "ready again")
+    assert "10-test.toml:2: server.port must be a whole number" in running.log()
+    assert children(running.master) == workers
+    assert running.health()[0] == 200
+
+
+def test_a_killed_worker_is_replaced(running: CenterProcess) -> None:
+    victim = running.workers()[0]
+    os.kill(victim, signal.SIGKILL)
+    wait_for(lambda: victim not in running.workers(), "replaced")
+    for _ in range(20):
+        assert running.health()[0] == 200
+    assert running.process is not None
+    assert running.process.poll() is None
+
+
+def test_a_killed_master_ends_the_service_at_once(running: CenterProcess) -> None:
+    workers = running.workers()
+    killed = time.monotonic()
+    os.kill(running.master, signal.SIGKILL)
+    assert running.process is not None
+    assert running.process.wait(10) == 1
+    assert time.monotonic() - killed < 2
+    assert not any(is_alive(pid) for pid in workers)
+    assert port_is_free(running.port)
+
+
+def test_a_killed_supervisor_leaves_nothing_behind(running: CenterProcess) -> None:
+    master = running.master
+    pids = [master, *running.workers()]
+    assert running.process is not None
+    running.process.kill()
+    running.process.wait()
+    wait_for(lambda: not any(is_alive(pid) for pid in pids), "everything ended", within_s=15)
+
+
+def failed_start(center: CenterProcess) -> tuple[int, list[str]]:
+    began = time.monotonic()
+    center.start()
+    code = center.ended(20)
+    assert time.monotonic() - began < 10
+    return code, center.log().splitlines()
+
+
+def test_a_port_that_is_taken(center: CenterProcess) -> None:
+    with socket.create_server(("127.0.0.1", center.port)):
+        code, lines = failed_start(center)
+    assert (code, len(lines)) == (1, 1)
+    assert f"cannot listen on 127.0.0.1:{center.port}: another program listens there" in lines[0]
+
+
+def test_a_database_that_cannot_be_opened(center: CenterProcess) -> None:
+    center.configure('[database]\npath = "/nonexistent/n.db"\n')
+    code, lines = failed_start(center)
+    assert (code, len(lines)) == (1, 1)
+    assert "cannot open the database /nonexistent/n.db: there is no folder /nonexistent" in lines[0]
+
+
+def test_a_bad_configuration(center: CenterProcess) -> None:
+    center.configure("[server]\nport = 0\nhots = 1\n")
+    code, lines = failed_start(center)
+    assert (code, len(lines)) == (78, 2)
+    assert all("10-test.toml:" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(["--check-config"], 0), (["--version"], 0), (["--wrong"], 2)]
+)
+def test_the_command_line(center: CenterProcess, arguments: list[str], code: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "nerve_center.serve", "--config", str(center.config), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+
+
+def test_lines_for_the_journal_begin_with_their_priority(center: CenterProcess) -> None:
+    center.start(JOURNAL_STREAM="8:1")
+    center.wait_ready()
+    os.kill(children(center.master)[0], signal.SIGKILL)
+    wait_for(lambda: "Perhaps" in center.log() or "signal 9" in center.log(), "the log tells it")
+    center.kill(signal.SIGTERM)
+    lines = center.log().splitlines()
+    assert all(line[:3] in ("<6>", "<4>", "<3>") for line in lines)
+    assert lines[0].startswith("<6>Starting gunicorn")
+
+
+def test_without_systemd_it_runs_just_as_well(center: CenterProcess) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
+    with center.log_path.open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "nerve_center.serve", "--config", str(center.config)],
+            env=environment,
+            stderr=log,
+        )
+    wait_for(lambda: "ready: listening on" in center.log(), "ready")
+    assert center.health()[0] == 200
+    process.send_signal(signal.SIGINT)
+    assert process.wait(15) == 0
+    assert center.complaints() == []
+
+
+def test_the_database_is_for_its_owner_alone(running: CenterProcess) -> None:
+    for file in Path(running.folder).glob("nerve-center.db*"):
+        assert file.stat().st_mode & 0o077 == 0
