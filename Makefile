@@ -5,7 +5,7 @@ PYTEST = $(PYTHON) -m pytest
 CODE = dio_daemon nerve_center tests scripts benchmarks setup.py
 
 .DEFAULT_GOAL = help
-.PHONY: help venv run test e2e deb install lint format bench coverage clean
+.PHONY: help venv run test chaos e2e deb install lint format bench coverage clean
 
 help: ## This list
 	@echo "make TARGET"
@@ -16,6 +16,9 @@ run: venv ## Run nerve center and agent here, without systemd, with a live view 
 
 test: venv ## All tests that need no root, with their coverage
 	$(PYTEST) -n auto --cov --cov-report=term
+
+chaos: venv ## Ten minutes of every fault at random, ten agents on one center (SECONDS, AGENTS and SEED may be given)
+	$(PYTHON) -m tests.support.chaos --seconds $(or $(SECONDS),600) --agents $(or $(AGENTS),10) $(if $(SEED),--seed $(SEED))
 
 e2e: ## The packages on Debian 12 and 13 booted with systemd (needs root and systemd-nspawn)
 	scripts/e2e

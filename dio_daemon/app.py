@@ -42,6 +42,10 @@ from dio_daemon.transport import RequestsTransport, Transport
 
 log = logging.getLogger(__name__)
 
+UNUSABLE_S = 20.0
+"""Before an end because the state folder or the socket cannot be used: systemd starts the agent again at once,
+and nothing can be remembered from one start to the next."""
+
 
 def main(arguments: Sequence[str] | None = None, parts: Parts | None = None) -> int:
     """The `dio-agent` command; its exit code."""
@@ -81,8 +85,10 @@ def main(arguments: Sequence[str] | None = None, parts: Parts | None = None) -> 
     try:
         return Agent(settings, options.config, clock, manager, parts).run()
     except (DioError, OSError) as error:
-        log.error("%s", error)
+        log.error("%s; trying again in %.0f s", error, UNUSABLE_S)
         manager.status(str(error))
+        manager.extend_timeout(2 * UNUSABLE_S)
+        clock.wait(threading.Event(), UNUSABLE_S)
         return EX_TEMPFAIL
     finally:
         manager.close()
@@ -90,10 +96,11 @@ def main(arguments: Sequence[str] | None = None, parts: Parts | None = None) -> 
 
 @dataclass(frozen=True)
 class Parts:
-    """What reaches outside: the network and the disk."""
+    """What reaches outside: the network, the disk, and who this machine is."""
 
     transport: Callable[[Clock, Path | None, str, str], Transport] = RequestsTransport
     spool: Callable[[Path, Budget, Clock], SafeSpool] = SafeSpool
+    identity: Callable[[Path], IdentityFile] = IdentityFile
 
 
 class Agent:
@@ -122,7 +129,7 @@ class Agent:
         )
         self._control = ControlServer(settings.paths.socket, routes.handle, beats["control"])
         self._spool = parts.spool(state_dir / "spool.db", _budget(settings), clock)
-        identity = IdentityFile(state_dir / "identity.json")
+        identity = parts.identity(state_dir / "identity.json")
         registrar = Registrar(
             identity, new_run_id(), boot_id(), place_of(state_dir, boot_id()), host_facts, clock
         )

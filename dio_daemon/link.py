@@ -127,7 +127,9 @@ class Link:
             state.pause(self._retry_at - state.clock.monotonic())
             return "waited to try again"
         if state.registrar.moved:
-            raise GiveUp(EX_TEMPFAIL, "the machine id changed: starting again with an identity of its own")
+            sentence = "the machine id changed: starting again with an identity of its own"
+            log.warning("%s", sentence.capitalize())
+            raise GiveUp(EX_TEMPFAIL, sentence)
         state.expect_records()
         state.heartbeat.beat(state.config.delivery.total_timeout_s + RESOLVER_S)
         try:

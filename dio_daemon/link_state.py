@@ -228,7 +228,7 @@ class LinkState:
             failed = self.history.failures.count
             again = f" ({failed + 1} starts in a row)" if failed else ""
             log.error("Giving up for now%s: %s", again, sentence)
-        self.history.failed(code == EX_NOPERM, self.credentials())
+        self.history.failed(code == EX_NOPERM, self.credentials(), sentence)
         raise GiveUp(code, sentence)
 
 

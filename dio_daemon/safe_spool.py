@@ -2,8 +2,9 @@
 
 A full or read-only disk: new records go to a bounded spool in memory, with an epoch of its own, and are
 delivered from there; every half minute the disk is tried again, and what still waits moves over to it. A damaged
-file: set aside for whoever wants to look, a new epoch begins, and what waited in it stands there as a gap. Both
-show as conditions. The rest of the agent sees one spool throughout.
+file: set aside for whoever wants to look, a new epoch begins, and what waited in it stands there as a gap. A file
+that was deleted under the agent: what waits in it is still there, and moves to a new one. The rest of the agent
+sees one spool throughout.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class SafeSpool:
         """Commit a record, sampled now unless `time` says otherwise, and return its seq."""
         moment = time or rfc3339(self._clock.now())
         self._return_to_disk()
+        self._follow_file()
         return self._do(lambda spool: spool.append(stream, kind, moment, data, sampling_s))
 
     def batch(self, stream: str, max_records: int) -> Batch:
@@ -194,8 +196,7 @@ class SafeSpool:
             try:
                 disk = Spool(self._path, self._budget)
                 disk.trim()  # opening writes nothing, and a full disk would only refuse the next sample
-                for stream, record in self._memory.waiting():
-                    disk.append(stream, record.kind, record.time, record.data, 0.0, record.tag)
+                _move(self._memory, disk)
             except (SpoolUnavailable, SpoolCorrupt) as error:
                 log.debug("The disk does not take the spool yet: %s", error)
                 if disk is not None:
@@ -207,9 +208,29 @@ class SafeSpool:
             self._spool = disk
             log.info("The spool is on disk again (%d records moved there from memory)", moved)
 
+    def _follow_file(self) -> None:
+        """Move to a new file when the one in use was deleted or replaced under the agent."""
+        with self._lock:
+            if self._memory is not None or not self._spool.detached:
+                return
+            log.warning("The spool %s was deleted or replaced while in use: moving to a new one", self._path)
+            old = self._spool
+            self._spool = self._open()
+            try:
+                _move(old, self._spool)
+            except (SpoolUnavailable, SpoolCorrupt) as error:
+                log.error("Not all that waited in the deleted spool could be moved: %s", error)
+            self._discard(old)
+
     @staticmethod
     def _discard(spool: Spool) -> None:
         try:
             spool.close()
         except (SpoolUnavailable, SpoolCorrupt) as error:
             log.debug("The old spool did not close cleanly: %s", error)
+
+
+def _move(source: Spool, target: Spool) -> None:
+    """Append what waits in one spool to another; tags stay, so nothing is stored twice."""
+    for stream, record in source.waiting():
+        target.append(stream, record.kind, record.time, record.data, 0.0, record.tag)

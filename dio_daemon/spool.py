@@ -108,6 +108,12 @@ class Spool:
             self._state = store.load(self._db)
         self._opened_at = {stream: cursor.next_seq for stream, cursor in self._state.streams.items()}
         self.path = path
+        self._file = _file_id(path)
+
+    @property
+    def detached(self) -> bool:
+        """Whether the file under its path is another one by now, or none: what is written here would be lost."""
+        return self._file is not None and _file_id(self.path) != self._file
 
     @property
     def epoch(self) -> str:
@@ -309,6 +315,14 @@ class Spool:
         except BaseException:
             self._state = before
             raise
+
+
+def _file_id(path: Path | str) -> tuple[int, int] | None:
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 @contextmanager

@@ -36,6 +36,7 @@ class Failures:
     last_s: float = 0.0
     logged_s: float = 0.0
     credentials: str = ""
+    reason: str = ""
 
 
 class StartHistory:
@@ -72,8 +73,8 @@ class StartHistory:
             return 0.0
         return min(2.0 ** min(self.failures.refusals, 10), MAX_REFUSED_WAIT_S)
 
-    def failed(self, refused: bool, credentials: str) -> None:
-        """Write down that this start failed."""
+    def failed(self, refused: bool, credentials: str, reason: str) -> None:
+        """Write down that this start failed, and why."""
         now = self._clock.boottime()
         known = self.failures
         same = credentials == known.credentials
@@ -86,6 +87,7 @@ class StartHistory:
             last_s=now,
             logged_s=known.logged_s or now,
             credentials=credentials,
+            reason=reason,
         )
         try:
             replace_file(self._path, json.dumps(asdict(self.failures)).encode(), 0o600)

@@ -109,8 +109,9 @@ class Startup:
         wait = state.history.refused_wait_s(state.credentials())
         until = state.clock.monotonic() + wait
         if wait:
-            times = state.history.failures.refusals
-            state.board.update(reason=f"refused {times} times", error_kind="refused", next_attempt=until)
+            failures = state.history.failures
+            reason = f"{failures.reason} (refused {failures.refusals} times in a row)"
+            state.board.update(reason=reason, error_kind="refused", next_attempt=until)
         while not state.stopping and (left := until - state.clock.monotonic()) > 0:
             state.pause(min(1.0, left))
             if state.history.refused_wait_s(state.credentials()) == 0.0:

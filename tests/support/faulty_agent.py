@@ -3,6 +3,7 @@
 Environment: `DIO_TEST_KILL=sql:N` ends the process by SIGKILL before the spool's N-th SQL statement,
 `send:N` before the N-th exchange with the nerve center, `answer:N` after the N-th was answered and before the agent
 knows. `DIO_TEST_RECORD=FILE` appends stream, tag and time of each record that the spool committed.
+`DIO_TEST_MACHINE_ID` is this host's machine id, so that several hosts fit on one machine.
 """
 
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from dio_daemon import app
 from dio_daemon.clock import Clock
+from dio_daemon.identity import IdentityFile, derive_agent_id
 from dio_daemon.safe_spool import SafeSpool
 from dio_daemon.spool import Budget
 from dio_daemon.transport import Answer, RequestsTransport
@@ -70,7 +72,15 @@ class Transport(RequestsTransport):
         return answer
 
 
+class Identity(IdentityFile):
+    """An identity of a machine whose id the test gave."""
+
+    def _derived_id(self) -> str | None:
+        given = os.environ.get("DIO_TEST_MACHINE_ID")
+        return derive_agent_id(given) if given else super()._derived_id()
+
+
 COUNTDOWN = Countdown(os.environ.get("DIO_TEST_KILL", ""))
 
 if __name__ == "__main__":
-    sys.exit(app.main(parts=app.Parts(Transport, Spool)))
+    sys.exit(app.main(parts=app.Parts(Transport, Spool, Identity)))

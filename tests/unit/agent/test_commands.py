@@ -26,6 +26,7 @@ def main(tmp_path: Path) -> Path:
 def own_logging(monkeypatch: pytest.MonkeyPatch) -> None:
     """The commands set up logging for a whole process; here it goes back afterwards."""
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
 
 
 def give(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:

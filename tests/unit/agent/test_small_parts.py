@@ -39,7 +39,7 @@ def test_a_row_of_failed_starts_is_quiet_but_for_one_line_in_five_minutes(tmp_pa
         history = StartHistory(path, clock, "boot")
         clock.advance(60)
         lines += history.may_speak()
-        history.failed(refused=False, credentials="x")
+        history.failed(refused=False, credentials="x", reason="r")
         clock.advance(1)
     assert lines == 1 + int(19 * 61 // QUIET_S)
     assert StartHistory(path, clock, "boot").failures.count == 20
@@ -47,12 +47,12 @@ def test_a_row_of_failed_starts_is_quiet_but_for_one_line_in_five_minutes(tmp_pa
 
 def test_a_reboot_a_pause_or_a_success_begins_anew(tmp_path: Path) -> None:
     clock, path = FakeClock(), tmp_path / "starts.json"
-    StartHistory(path, clock, "boot").failed(refused=True, credentials="x")
+    StartHistory(path, clock, "boot").failed(refused=True, credentials="x", reason="r")
     assert StartHistory(path, clock, "boot").quiet
     assert not StartHistory(path, clock, "another boot").quiet
     clock.advance(601)
     assert not StartHistory(path, clock, "boot").quiet
-    StartHistory(path, clock, "boot").failed(refused=True, credentials="x")
+    StartHistory(path, clock, "boot").failed(refused=True, credentials="x", reason="r")
     StartHistory(path, clock, "boot").succeeded()
     assert not path.exists()
 
@@ -62,7 +62,7 @@ def test_refusals_wait_longer_until_the_credentials_change(tmp_path: Path) -> No
     for _ in range(8):
         history = StartHistory(path, clock, "boot")
         waits.append(history.refused_wait_s("old"))
-        history.failed(refused=True, credentials="old")
+        history.failed(refused=True, credentials="old", reason="r")
     assert waits == [0, 2, 4, 8, 16, MAX_REFUSED_WAIT_S, MAX_REFUSED_WAIT_S, MAX_REFUSED_WAIT_S]
     assert StartHistory(path, clock, "boot").refused_wait_s("new") == 0
 
@@ -72,7 +72,7 @@ def test_a_lost_or_damaged_history_is_an_empty_one(tmp_path: Path) -> None:
     for content in ("", "[]", '{"count": 3, "unknown": 1}'):
         path.write_text(content)
         assert not StartHistory(path, FakeClock(), "boot").quiet
-    StartHistory(tmp_path / "missing" / "starts.json", FakeClock(), "boot").failed(False, "x")
+    StartHistory(tmp_path / "missing" / "starts.json", FakeClock(), "boot").failed(False, "x", "r")
 
 
 def test_the_stamp_changes_with_the_file(tmp_path: Path) -> None:

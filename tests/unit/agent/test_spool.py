@@ -195,6 +195,20 @@ def test_a_disk_that_opens_but_takes_no_write_is_not_returned_to(
     spool.close()
 
 
+def test_a_spool_deleted_while_in_use_moves_to_a_new_file(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    spool = SafeSpool(path, ROOMY, FakeClock())
+    for number in range(3):
+        spool.append(SAMPLES, "sample", to_json({"n": number}), 10.0)
+    for file in tmp_path.glob("s.db*"):
+        file.unlink()
+    spool.append(SAMPLES, "sample", to_json({"n": 3}), 10.0)
+    spool.close()
+    reopened = Spool(path, ROOMY)
+    assert [json.loads(r.data)["n"] for r in reopened.batch(SAMPLES, 10).records] == [0, 1, 2, 3]
+    reopened.close()
+
+
 def test_a_folder_that_is_missing_at_the_start(tmp_path: Path) -> None:
     clock = FakeClock()
     spool = SafeSpool(tmp_path / "gone" / "s.db", ROOMY, clock)

@@ -1,0 +1,314 @@
+"""Every fault mixed at random on one nerve center and its agents; then everything has to be well, and all there.
+
+    python -m tests.support.chaos --seconds 600 --agents 10 [--seed N] [--folder DIR]
+
+The seed is printed first and repeats the choice of faults. The oracle is threefold: every agent is active within
+`ACTIVE_WITHIN_S` of the end of the last fault; the continuity report finds nothing unaccounted for; and each
+record that an agent wrote down as committed is stored at the center exactly once, or counted in a gap.
+"""
+
+import argparse
+import contextlib
+import os
+import random
+import resource
+import secrets
+import shutil
+import signal
+import sqlite3
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.processes import RealAgent, RealCenter, wait_for
+from tests.support.proxy import FAULTS, PASS, FaultProxy
+
+ACTIVE_WITHIN_S = 15.0
+MOST_AT_ONCE = 4
+
+
+@dataclass
+class Active:
+    """A fault that is under way: what it is, when it ends, and how."""
+
+    name: str
+    until: float
+    undo: Callable[[], None]
+
+
+class Host:
+    """An agent behind a proxy of its own."""
+
+    def __init__(self, folder: Path, center: RealCenter, rng: random.Random, number: int) -> None:
+        self.proxy = FaultProxy(center.port, rng)
+        self.agent = RealAgent(
+            folder / f"agent-{number}", f"http://127.0.0.1:{self.proxy.port}", center.token_file
+        )
+        self.agent.module = "tests.support.faulty_agent"
+        self.record = self.agent.folder / "committed"
+        # Agents on one machine derive one id; each test host has a machine id of its own.
+        self.machine_id = secrets.token_hex(16)
+        self.busy = False
+
+    def start(self) -> None:
+        self.agent.start(DIO_TEST_RECORD=str(self.record), DIO_TEST_MACHINE_ID=self.machine_id)
+
+    @property
+    def spool(self) -> Path:
+        return self.agent.folder / "state/spool.db"
+
+
+class Chaos:
+    """One run."""
+
+    def __init__(self, folder: Path, agents: int, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.center = RealCenter(folder / "center")
+        self.hosts = [Host(folder, self.center, self.rng, number) for number in range(agents)]
+        self.active: list[Active] = []
+        self.center_busy = False
+        self.log: list[str] = []
+
+    def run(self, seconds: float) -> None:
+        """Start everything, break it for so long, let it heal, and look."""
+        self.center.start()
+        for host in self.hosts:
+            host.start()
+        self.center.wait_ready()
+        for host in self.hosts:
+            host.agent.wait_ready()
+        end = time.monotonic() + seconds
+        never = threading.Event()
+        while (now := time.monotonic()) < end:
+            for fault in [f for f in self.active if f.until <= now]:
+                self._finish(fault)
+            if len(self.active) < MOST_AT_ONCE:
+                self._begin()
+            self._revive()
+            never.wait(self.rng.uniform(0.2, 1.2))
+        for fault in list(self.active):
+            self._finish(fault)
+        self._revive()
+        self.heal()
+
+    def heal(self) -> None:
+        """All faults are over: everybody active in time, everything delivered, everything accounted for."""
+        self.center.wait_ready()
+        over = time.monotonic()
+        for host in self.hosts:
+            left = max(1.0, over + ACTIVE_WITHIN_S - time.monotonic())
+            host.agent.wait_state("active", within_s=left)
+        for host in self.hosts:
+            wait_for(lambda host=host: host.agent.status()["spool"]["pending"] <= 1, "a drained spool", 60)
+        for host in self.hosts:
+            agent_id = host.agent.status()["agent_id"]
+            host.agent.kill(signal.SIGTERM)
+            report = self.center.get(f"/api/v1/agents/{agent_id}/continuity")
+            assert report["complete"], report
+            committed = [line.split() for line in host.record.read_text().splitlines()]
+            tags = {line[1] for line in committed if line[0] == "samples"}
+            stored = [sample["tag"] for sample in self.center.samples(agent_id)]
+            assert len(stored) == len(set(stored)), "stored twice"
+            lost = tags - set(stored)
+            assert len(lost) <= report["in_gaps"], (
+                f"{len(lost)} lost, {report['in_gaps']} in gaps: {sorted(lost)[:5]}"
+            )
+            print(
+                f"{host.agent.folder.name}: {len(tags)} committed, {len(stored)} stored, {len(lost)} lost, "
+                f"{report['in_gaps']} in gaps, {len(report['streams'])} histories"
+            )
+
+    def close(self) -> None:
+        for host in self.hosts:
+            host.agent.close()
+        self.center.close()
+        for host in self.hosts:
+            host.proxy.close()
+
+    def _finish(self, fault: Active) -> None:
+        self.active.remove(fault)
+        fault.undo()
+
+    def _begin(self) -> None:
+        choose = self.rng.choices(
+            [
+                self._network,
+                self._kill_agent,
+                self._spool_file,
+                self._limits,
+                self._center_process,
+                self._database,
+            ],
+            [8, 3, 1, 2, 2, 2],
+        )[0]
+        fault = choose()
+        if fault is not None:
+            self.log.append(fault.name)
+            self.active.append(fault)
+
+    def _until(self, low: float, high: float) -> float:
+        return time.monotonic() + self.rng.uniform(low, high)
+
+    def _revive(self) -> None:
+        """What systemd does: an agent or a center that ended is started again."""
+        for host in self.hosts:
+            process = host.agent.process
+            if not host.busy and process is not None and process.poll() is not None:
+                host.agent.ended()
+                host.start()
+        process = self.center.process
+        if not self.center_busy and process is not None and process.poll() is not None:
+            self.center.ended()
+            self.center.start()
+
+    def _network(self) -> Active:
+        host = self.rng.choice(self.hosts)
+        name = self.rng.choice(FAULTS)
+        host.proxy.fault = name
+        return Active(f"network {name}", self._until(0.5, 6), lambda: setattr(host.proxy, "fault", PASS))
+
+    def _kill_agent(self) -> Active | None:
+        host = self.rng.choice([h for h in self.hosts if not h.busy] or [None])  # type: ignore[list-item]
+        if host is None or host.agent.process is None or host.agent.process.poll() is not None:
+            return None
+        host.busy = True
+        host.agent.kill(self.rng.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM]))
+
+        def undo() -> None:
+            host.start()
+            host.busy = False
+
+        return Active("kill agent", self._until(0, 3), undo)
+
+    def _spool_file(self) -> Active:
+        host = self.rng.choice(self.hosts)
+        kind = self.rng.choice(["delete", "zero", "truncate"])
+        with contextlib.suppress(FileNotFoundError):
+            if kind == "delete":
+                for suffix in ("", "-wal", "-shm"):
+                    Path(str(host.spool) + suffix).unlink(missing_ok=True)
+            elif kind == "truncate":
+                os.truncate(host.spool, host.spool.stat().st_size // 2)
+            else:
+                size = host.spool.stat().st_size
+                with host.spool.open("r+b") as file:
+                    file.seek(self.rng.randrange(max(1, size)))
+                    file.write(b"\0" * 20_000)
+        return Active(f"spool {kind}", self._until(0, 1), lambda: None)
+
+    def _limits(self) -> Active | None:
+        """A disk that is full, or no descriptor left, for one process."""
+        pids = [h.agent.process.pid for h in self.hosts if h.agent.process and h.agent.process.poll() is None]
+        pids += self._workers()
+        if not pids:
+            return None
+        pid = self.rng.choice(pids)
+        what = self.rng.choice([resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE])
+        try:
+            before = resource.prlimit(pid, what)
+            low = 4096 if what == resource.RLIMIT_FSIZE else len(list(Path(f"/proc/{pid}/fd").iterdir()))
+            resource.prlimit(pid, what, (low, before[1]))
+        except OSError:
+            return None
+
+        def undo() -> None:
+            with contextlib.suppress(OSError):
+                resource.prlimit(pid, what, before)
+
+        return Active("limit", self._until(1, 5), undo)
+
+    def _workers(self) -> list[int]:
+        process = self.center.process
+        if process is None or process.poll() is not None:
+            return []
+        found = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                fields = stat.read_text().rpartition(")")[2].split()
+                if (
+                    int(fields[3]) == process.pid
+                    and int(fields[1]) != 1
+                    and int(stat.parent.name) != process.pid
+                ):
+                    found.append(int(stat.parent.name))
+        return found
+
+    def _center_process(self) -> Active | None:
+        if self.center_busy or self.center.process is None or self.center.process.poll() is not None:
+            return None
+        kind = self.rng.choice(["worker", "all", "term", "freeze"])
+        if kind == "worker":
+            for pid in self._workers()[-1:]:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+            return Active("kill worker", self._until(0, 1), lambda: None)
+        self.center_busy = True
+        if kind == "freeze":
+            group = self.center.process.pid
+            os.killpg(group, signal.SIGSTOP)
+
+            def thaw() -> None:
+                os.killpg(group, signal.SIGCONT)
+                self.center_busy = False
+
+            return Active("freeze center", self._until(1, 5), thaw)
+        self.center.kill(signal.SIGKILL if kind == "all" else signal.SIGTERM)
+
+        def start() -> None:
+            self.center.start()
+            self.center_busy = False
+
+        return Active(f"center {kind}", self._until(0, 4), start)
+
+    def _database(self) -> Active | None:
+        lock = sqlite3.connect(self.center.folder / "nerve-center.db", timeout=0, isolation_level=None)
+        try:
+            lock.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            lock.close()
+            return None
+
+        def undo() -> None:
+            lock.execute("ROLLBACK")
+            lock.close()
+
+        return Active("database locked", self._until(1, 8), undo)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--agents", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--folder", type=Path, default=None, help="keep logs and databases here")
+    options = parser.parse_args()
+    seed = options.seed if options.seed is not None else secrets.randbits(32)
+    print(f"seed {seed}", flush=True)
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="dio-chaos-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    chaos = Chaos(folder, options.agents, seed)
+    try:
+        chaos.run(options.seconds)
+    except AssertionError as error:
+        print(f"seed {seed} failed: {error}\nfaults: {', '.join(chaos.log)}\nlogs: {folder}", file=sys.stderr)
+        return 1
+    finally:
+        chaos.close()
+    counts = {name: chaos.log.count(name) for name in sorted(set(chaos.log))}
+    print(
+        "all active, nothing unaccounted for;",
+        ", ".join(f"{count} x {name}" for name, count in counts.items()),
+    )
+    if options.folder is None:
+        shutil.rmtree(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
