@@ -15,6 +15,7 @@ from nerve_center.ingest import Ingest
 from nerve_center.probe import Probe
 from nerve_center.registration import Registrar
 from nerve_center.store.engine import reading_engine
+from nerve_center.store.steady import Steady
 from nerve_center.store.writer import Writer
 
 _MEMORY_FOR_BODIES = 128 * 1024 * 1024
@@ -30,9 +31,10 @@ class Center:
         self.engine = reading_engine(config.database.path)
         self.writer = Writer(config.database.path, clock)
         self.authority = Authority(self.engine, config.enrollment.token_file)
-        self.ingest = Ingest(contract, self.writer, clock)
-        self.registrar = Registrar(contract, self.authority, self.writer, clock)
-        self.probe = Probe(self.engine, self.writer, clock)
+        self.steady = Steady(self.engine, clock)
+        self.ingest = Ingest(contract, self.writer, clock, self.steady)
+        self.registrar = Registrar(contract, self.authority, self.writer, clock, self.steady)
+        self.probe = Probe(self.engine, self.writer, clock, self.steady)
         self.budget = Budget(_MEMORY_FOR_BODIES)
 
     def start(self) -> None:

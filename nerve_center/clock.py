@@ -25,6 +25,9 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Seconds on a clock that never steps."""
 
+    def boottime_us(self) -> int:
+        """Microseconds since the machine booted, suspended time included; never steps."""
+
     def wait(self, event: threading.Event, timeout_s: float | None) -> bool:
         """Wait until `event` is set or `timeout_s` seconds have passed; say whether it is set."""
 
@@ -37,6 +40,9 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+    def boottime_us(self) -> int:
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
 
     def wait(self, event: threading.Event, timeout_s: float | None) -> bool:
         return event.wait(timeout_s)

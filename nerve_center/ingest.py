@@ -21,6 +21,7 @@ from nerve_center.contract import Contract, Mismatch, check_text
 from nerve_center.errors import Refused
 from nerve_center.store import agents, records, threats
 from nerve_center.store.records import Mark, Record
+from nerve_center.store.steady import Steady
 from nerve_center.store.writer import Writer
 
 MOST_DATA_BYTES = 65536
@@ -45,10 +46,11 @@ class Report:
 class Ingest:
     """Takes reports."""
 
-    def __init__(self, contract: Contract, writer: Writer, clock: Clock) -> None:
+    def __init__(self, contract: Contract, writer: Writer, clock: Clock, steady: Steady) -> None:
         self._contract = contract
         self._writer = writer
         self._clock = clock
+        self._steady = steady
 
     def report(self, instance: agents.Instance, body: Any) -> dict[str, Any]:
         """Store a report and return the Acknowledgement.
@@ -59,8 +61,8 @@ class Ingest:
         report = parse_report(self._contract, body)
         if report.instance_id != instance.instance_id:
             raise Refused(403, "not-your-agent", "This credential belongs to another instance of the agent.")
-        now_us = self._clock.now_us()
-        return self._writer.submit(lambda connection: _store(connection, instance, report, now_us))
+        now_us, heard_us = self._clock.now_us(), self._steady.now_us()
+        return self._writer.submit(lambda connection: _store(connection, instance, report, now_us, heard_us))
 
 
 def fit(mark: Mark, after: Mark, new: Sequence[Record]) -> int | None:
@@ -86,7 +88,9 @@ def fit(mark: Mark, after: Mark, new: Sequence[Record]) -> int | None:
     return skip
 
 
-def _store(connection: Connection, instance: agents.Instance, report: Report, now_us: int) -> dict[str, Any]:
+def _store(
+    connection: Connection, instance: agents.Instance, report: Report, now_us: int, heard_us: int
+) -> dict[str, Any]:
     """The transaction's work: the Acknowledgement, or Refused."""
     present = agents.instance_now(connection, instance)
     if refusal := identity.check_run(connection, present, report.run_id):
@@ -117,7 +121,7 @@ def _store(connection: Connection, instance: agents.Instance, report: Report, no
         report.boot_id,
         report.interval_s,
         (report.sent_us - now_us) / 1e6,
-        now_us,
+        heard_us,
         counts,
     )
     return {

@@ -31,6 +31,7 @@ from nerve_center.errors import ConfigError, DatabaseUnavailable
 from nerve_center.store import agents, migrate, tokens
 from nerve_center.store.continuity import stored as histories
 from nerve_center.store.engine import reading, reading_engine
+from nerve_center.store.steady import offset_us
 from nerve_center.store.writer import Writer
 
 T = TypeVar("T")
@@ -118,8 +119,7 @@ def list_agents(context: click.Context, as_json: bool) -> None:
     if context.invoked_subcommand is not None:
         return
     settings: Config = context.obj
-    rows = _read(settings, _all_agents)
-    now_us = SystemClock().now_us()
+    rows, now_us = _read(settings, lambda connection: (_all_agents(connection), _steady_us(connection)))
     if as_json:
         click.echo(json.dumps({"agents": [_as_json(row, now_us) for row in rows]}, indent=2))
     elif rows:
@@ -291,6 +291,15 @@ def _all_agents(connection: Connection) -> list[Row[Any]]:
             return found
 
 
+def _steady_us(connection: Connection) -> int:
+    return SystemClock().boottime_us() + offset_us(connection)
+
+
+def _shown(stamp_us: int, now_us: int) -> str:
+    """A stamp of steady time, which it is `now_us` of, as the time of day."""
+    return format_time((stamp_us - now_us + SystemClock().now_us()) // 1000 * 1000)
+
+
 def _set_revoked(settings: Config, agent_id: str, revoked_us: int | None) -> None:
     def work(connection: Connection) -> bool:
         key = agents.agent_key(connection, agent_id)
@@ -336,8 +345,8 @@ def _as_json(row: Row[Any], now_us: int) -> dict[str, Any]:
         "state": _state(row, now_us),
         "agent_version": row.agent_version,
         "interval_s": row.interval_s,
-        "registered_at": format_time(row.registered_us),
-        "last_report_at": None if row.last_report_us is None else format_time(row.last_report_us),
+        "registered_at": _shown(row.registered_us, now_us),
+        "last_report_at": None if row.last_report_us is None else _shown(row.last_report_us, now_us),
         "records": {"samples": row.samples, "events": row.events, "gaps": row.gaps},
     }
 

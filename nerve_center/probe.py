@@ -18,6 +18,7 @@ from nerve_center.clock import Clock, format_time
 from nerve_center.errors import DatabaseUnavailable
 from nerve_center.store import agents
 from nerve_center.store.engine import reading
+from nerve_center.store.steady import Steady
 from nerve_center.store.writer import Writer
 
 _log = logging.getLogger(__name__)
@@ -43,10 +44,11 @@ class Finding:
 class Probe:
     """See the module. `start` once in the process that uses it."""
 
-    def __init__(self, engine: Engine, writer: Writer, clock: Clock) -> None:
+    def __init__(self, engine: Engine, writer: Writer, clock: Clock, steady: Steady) -> None:
         self._engine = engine
         self._writer = writer
         self._clock = clock
+        self._steady = steady
         self._finding: Finding | None = None
         self._first = threading.Event()
         self._stopping = threading.Event()
@@ -63,7 +65,7 @@ class Probe:
         try:
             self._write()
             with reading(self._engine) as connection:
-                connected, threats = agents.counts(connection, self._clock.now_us())
+                connected, threats = agents.counts(connection, self._steady.now_us())
             finding = Finding(self._clock.monotonic(), connected, threats)
         except DatabaseUnavailable as problem:
             finding = self._bad(problem.reason, previous)

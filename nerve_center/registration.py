@@ -32,6 +32,7 @@ from nerve_center.ingest import invalid_body
 from nerve_center.logs import printable
 from nerve_center.store import agents, records, runs, threats
 from nerve_center.store.agents import Facts, Instance
+from nerve_center.store.steady import Steady
 from nerve_center.store.writer import Writer
 
 _log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class _Request:
     agent_id: str
     instance_id: str
     place: str | None
+    received_us: int
     facts: Facts
 
 
@@ -65,11 +67,14 @@ class Registered:
 class Registrar:
     """Registers agents and takes their goodbyes."""
 
-    def __init__(self, contract: Contract, authority: auth.Authority, writer: Writer, clock: Clock) -> None:
+    def __init__(
+        self, contract: Contract, authority: auth.Authority, writer: Writer, clock: Clock, steady: Steady
+    ) -> None:
         self._contract = contract
         self._authority = authority
         self._writer = writer
         self._clock = clock
+        self._steady = steady
 
     def admit(self, credential: str, enrollment_token: str | None) -> bool:
         """Whether this credential must be enrolled; before anything of the body is read.
@@ -91,7 +96,7 @@ class Registrar:
         """
         request = self._request(body)
         credential_hash = auth.hash_of(credential)
-        now_us = self._clock.now_us()
+        now_us = self._steady.now_us()
 
         def work(connection: Connection) -> tuple[_Place, bool, str]:
             known = agents.instance_by_credential(connection, credential_hash)
@@ -119,7 +124,7 @@ class Registrar:
                 "agent_id": agent_id,
                 "instance_id": request.instance_id,
                 "center_id": center_id,
-                "server_time": format_time(now_us),
+                "server_time": format_time(request.received_us),
             },
             enrolled,
         )
@@ -134,7 +139,7 @@ class Registrar:
             raise invalid_body(exc) from None
         if body["instance_id"] != instance.instance_id:
             raise auth.not_yours()
-        now_us = self._clock.now_us()
+        now_us = self._steady.now_us()
         self._writer.submit(
             lambda connection: agents.said_goodbye(connection, instance, body["run_id"], now_us)
         )
@@ -152,6 +157,7 @@ class Registrar:
             agent_id=body["agent_id"],
             instance_id=body["instance_id"],
             place=body.get("place"),
+            received_us=self._clock.now_us(),
             facts=Facts(
                 hostname=host["hostname"],
                 agent_version=body["agent_version"],
@@ -248,7 +254,7 @@ def _place(connection: Connection, agent_id: str, request: _Request, now_us: int
             "instance_id": request.instance_id,
             "previous_instance_id": others[0].instance_id,
         }
-        records.append_own_event(connection, key, event, now_us)
+        records.append_own_event(connection, key, event, request.received_us)
     agents.update_agent(connection, key, request.facts, now_us)
     return _Place(agent_id, key)
 
@@ -258,7 +264,7 @@ def _apart(
 ) -> _Place:
     """An agent of its own for an instance whose id another live host has."""
     apart = kept_apart_id(agent_id, request.instance_id)
-    _open_duplicate(connection, agent_id, key, apart, request, holder, now_us)
+    _open_duplicate(connection, agent_id, key, apart, request, holder)
     apart_key = agents.agent_key(connection, apart)
     if apart_key is None:
         apart_key = agents.add_agent(connection, apart, request.facts, now_us)
@@ -274,7 +280,6 @@ def _open_duplicate(
     apart: str,
     request: _Request,
     older: Instance,
-    now_us: int,
 ) -> None:
     threat = {
         "type": "duplicate_identity",
@@ -293,4 +298,4 @@ def _open_duplicate(
             "older_instance_id": older.instance_id,
         },
     }
-    threats.apply(connection, key, now_us, threat)
+    threats.apply(connection, key, request.received_us, threat)

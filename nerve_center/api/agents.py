@@ -19,6 +19,7 @@ from nerve_center.errors import Refused
 from nerve_center.store import agents, records
 from nerve_center.store.continuity import stored as histories
 from nerve_center.store.engine import reading
+from nerve_center.store.steady import Steady
 
 blueprint = Blueprint("agents", __name__, url_prefix="/api/v1/agents")
 
@@ -35,10 +36,9 @@ def list_agents() -> Response:
     limit = asked.get("limit", 100)
     with reading(here.engine) as connection:
         rows = agents.page(connection, asked.get("after"), limit + 1)
-    now_us = here.clock.now_us()
     following = rows[limit - 1].id if len(rows) > limit else None
     return json_response(
-        json.dumps({"agents": [_agent(row, now_us) for row in rows[:limit]], "next": following})
+        json.dumps({"agents": [_agent(row, here.steady) for row in rows[:limit]], "next": following})
     )
 
 
@@ -52,12 +52,12 @@ def get_agent(agent_id: str) -> Response:
         row = _known(agents.by_id(connection, agent_id))
         latest = records.latest_sample(connection, row.key)
         instances = agents.instances_of(connection, row.key)
-    body = _agent(row, here.clock.now_us())
+    body = _agent(row, here.steady)
     body["instances"] = [
         {
             "instance_id": item.instance_id,
-            "enrolled_at": format_time(item.enrolled_us),
-            "last_report_at": _time(item.last_report_us),
+            "enrolled_at": _time(item.enrolled_us, here.steady),
+            "last_report_at": _time(item.last_report_us, here.steady),
             "revoked": item.revoked,
         }
         for item in instances
@@ -118,18 +118,18 @@ def _known(row: Row[Any] | None) -> Row[Any]:
     return row
 
 
-def _agent(row: Row[Any], now_us: int) -> dict[str, Any]:
+def _agent(row: Row[Any], steady: Steady) -> dict[str, Any]:
     return {
         "id": row.id,
         "hostname": row.hostname,
-        "state": presence.state(row.last_report_us, row.goodbye_us, row.interval_s, now_us),
+        "state": presence.state(row.last_report_us, row.goodbye_us, row.interval_s, steady.now_us()),
         "agent_version": row.agent_version,
         "interval_s": row.interval_s,
         "host": json.loads(row.host),
         "labels": json.loads(row.labels),
-        "registered_at": format_time(row.registered_us),
-        "last_registered_at": format_time(row.last_registered_us),
-        "last_report_at": _time(row.last_report_us),
+        "registered_at": _time(row.registered_us, steady),
+        "last_registered_at": _time(row.last_registered_us, steady),
+        "last_report_at": _time(row.last_report_us, steady),
         "clock_skew_s": row.clock_skew_s,
         "records": {"samples": row.samples, "events": row.events, "gaps": row.gaps},
     }
@@ -147,8 +147,9 @@ def _stored(row: Row[Any]) -> str:
     return f'{json.dumps(head)[:-1]},"data":{records.unpacked(row.data).decode()}}}'
 
 
-def _time(time_us: int | None) -> str | None:
-    return None if time_us is None else format_time(time_us)
+def _time(stamp_us: int | None, steady: Steady) -> str | None:
+    """A stamp of steady time as the time of day, to the millisecond: the two clocks drift below it."""
+    return None if stamp_us is None else format_time(steady.shown(stamp_us) // 1000 * 1000)
 
 
 def _whole(low: int, high: int) -> Any:

@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection, Engine
 from nerve_center.clock import Clock
 from nerve_center.errors import DatabaseUnavailable, StartError
 from nerve_center.store import engine as engines
+from nerve_center.store import steady
 from nerve_center.store.tables import meta
 
 HEAD = "0001"
@@ -67,7 +68,7 @@ def _until_unlocked(engine: Engine, path: Path, clock: Clock) -> None:
     while True:
         try:
             with engines.translated():
-                _bring_up(engine, path)
+                _bring_up(engine, path, clock)
         except DatabaseUnavailable as exc:
             if exc.kind != "locked":
                 raise
@@ -93,7 +94,7 @@ def is_current(path: Path) -> bool:
     return row is not None and row[0] == HEAD
 
 
-def _bring_up(engine: Engine, path: Path) -> None:
+def _bring_up(engine: Engine, path: Path, clock: Clock) -> None:
     if _is_new(engine):
         _settings_of_a_new_file(engine)
     with engine.connect() as connection:
@@ -102,6 +103,7 @@ def _bring_up(engine: Engine, path: Path) -> None:
         if revision != HEAD:
             _migrate(connection, revision, path)
         _first_rows(connection)
+        steady.settle(connection, clock)
         connection.commit()
 
 

@@ -40,6 +40,9 @@ class FakeClock:
     def monotonic(self) -> float:
         return self.monotonic_s
 
+    def boottime_us(self) -> int:
+        return round(self.monotonic_s * 1_000_000)
+
     def advance(self, seconds: float) -> None:
         self.time_us += round(seconds * 1_000_000)
         self.monotonic_s += seconds

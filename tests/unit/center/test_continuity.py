@@ -87,7 +87,9 @@ def test_nervectl_continuity(center: CenterUnderTest, tmp_path: Path, broken: bo
     done = CliRunner().invoke(main, command)
     assert done.exit_code == (1 if broken else 0), done.output
     assert agent.agent_id in done.output
-    document = json.loads(CliRunner().invoke(main, [*command, "--json", "--since", "2026-01-01T00:00:00Z"]).output)
+    document = json.loads(
+        CliRunner().invoke(main, [*command, "--json", "--since", "2026-01-01T00:00:00Z"]).output
+    )
     assert document["agents"][0]["unaccounted"] == (1 if broken else 0)
     assert CliRunner().invoke(main, [*command, "--agent", "agent-none"]).exit_code == 1
     assert CliRunner().invoke(main, [*command, "--since", "yesterday"]).exit_code == 2
