@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None, parts: Parts | None = None) -> 
     parser.add_argument("--version", action="version", version=f"dio-agent {__version__}")
     options = parser.parse_args(arguments)
     journal.set_up_logging("info", os.environ)
-    clock = SystemClock()
+    clock = parts.clock()
     manager = Systemd(os.environ, clock)
     try:
         settings = config.load(options.config)
@@ -96,11 +96,12 @@ def main(arguments: Sequence[str] | None = None, parts: Parts | None = None) -> 
 
 @dataclass(frozen=True)
 class Parts:
-    """What reaches outside: the network, the disk, and who this machine is."""
+    """What reaches outside: the network, the disk, who this machine is, and the time."""
 
     transport: Callable[[Clock, Path | None, str, str], Transport] = RequestsTransport
     spool: Callable[[Path, Budget, Clock], SafeSpool] = SafeSpool
     identity: Callable[[Path], IdentityFile] = IdentityFile
+    clock: Callable[[], Clock] = SystemClock
 
 
 class Agent:

@@ -158,7 +158,7 @@ class Link:
         reregister = is_refusal(error) or (
             isinstance(error, Rejected) and error.code in ("run-not-current", "instance-cloned")
         )
-        throttled = isinstance(error, Rejected) and error.status == 429
+        throttled = isinstance(error, Rejected) and (error.status == 429 or error.code == "overloaded")
         most = state.config.delivery.failures_before_offline
         if not (throttled and state.life.failures >= most - 1):  # a center that throttles is there
             state.transition(Event.REREGISTER if reregister else Event.REPORT_FAILED)

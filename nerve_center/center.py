@@ -6,6 +6,7 @@ probe in the process that serves, `stop` ends them.
 
 from __future__ import annotations
 
+from nerve_center.admission import Admission
 from nerve_center.auth import Authority
 from nerve_center.budget import Budget
 from nerve_center.clock import Clock
@@ -35,6 +36,7 @@ class Center:
         self.ingest = Ingest(contract, self.writer, clock, self.steady)
         self.registrar = Registrar(contract, self.authority, self.writer, clock, self.steady)
         self.probe = Probe(self.engine, self.writer, clock, self.steady)
+        self.admission = Admission()
         self.budget = Budget(_MEMORY_FOR_BODIES)
 
     def start(self) -> None:

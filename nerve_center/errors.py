@@ -36,9 +36,10 @@ class DatabaseUnavailable(CenterError):
 
     `kind` is what a program tells the cases apart by: `locked`, `full`, `read_only`, `io`, `corrupt`, `busy`
     (too much is waiting) or `closed`. `reason` is for people, such as "database is locked".
+    `retry_after_s` is the least that a client is asked to wait.
     """
 
-    def __init__(self, kind: str, reason: str, retry_after_s: int = 5) -> None:
+    def __init__(self, kind: str, reason: str, retry_after_s: int = 2) -> None:
         super().__init__(reason)
         self.kind = kind
         self.reason = reason

@@ -19,8 +19,8 @@ blueprint = Blueprint("delivery", __name__, url_prefix="/api/v1/agents")
 def register() -> Response:
     """201 when the credential was enrolled, 200 when it was known."""
     here, token = center(), credential()
-    may_enroll = here.registrar.admit(token, request.headers.get("DIO-Enrollment-Token"))
-    with here.budget.share() as share:
+    with here.admission, here.budget.share() as share:
+        may_enroll = here.registrar.admit(token, request.headers.get("DIO-Enrollment-Token"))
         result = here.registrar.register(token, may_enroll, read_json(here, share))
     return json_response(json.dumps(result.body), 201 if result.enrolled else 200)
 
@@ -29,8 +29,9 @@ def register() -> Response:
 def report(agent_id: str) -> Response:
     """200 with the new mark once it is committed, 409 with the mark where the report does not fit."""
     here = center()
-    instance = here.authority.reporter(credential(), agent_id)
-    with here.budget.share() as share:
+    token = credential()
+    with here.admission, here.budget.share() as share:
+        instance = here.authority.reporter(token, agent_id)
         acknowledgement = here.ingest.report(instance, read_json(here, share))
     return json_response(json.dumps(acknowledgement))
 
@@ -39,7 +40,8 @@ def report(agent_id: str) -> Response:
 def goodbye(agent_id: str) -> Response:
     """204 once it is noted."""
     here = center()
-    instance = here.authority.reporter(credential(), agent_id)
-    with here.budget.share() as share:
+    token = credential()
+    with here.admission, here.budget.share() as share:
+        instance = here.authority.reporter(token, agent_id)
         here.registrar.goodbye(instance, read_json(here, share))
     return Response(status=204)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 from collections.abc import Mapping
 from typing import Any
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
+from nerve_center.admission import spread
 from nerve_center.errors import DatabaseUnavailable, Refused
 from nerve_center.logs import printable
 
@@ -49,6 +51,8 @@ def answer(
 def register(app: Flask) -> None:
     """Make every error of the app a problem document."""
 
+    rng = random.SystemRandom()
+
     @app.errorhandler(Refused)
     def refused(error: Refused) -> Response:
         return answer(error.status, error.code, error.title, error.detail, error.members, error.headers)
@@ -61,7 +65,7 @@ def register(app: Flask) -> None:
             code,
             "The nerve center cannot take or give this now.",
             error.reason,
-            headers={"Retry-After": str(error.retry_after_s)},
+            headers={"Retry-After": str(spread(error.retry_after_s, rng))},
         )
 
     @app.errorhandler(HTTPException)

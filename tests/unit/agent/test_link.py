@@ -377,9 +377,10 @@ def test_retry_after_is_honoured(agent: Agent) -> None:
     assert 40 <= agent.clock.monotonic() - began <= 46
 
 
-def test_a_center_that_throttles_is_not_lost(agent: Agent) -> None:
+@pytest.mark.parametrize(("status", "code"), [(429, "too-many"), (503, "overloaded")])
+def test_a_center_that_throttles_is_not_lost(agent: Agent, status: int, code: str) -> None:
     agent.run_until(State.ACTIVE)
-    agent.transport.report = lambda report: problem(429, "busy", {"Retry-After": "1"})
+    agent.transport.report = lambda report: problem(status, code, {"Retry-After": "1"})
     agent.sample()
     for _ in range(40):
         agent.link.step()
