@@ -40,8 +40,9 @@ format: venv ## Put the code into its format
 	$(PYTHON) -m ruff format $(CODE)
 	$(PYTHON) -m ruff check --fix $(CODE)
 
-bench: venv ## What the agent costs beside its peers, as ratios
+bench: venv ## What the agent costs beside its peers, and how a center bears a herd, as figures of one run
 	$(PYTHON) -m benchmarks.agent_footprint
+	$(PYTHON) -m benchmarks.herd
 
 coverage: venv ## Coverage as pages in build/coverage
 	$(PYTEST) -n auto --cov --cov-report=term --cov-report=html:build/coverage
