@@ -14,7 +14,7 @@ answers, `settle` compares its mark with the record here:
   epoch is opened and all that is kept is numbered anew. Tags stay, so that nothing is stored twice.
 
 A stream has no holes: whatever is dropped leaves a gap record for its range, with count and reason.
-`delivery_model.py` of the tests runs these rules against random faults.
+`tests/property` runs these rules against random faults.
 """
 
 from __future__ import annotations
