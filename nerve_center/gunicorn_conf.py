@@ -82,7 +82,15 @@ proc_name = "dio-nerve-center"
 
 
 def on_starting(server: Any) -> None:
-    """End with the supervisor, even when that is killed outright."""
+    """End with the supervisor, even when that is killed outright; lose no SIGTERM around a fork.
+
+    A worker begins with SIGTERM blocked and takes it once it has handlers of its own (`BoundedWorker`): before,
+    it would end in the copy of the master's queue, and the stop would last until the worker is killed.
+    """
+    os.register_at_fork(
+        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,)),
+        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,)),
+    )
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     supervisor = os.environ.get("DIO_SUPERVISOR_PID")
     if supervisor is not None and supervisor != str(os.getppid()):

@@ -125,6 +125,10 @@ class BoundedWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type
             # gunicorn repeats SIGTERM; one that came while the interpreter ends would count as a crash.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
+    def init_signals(self) -> None:
+        super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
+
     def handle_exit(self, sig: int, frame: Any) -> None:
         super().handle_exit(sig, frame)
         gevent.spawn(self._hang_up)

@@ -204,7 +204,7 @@ REQUESTS = [
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
     b"GET\r\n\r\n",
     b"GET /\r\n\r\n",
-    b"GET / HTTP/9.9\r\n\r\n",
+    b"GET / HTTP/9.9\r\nConnection: close\r\n\r\n",
     b"GET / HTTP/1.1\r\nbad header\r\n\r\n",
     b"GET / HTTP/1.1\r\n: x\r\n\r\n",
     b"GET / HTTP/1.1\r\nA: \xff\xfe\r\nConnection: close\r\n\r\n",

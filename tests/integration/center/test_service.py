@@ -147,7 +147,7 @@ def test_a_killed_master_ends_the_service_at_once(running: CenterProcess) -> Non
     assert running.process is not None
     assert running.process.wait(10) == 1
     assert time.monotonic() - killed < 2
-    assert not any(is_alive(pid) for pid in workers)
+    wait_for(lambda: not any(is_alive(pid) for pid in workers), "the workers are gone", within_s=2)
     assert port_is_free(running.port)
 
 
