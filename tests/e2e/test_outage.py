@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from conftest import MakeHost
 from harness import dio
 from harness.commands import wait_for
@@ -31,6 +32,7 @@ def _samples(host: Host) -> list[dict[str, object]]:
     return api.samples(agent["id"])
 
 
+@pytest.mark.long
 def test_center_away_for_90_s(make_host: MakeHost) -> None:
     """warning, offline, registered again, resumed, with every constant as shipped; no sample is missing."""
     host = _both(make_host)
@@ -58,6 +60,7 @@ def test_center_away_for_90_s(make_host: MakeHost) -> None:
     assert host.messages(dio.AGENT, "-p err") == []
     samples = _samples(host)
     dio.nothing_missing(samples, hole_s=12)
+    host.run("nervectl continuity")
     assert dio.time_of(samples[-1]) - dio.time_of(samples[0]) >= 80
     assert host.prop(dio.AGENT, "NRestarts") == "0"
 
@@ -126,6 +129,7 @@ def _children(host: Host, pid: int) -> list[int]:
     return [int(word) for word in printed.split()]
 
 
+@pytest.mark.long
 def test_a_hung_thread(make_host: MakeHost) -> None:
     """Any one thread that hangs gets the service restarted by the watchdog; the host is under watch again."""
     first = _both(make_host, FAST)
@@ -145,7 +149,7 @@ def test_a_hung_thread(make_host: MakeHost) -> None:
                 within_s=170,
             )
             dio.wait_active(host, within_s=20)
-            assert "watchdog" in host.run("journalctl -q -b -o cat UNIT=dio-agent.service").lower()
+            assert "watchdog" in host.run(dio.SAID_BY_SYSTEMD).lower()
             dio.wait_acknowledged(host)
     finally:
         for process in held:
@@ -167,6 +171,7 @@ def _hold(tid: int) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.long
 def test_hung_while_starting(make_host: MakeHost) -> None:
     """No extension comes from a start that hangs: systemd kills it and tries again."""
     host = make_host("alpha")
@@ -198,6 +203,40 @@ def test_three_reboots(make_host: MakeHost) -> None:
     dio.nothing_missing(_samples(host), hole_s=60)
 
 
+def test_the_database_lost(make_host: MakeHost) -> None:
+    """A center that has lost its database, and whose token was rotated, is filled up again without a hand."""
+    host = _both(make_host, FAST)
+    host.run("nervectl token rotate")
+    kept = host.run("stat -c '%a %U:%G' /etc/dio-nerve-center/enrollment-token").strip()
+    assert kept == "640 root:dio-nerve-center"
+    dio.wait_acknowledged(host)
+    (before,) = dio.Api(host).agents()
+    host.run(f"systemctl stop {dio.CENTER} && rm /var/lib/dio-nerve-center/nerve-center.db*")
+    host.run(f"systemctl start {dio.CENTER}")
+    wait_for(
+        "it is back", lambda: [agent["id"] for agent in dio.Api(host).agents()] == [before["id"]], within_s=40
+    )
+    dio.wait_acknowledged(host)
+    # From the first sample on: what the lost database had acknowledged was kept.
+    dio.nothing_missing(_samples(host), hole_s=10)
+    assert host.prop(dio.AGENT, "NRestarts") == "0"
+
+
+def test_revoked_and_allowed(make_host: MakeHost) -> None:
+    """A revoked agent is refused (77) and says so; once it is allowed it is back by itself."""
+    host = _both(make_host, FAST)
+    dio.wait_acknowledged(host)
+    (agent,) = dio.Api(host).agents()
+    host.run(f"nervectl agents revoke {agent['id']}")
+    wait_for("it is refused", lambda: "status=77" in host.run(dio.SAID_BY_SYSTEMD), within_s=20)
+    assert any("revoked" in line for line in dio.wrong(host)), dio.wrong(host)
+    assert host.prop(dio.AGENT, "ActiveState") == "activating"
+    host.run(f"nervectl agents allow {agent['id']}")
+    dio.wait_active(host, within_s=45)
+    dio.wait_acknowledged(host)
+    dio.nothing_missing(_samples(host), hole_s=10)
+
+
 def test_goodbye_at_a_stop(make_host: MakeHost) -> None:
     """SIGTERM: delivered, goodbye said, exit 0, and the center knows it as stopped, not as lost."""
     host = _both(make_host)
@@ -208,6 +247,30 @@ def test_goodbye_at_a_stop(make_host: MakeHost) -> None:
     (agent,) = dio.Api(host).agents()
     assert agent["state"] == "stopped"
     assert not host.active(dio.WATCHED)
+
+
+def test_the_network_cut_while_starting(make_host: MakeHost, network: Network) -> None:
+    """A host that boots before its network: the start waits, told apart from a refusal, and goes on with the cable."""
+    center = make_host(
+        "center",
+        files={"/etc/dio-nerve-center/nerve-center.toml.d/10-all.toml": '[server]\nhost = "0.0.0.0"\n'},
+    )
+    host = make_host("agent")
+    center.run(f"systemctl start {dio.CENTER}")
+    host.run("rm -f /etc/dio-agent/enrollment-token")
+    network.cut(host.address)
+    host.run(
+        f"dioctl enroll http://{center.address}:8000 --allow-plain-http --no-start",
+        stdin=center.run("nervectl token show"),
+    )
+    start = host.start(f"systemctl start {dio.AGENT}")
+    dio.wait_line(host, "(attempt 1)", within_s=15)
+    assert not any("refused" in line for line in host.messages(dio.AGENT)), host.messages(dio.AGENT)
+    assert start.poll() is None
+    network.connect(host.address)
+    assert start.wait(25) == 0
+    dio.ready_after_registration(host)
+    assert host.messages(dio.AGENT, "-p err") == []
 
 
 def test_the_network_cut(make_host: MakeHost, network: Network) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import MakeHost
-from harness import dio
+from harness import dio, doubles
 from harness.commands import run, wait_for
 from harness.host import Host
 from harness.roots import REPOSITORY, packages
@@ -115,6 +115,38 @@ def test_center_after_the_agent(make_host: MakeHost) -> None:
     assert dio.wrong(host) == []
 
 
+def test_a_center_that_cannot_start(make_host: MakeHost) -> None:
+    """Its port is taken: apt neither waits nor fails, and both come up when the port is free."""
+    host = make_host("alpha", "ready")
+    debs = bring(host)
+    doubles.start(host, "page")
+    wait_for("it listens", lambda: dio.get(host, dio.CENTER_URL)[0] == 200, within_s=10)
+    begun = time.monotonic()
+    host.run(f"{APT} {debs}/*.deb")
+    assert time.monotonic() - begun < 40
+    assert not host.active(dio.AGENT) and not host.active(dio.CENTER)
+    doubles.stop(host)
+    dio.wait_active(host, dio.CENTER, within_s=20)
+    dio.wait_active(host, within_s=20)
+
+
+def test_purging_the_center_alone(make_host: MakeHost) -> None:
+    """The agent stays, offline; a center that is installed anew gets its records, with a new token."""
+    host = make_host("alpha")
+    host.run(f"systemctl enable --now {dio.CENTER} {dio.AGENT}")
+    dio.wait_acknowledged(host)
+    (before,) = dio.Api(host).agents()
+    host.run("apt-get purge -y -q dio-nerve-center")
+    assert not host.exists("/etc/dio-nerve-center") and not host.exists("/var/lib/dio-nerve-center")
+    assert host.active(dio.AGENT)
+    host.run(f"{APT} {bring(host)}/dio-nerve-center_*.deb")
+    wait_for(
+        "it is back", lambda: [agent["id"] for agent in dio.Api(host).agents()] == [before["id"]], within_s=60
+    )
+    dio.wait_acknowledged(host)
+    dio.nothing_missing(dio.Api(host).samples(before["id"]), hole_s=12)
+
+
 def test_upgrade_keeps_everything(make_host: MakeHost) -> None:
     """An upgrade restarts both and loses nothing; conffiles that were edited stay; what was stopped stays stopped."""
     host = make_host("alpha")
@@ -207,6 +239,7 @@ def test_remove_reinstall_purge(make_host: MakeHost) -> None:
     assert host.active(dio.AGENT) and host.active(dio.CENTER)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("release", ["bookworm"], indirect=True)
 def test_upgrade_of_debian_in_place(make_host: MakeHost) -> None:
     """From Debian 12 to 13 with the same packages: the same agent reports on, nothing is lost."""

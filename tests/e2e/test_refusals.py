@@ -26,7 +26,7 @@ def test_wrong_token(make_host: MakeHost) -> None:
     host.run(f"systemctl start {dio.CENTER}")
     done = host.run_full(f"systemctl start {dio.AGENT}", check=False, timeout_s=30)
     assert done.returncode != 0
-    systemd = host.run("journalctl -q -b -o cat UNIT=dio-agent.service")
+    systemd = host.run(dio.SAID_BY_SYSTEMD)
     assert "status=77" in systemd, systemd
     assert "token" in dio.status_text(host) or "refused" in dio.status_text(host)
     assert any("enrollment token" in line for line in dio.wrong(host)), dio.wrong(host)

@@ -62,6 +62,7 @@ def test_agent_first(make_host: MakeHost) -> None:
     assert sum(sample["data"]["boottime_s"] < active_s for sample in samples) >= 3
 
 
+@pytest.mark.long
 def test_center_never(make_host: MakeHost) -> None:
     """Without a center a start fails after about 60 s, is tried again for ever, and heals when the center comes."""
     host = make_host("alpha")
@@ -75,7 +76,7 @@ def test_center_never(make_host: MakeHost) -> None:
     wait_for("it is started again", lambda: int(host.prop(dio.AGENT, "NRestarts")) >= 1, within_s=10)
     wait_for("it waits", lambda: "waiting for nerve center" in dio.status_text(host), within_s=10)
     assert any("not ready after 60 s" in line for line in dio.wrong(host)), dio.wrong(host)
-    exits = host.run("journalctl -q -b -o cat UNIT=dio-agent.service")
+    exits = host.run(dio.SAID_BY_SYSTEMD)
     assert "status=75" in exits
 
     host.run(f"systemctl start {dio.CENTER}")
@@ -88,6 +89,7 @@ def test_center_never(make_host: MakeHost) -> None:
     wait_for("the target follows", lambda: host.active(dio.WATCHED), within_s=5)
 
 
+@pytest.mark.long
 def test_boot_without_a_center(make_host: MakeHost) -> None:
     """A center that never comes holds up a boot for a bounded time; the agent goes on trying."""
     host = make_host("alpha", boot=False)

@@ -15,6 +15,7 @@ from .host import Host
 AGENT = "dio-agent.service"
 CENTER = "dio-nerve-center.service"
 WATCHED = "dio-agent-watched.target"
+SAID_BY_SYSTEMD = "journalctl -q -b -o cat UNIT=dio-agent.service"
 CENTER_URL = "http://127.0.0.1:8000"
 
 _GET = """
