@@ -222,6 +222,8 @@ def translate(error: BaseException, address: str, total_s: float) -> CenterError
         if isinstance(cause, ConnectionRefusedError):
             return Unreachable(f"connection refused by {address}")
     for cause in chain:
+        if isinstance(cause, urllib3.exceptions.NewConnectionError):
+            continue  # by its class a timeout, whatever it was; its cause says more
         if isinstance(cause, (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)):
             return TimedOut(f"timeout: no answer from {address} within {total_s:g} s")
         if isinstance(cause, (ConnectionResetError, BrokenPipeError)):

@@ -160,6 +160,9 @@ class RequestsTransport:
             if cut is not None:
                 raise cut from error
             raise
+        except (AttributeError, LookupError, TypeError) as error:
+            # requests stumbles in its own ways over headers that nobody should send (`charset` without a value)
+            raise requests.exceptions.InvalidHeader(f"an answer that cannot be read: {error}") from error
         finally:
             timer.cancel()
             cut = line.close()
@@ -212,7 +215,21 @@ class RequestsTransport:
                     content += piece
                     if len(content) > MAX_ANSWER_BYTES:
                         raise AnswerTooLarge
+                if _cut_off(response):
+                    raise requests.ConnectionError("the answer ended before its end")
                 return Answer(response.status_code, response.headers, content)
+
+
+def _cut_off(response: requests.Response) -> bool:
+    """Whether the connection ended in the middle of an answer: urllib3 1.26 lets a short body pass, and a head
+    that was cut looks like one without a length and with an empty body."""
+    if response.status_code in (204, 304):
+        return False
+    received = response.raw.tell()
+    length = response.headers.get("Content-Length")
+    if length is None:
+        return "Transfer-Encoding" not in response.headers and received == 0
+    return length.isascii() and length.isdigit() and received < int(length)
 
 
 class _Adapter(HTTPAdapter):

@@ -24,10 +24,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.processes import RealAgent, RealCenter, wait_for
-from tests.support.proxy import FAULTS, PASS, FaultProxy
+from tests.support.hosts import ACTIVE_WITHIN_S, Host
+from tests.support.oracle import account
+from tests.support.processes import RealCenter
+from tests.support.proxy import FAULTS, PASS
 
-ACTIVE_WITHIN_S = 15.0
 MOST_AT_ONCE = 4
 
 
@@ -40,35 +41,13 @@ class Active:
     undo: Callable[[], None]
 
 
-class Host:
-    """An agent behind a proxy of its own."""
-
-    def __init__(self, folder: Path, center: RealCenter, rng: random.Random, number: int) -> None:
-        self.proxy = FaultProxy(center.port, rng)
-        self.agent = RealAgent(
-            folder / f"agent-{number}", f"http://127.0.0.1:{self.proxy.port}", center.token_file
-        )
-        self.agent.module = "tests.support.faulty_agent"
-        self.record = self.agent.folder / "committed"
-        # Agents on one machine derive one id; each test host has a machine id of its own.
-        self.machine_id = secrets.token_hex(16)
-        self.busy = False
-
-    def start(self) -> None:
-        self.agent.start(DIO_TEST_RECORD=str(self.record), DIO_TEST_MACHINE_ID=self.machine_id)
-
-    @property
-    def spool(self) -> Path:
-        return self.agent.folder / "state/spool.db"
-
-
 class Chaos:
     """One run."""
 
     def __init__(self, folder: Path, agents: int, seed: int) -> None:
         self.rng = random.Random(seed)
         self.center = RealCenter(folder / "center")
-        self.hosts = [Host(folder, self.center, self.rng, number) for number in range(agents)]
+        self.hosts = [Host(folder / f"agent-{number}", self.center, self.rng) for number in range(agents)]
         self.active: list[Active] = []
         self.center_busy = False
         self.log: list[str] = []
@@ -100,30 +79,21 @@ class Chaos:
         self.center.wait_ready()
         over = time.monotonic()
         for host in self.hosts:
-            left = max(1.0, over + ACTIVE_WITHIN_S - time.monotonic())
-            host.agent.wait_state("active", within_s=left)
+            host.active(max(1.0, over + ACTIVE_WITHIN_S - time.monotonic()))
         for host in self.hosts:
-            wait_for(lambda host=host: host.agent.status()["spool"]["pending"] <= 1, "a drained spool", 60)
+            host.drained(60)
         for host in self.hosts:
-            agent_id = host.agent.status()["agent_id"]
-            host.agent.kill(signal.SIGTERM)
-            report = self.center.get(f"/api/v1/agents/{agent_id}/continuity")
-            assert report["complete"], report
-            committed = [line.split() for line in host.record.read_text().splitlines()]
-            tags = {line[1] for line in committed if line[0] == "samples"}
-            stored = [sample["tag"] for sample in self.center.samples(agent_id)]
-            assert len(stored) == len(set(stored)), "stored twice"
-            lost = tags - set(stored)
-            assert len(lost) <= report["in_gaps"], (
-                f"{len(lost)} lost, {report['in_gaps']} in gaps: {sorted(lost)[:5]}"
-            )
+            agent_id = host.id
+            host.kill(signal.SIGTERM)
+            found = account(self.center, agent_id, host.committed())
             print(
-                f"{host.agent.folder.name}: {len(tags)} committed, {len(stored)} stored, {len(lost)} lost, "
-                f"{report['in_gaps']} in gaps, {len(report['streams'])} histories"
+                f"{host.name}: {found.committed} committed, {len(found.stored)} stored, {len(found.lost)} lost, "
+                f"{found.in_gaps} in gaps, {len(found.report['streams'])} histories"
             )
 
     def close(self) -> None:
         for host in self.hosts:
+            host.held_down = True
             host.agent.close()
         self.center.close()
         for host in self.hosts:
@@ -156,10 +126,7 @@ class Chaos:
     def _revive(self) -> None:
         """What systemd does: an agent or a center that ended is started again."""
         for host in self.hosts:
-            process = host.agent.process
-            if not host.busy and process is not None and process.poll() is not None:
-                host.agent.ended()
-                host.start()
+            host.keep()
         process = self.center.process
         if not self.center_busy and process is not None and process.poll() is not None:
             self.center.ended()
@@ -172,17 +139,12 @@ class Chaos:
         return Active(f"network {name}", self._until(0.5, 6), lambda: setattr(host.proxy, "fault", PASS))
 
     def _kill_agent(self) -> Active | None:
-        host = self.rng.choice([h for h in self.hosts if not h.busy] or [None])  # type: ignore[list-item]
-        if host is None or host.agent.process is None or host.agent.process.poll() is not None:
+        up = [host for host in self.hosts if host.agent.alive]
+        if not up:
             return None
-        host.busy = True
-        host.agent.kill(self.rng.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM]))
-
-        def undo() -> None:
-            host.start()
-            host.busy = False
-
-        return Active("kill agent", self._until(0, 3), undo)
+        host = self.rng.choice(up)
+        host.kill(self.rng.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM]))
+        return Active("kill agent", self._until(0, 3), host.start)
 
     def _spool_file(self) -> Active:
         host = self.rng.choice(self.hosts)
@@ -202,7 +164,7 @@ class Chaos:
 
     def _limits(self) -> Active | None:
         """A disk that is full, or no descriptor left, for one process."""
-        pids = [h.agent.process.pid for h in self.hosts if h.agent.process and h.agent.process.poll() is None]
+        pids = [host.pid for host in self.hosts if host.agent.alive]
         pids += self._workers()
         if not pids:
             return None

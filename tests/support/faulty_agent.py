@@ -1,20 +1,31 @@
 """`dio-agent` with collaborators that die at a chosen point or write down what they did. Run as a module.
 
-Environment: `DIO_TEST_KILL=sql:N` ends the process by SIGKILL before the spool's N-th SQL statement,
-`send:N` before the N-th exchange with the nerve center, `answer:N` after the N-th was answered and before the agent
-knows. `DIO_TEST_RECORD=FILE` appends stream, tag and time of each record that the spool committed.
-`DIO_TEST_MACHINE_ID` is this host's machine id, so that several hosts fit on one machine.
+Environment, each optional:
+
+    DIO_TEST_KILL         sql:N ends the process by SIGKILL before the spool's N-th SQL statement, send:N before the
+                          N-th exchange with the nerve center, answer:N after the N-th was answered and before the
+                          agent knows
+    DIO_TEST_RECORD       file to which stream, tag and time of each record that the spool committed are appended
+    DIO_TEST_MACHINE_ID   file with this host's machine id, so that several hosts fit on one machine
+    DIO_TEST_NAMES        file of lines `name address port`; a name under .test that is not in it does not resolve
+    DIO_TEST_WALL         file with the seconds by which this host's wall clock is wrong
+    DIO_TEST_RETURN_S     seconds between attempts to return from a spool in memory to the disk
 """
 
+import functools
 import os
 import signal
+import socket
+import sqlite3
 import sys
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-from dio_daemon import app
-from dio_daemon.clock import Clock
-from dio_daemon.identity import IdentityFile, derive_agent_id
+from dio_daemon import app, safe_spool
+from dio_daemon.clock import Clock, SystemClock
+from dio_daemon.identity import IdentityFile
 from dio_daemon.safe_spool import SafeSpool
 from dio_daemon.spool import Budget
 from dio_daemon.transport import Answer, RequestsTransport
@@ -45,12 +56,15 @@ class Spool(SafeSpool):
     def append(self, stream: str, kind: str, data: bytes, sampling_s: float = 0.0, time: str = "") -> int:
         seq = super().append(stream, kind, data, sampling_s, time)
         if self._record:
-            with self._lock:
-                row = self._spool._db.execute(
-                    "SELECT tag, time FROM records WHERE stream = ? AND seq = ?", (stream, seq)
-                ).fetchone()
-            with Path(self._record).open("a") as file:
-                file.write(f"{stream} {row[0]} {row[1]}\n")
+            try:
+                with self._lock:
+                    row = self._spool._db.execute(
+                        "SELECT tag, time FROM records WHERE stream = ? AND seq = ?", (stream, seq)
+                    ).fetchone()
+                with Path(self._record).open("a") as file:
+                    file.write(f"{stream} {row[0]} {row[1]}\n")
+            except (sqlite3.Error, OSError) as error:  # the disk that a test breaks is this one too
+                print(f"not recorded: {stream} {seq}: {error}", file=sys.stderr)
         return seq
 
 
@@ -72,15 +86,48 @@ class Transport(RequestsTransport):
         return answer
 
 
-class Identity(IdentityFile):
-    """An identity of a machine whose id the test gave."""
+class WrongClock(SystemClock):
+    """A clock whose wall time is wrong by what a file says, now and whenever that changes."""
 
-    def _derived_id(self) -> str | None:
-        given = os.environ.get("DIO_TEST_MACHINE_ID")
-        return derive_agent_id(given) if given else super()._derived_id()
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=float(self._path.read_text() or 0))
+
+
+class Names:
+    """getaddrinfo that looks names under .test up in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._real = socket.getaddrinfo
+
+    def getaddrinfo(self, host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
+        if not str(host).endswith(".test"):
+            return self._real(host, port, *args, **kwargs)
+        for line in self._path.read_text().splitlines():
+            name, address, new_port = line.split()
+            if name == host:
+                return self._real(address, int(new_port), *args, **kwargs)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+
+def parts() -> app.Parts:
+    """The agent's parts as the environment wants them."""
+    identity, clock = IdentityFile, SystemClock
+    if machine_id := os.environ.get("DIO_TEST_MACHINE_ID"):
+        identity = functools.partial(IdentityFile, machine_id_path=Path(machine_id))
+    if wall := os.environ.get("DIO_TEST_WALL"):
+        clock = functools.partial(WrongClock, Path(wall))
+    if names := os.environ.get("DIO_TEST_NAMES"):
+        socket.getaddrinfo = Names(Path(names)).getaddrinfo
+    if return_s := os.environ.get("DIO_TEST_RETURN_S"):
+        safe_spool.RETURN_EVERY_S = float(return_s)
+    return app.Parts(Transport, Spool, identity, clock)
 
 
 COUNTDOWN = Countdown(os.environ.get("DIO_TEST_KILL", ""))
 
 if __name__ == "__main__":
-    sys.exit(app.main(parts=app.Parts(Transport, Spool, Identity)))
+    sys.exit(app.main(parts=parts()))

@@ -1,7 +1,9 @@
 """Real agents and nerve centers as processes on loopback, each with a notify socket that records what was said."""
 
+import http.client
 import json
 import os
+import random
 import secrets
 import signal
 import socket
@@ -9,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,8 +30,14 @@ def wait_for(condition: Callable[[], Any], what: str, within_s: float = 30.0) ->
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """A port below those that the kernel gives to clients, so that it can be let go and taken again."""
+    for port in random.sample(range(10240, 32700), 100):
+        try:
+            with socket.create_server(("127.0.0.1", port)):
+                return port
+        except OSError:
+            continue
+    raise AssertionError("no free port")
 
 
 @dataclass
@@ -73,6 +82,9 @@ class Service:
         self.log_path = folder / f"{name}.log"
         self.notified: Notifications | None = None
         self.process: subprocess.Popen[bytes] | None = None
+        self.before: list[str] = []
+        """A command in front of the service's own, such as prlimit."""
+        self.environ: dict[str, str] = {}
         self._starts = 0
 
     def start(self, **environ: str) -> None:
@@ -80,17 +92,23 @@ class Service:
         self.notified = Notifications(self.folder / f"{self.name}.{self._starts}.notify")
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", self.module, "--config", str(self.config)],
+                [*self.before, sys.executable, "-m", self.module, "--config", str(self.config)],
                 env={
                     **os.environ,
                     "NOTIFY_SOCKET": str(self.notified.path),
                     "WATCHDOG_USEC": "30000000",
+                    **self.environ,
                     **environ,
                 },
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process runs."""
+        return self.process is not None and self.process.poll() is None
 
     @property
     def said(self) -> Notifications:
@@ -123,7 +141,8 @@ class Service:
         return code
 
     def close(self) -> None:
-        if self.process is not None and self.process.poll() is None:
+        if self.alive:
+            assert self.process is not None
             os.killpg(self.process.pid, signal.SIGKILL)
         if self.notified is not None:
             self.ended()
@@ -135,7 +154,7 @@ class Service:
 class RealCenter(Service):
     """A nerve center on a free port, with an API token to look at what it stored."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: str = "") -> None:
         folder.mkdir(exist_ok=True)
         self.port = free_port()
         self.token_file = folder / "token"
@@ -143,35 +162,50 @@ class RealCenter(Service):
         config = folder / "nerve-center.toml"
         config.write_text(
             f'[server]\nport = {self.port}\n[database]\npath = "{folder}/nerve-center.db"\n'
-            f'[enrollment]\ntoken_file = "{self.token_file}"\n'
+            f'[enrollment]\ntoken_file = "{self.token_file}"\n{settings}'
         )
         super().__init__(folder, "center", "nerve_center.serve", config)
         self.url = f"http://127.0.0.1:{self.port}"
         self._api_token = ""
 
+    @property
+    def database(self) -> Path:
+        return self.folder / "nerve-center.db"
+
+    def control(self, *arguments: str) -> str:
+        """What nervectl prints; fails where it fails."""
+        command = [sys.executable, "-m", "nerve_center.nervectl", "--config", str(self.config), *arguments]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def get(self, path: str) -> Any:
-        if not self._api_token:
-            made = subprocess.run(
-                [
-                    sys.executable,
-                    "-m",
-                    "nerve_center.nervectl",
-                    "--config",
-                    self.config,
-                    "api-token",
-                    "add",
-                    "test",
-                ],
-                check=True,
-                capture_output=True,
-                text=True,
-            )
-            self._api_token = made.stdout.split()[-1]
-        request = urllib.request.Request(
-            self.url + path, headers={"Authorization": f"Bearer {self._api_token}"}
-        )
+        """The JSON under a path, with an API token that is made anew where the database forgot it."""
+        try:
+            return self._get(path)
+        except urllib.error.HTTPError as error:
+            with error:
+                if error.code != 401:
+                    raise
+        self._api_token = self.control("api-token", "add", f"test-{secrets.token_hex(4)}").split()[-1]
+        return self._get(path)
+
+    def _get(self, path: str) -> Any:
+        headers = {"Authorization": f"Bearer {self._api_token}"} if self._api_token else {}
+        request = urllib.request.Request(self.url + path, headers=headers)
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.load(answer)
+
+    def health(self) -> dict[str, Any] | None:
+        """The body of /health, whatever its status; None when nobody answers."""
+        try:
+            with urllib.request.urlopen(self.url + "/health", timeout=3) as answer:
+                return dict(json.load(answer))
+        except urllib.error.HTTPError as error:
+            with error:
+                return dict(json.load(error))
+        except (OSError, ValueError, http.client.HTTPException):
+            return None
 
     def samples(self, agent_id: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
@@ -217,9 +251,22 @@ class RealAgent(Service):
         )
         return dict(json.loads(done.stdout))
 
-    def wait_state(self, *states: str, within_s: float = 30.0) -> dict[str, Any]:
-        def look() -> dict[str, Any] | None:
-            document = self.status()
-            return document if document["state"] in states else None
+    def look(self) -> dict[str, Any] | None:
+        """The same document asked for over the socket, without the cost of a process; None when nobody answers."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            sock.settimeout(5)
+            try:
+                sock.connect(str(self.folder / "agent.sock"))
+                sock.sendall(b"GET /v1/status HTTP/1.1\r\nHost: dio\r\nConnection: close\r\n\r\n")
+                response = http.client.HTTPResponse(sock)
+                response.begin()
+                return dict(json.loads(response.read())) if response.status == 200 else None
+            except (OSError, ValueError, http.client.HTTPException):
+                return None
 
-        return dict(wait_for(look, f"{self.name} in state {states}", within_s))
+    def wait_state(self, *states: str, within_s: float = 30.0) -> dict[str, Any]:
+        def ask() -> dict[str, Any] | None:
+            document = self.look()
+            return document if document is not None and document["state"] in states else None
+
+        return dict(wait_for(ask, f"{self.name} in state {states}", within_s))

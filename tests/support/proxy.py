@@ -6,11 +6,14 @@ not about whole exchanges (refusing, black holes) holds for as long as the fault
 
 from __future__ import annotations
 
+import json
 import random
 import socket
 import struct
 import threading
 from collections.abc import Callable
+
+from tests.support.processes import free_port
 
 PASS = "pass"
 CANNED = {
@@ -22,6 +25,20 @@ for _status in (400, 401, 403, 404, 409, 413, 422, 429, 500, 502, 503):
     CANNED[f"status_{_status}"] = (
         f"HTTP/1.1 {_status} X\r\nContent-Type: text/plain\r\nRetry-After: 1\r\nContent-Length: 2\r\n\r\nno".encode()
     )
+PROBLEMS = {
+    "problem_400": "bad-request",
+    "problem_401": "credential-unknown",
+    "problem_403": "credential-revoked",
+    "problem_404": "not-found",
+    "problem_409": "run-not-current",
+    "problem_413": "body-too-large",
+    "problem_422": "invalid-body",
+    "problem_429": "too-many-requests",
+    "problem_500": "internal-error",
+    "problem_502": "bad-gateway",
+    "problem_503": "database-unavailable",
+}
+"""What a nerve center itself may answer to a POST; the value is the problem's code. `/health` is passed on."""
 FAULTS = (
     "refuse",
     "reset",
@@ -35,7 +52,7 @@ FAULTS = (
     "garbage",
     *CANNED,
 )
-"""Everything that `FaultProxy.fault` may be beside `PASS`."""
+"""What `FaultProxy.fault` may be beside `PASS` and `PROBLEMS`."""
 
 
 class FaultProxy:
@@ -48,7 +65,7 @@ class FaultProxy:
 
     def __init__(self, target: int, rng: random.Random) -> None:
         self.target = target
-        self.port = 0
+        self.port = free_port()
         self.exchanges = 0
         self._rng = rng
         self._fault = PASS
@@ -135,6 +152,9 @@ class FaultProxy:
         if fault in CANNED:
             client.sendall(CANNED[fault])
             return
+        if fault in PROBLEMS and request.startswith(b"POST"):
+            client.sendall(_problem(fault))
+            return
         if fault == "half_open":
             self._forward(request)
             changed.wait(60)
@@ -150,7 +170,7 @@ class FaultProxy:
         elif fault == "slow_response":
             for byte in answer:
                 client.sendall(bytes([byte]))
-                if changed.wait(0.2):
+                if changed.wait(1):
                     return
         else:
             client.sendall(answer)
@@ -162,6 +182,18 @@ class FaultProxy:
             while piece := server.recv(65536):
                 answer += piece
             return answer
+
+
+def _problem(fault: str) -> bytes:
+    status = fault.removeprefix("problem_")
+    document = {
+        "type": f"urn:dio:problem:{PROBLEMS[fault]}",
+        "title": "A test broke this.",
+        "status": int(status),
+    }
+    body = json.dumps(document).encode()
+    head = f"HTTP/1.1 {status} X\r\nContent-Type: application/problem+json\r\nRetry-After: 1\r\n"
+    return head.encode() + f"Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 def _read_request(client: socket.socket) -> bytes:

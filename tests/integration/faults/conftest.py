@@ -1,16 +1,37 @@
-"""A real nerve center and a real agent whose collaborators can be made to fail."""
+"""Real nerve centers and real agents whose surroundings can be made to fail."""
 
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.hosts import Host
 from tests.support.processes import RealAgent, RealCenter
+
+QUICK = (
+    "[delivery]\nconnect_timeout_s = 1\ntotal_timeout_s = 2\n"
+    "[startup]\nhealth_waits_s = [0.2, 0.4]\nhealth_timeout_s = 1\nready_within_s = 60\n"
+)
+"""Settings of agents that notice faults soon."""
+
+MakeHost = Callable[..., Host]
 
 
 @pytest.fixture
 def center(tmp_path: Path) -> Iterator[RealCenter]:
+    """A nerve center that a test may break; not started."""
     made = RealCenter(tmp_path / "center")
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def calm_center(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCenter]:
+    """A running nerve center for faults that are not its own."""
+    made = RealCenter(tmp_path_factory.mktemp("calm") / "center")
+    made.start()
+    made.wait_ready()
     yield made
     made.close()
 
@@ -21,3 +42,17 @@ def agent(tmp_path: Path, center: RealCenter) -> Iterator[RealAgent]:
     made.module = "tests.support.faulty_agent"
     yield made
     made.close()
+
+
+@pytest.fixture
+def make_host(tmp_path: Path) -> Iterator[MakeHost]:
+    """Hosts by name, each with an agent behind a proxy; not started."""
+    made: list[Host] = []
+
+    def make(center: RealCenter, name: str = "host", settings: str = QUICK, url: str = "") -> Host:
+        made.append(Host(tmp_path / name, center, random.Random(0), settings, url))
+        return made[-1]
+
+    yield make
+    for host in made:
+        host.close()

@@ -1,0 +1,61 @@
+"""Is everything that an agent committed at the nerve center, once, or counted in a gap?
+
+Two witnesses that know nothing of each other: the nerve center's continuity report, and what the agents wrote down
+themselves (`DIO_TEST_RECORD`).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from tests.support.hosts import Host
+from tests.support.processes import RealCenter
+
+
+@dataclass(frozen=True)
+class Account:
+    """What was found: tags committed and not stored, what gaps count, the tags stored, and the report."""
+
+    committed: int
+    lost: set[str]
+    in_gaps: int
+    stored: list[str]
+    report: dict[str, Any]
+
+
+def account(center: RealCenter, agent_id: str, tags: set[str]) -> Account:
+    """Compare; fails when a record is unaccounted for or there twice."""
+    report = center.get(f"/api/v1/agents/{agent_id}/continuity")
+    assert report["complete"], report
+    assert report["unaccounted"] == 0, report
+    stored = [sample["tag"] for sample in center.samples(agent_id)]
+    assert len(stored) == len(set(stored)), "stored twice"
+    lost = tags - set(stored)
+    assert len(lost) <= report["in_gaps"], (
+        f"{len(lost)} of {len(tags)} lost, {report['in_gaps']} in gaps: {sorted(lost)[:5]}"
+    )
+    return Account(len(tags), lost, report["in_gaps"], stored, report)
+
+
+def settled(center: RealCenter, host: Host, gaps: bool = False) -> Account:
+    """Wait until the agent has delivered all that it committed by now, then compare.
+
+    With `gaps` some of it may be counted in a gap; otherwise nothing at all is lost.
+    """
+    tags = host.committed()
+    assert tags, f"{host.name} committed nothing: {host.agent.log()}"
+    host.active()
+    host.drained()
+    found = account(center, host.id, tags)
+    if not gaps:
+        assert not found.lost and found.in_gaps == 0, found.report
+    return found
+
+
+def never_mixed(center: RealCenter, hosts: Iterable[Host]) -> None:
+    """No agent at the nerve center holds a sample that another host committed."""
+    committed = {host.name: host.committed() for host in hosts}
+    for agent in center.get("/api/v1/agents?limit=1000")["agents"]:
+        stored = {sample["tag"] for sample in center.samples(agent["id"])}
+        whose = [name for name, tags in committed.items() if tags & stored]
+        assert len(whose) <= 1, f"{agent['id']} holds samples of {whose}"
