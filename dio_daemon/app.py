@@ -15,29 +15,32 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from dio_daemon import __version__, config, daemon, journal, status
+from dio_daemon import __version__, config, daemon, journal
 from dio_daemon.backoff import Backoff
 from dio_daemon.board import Board
 from dio_daemon.center import Center, Limits
 from dio_daemon.clock import Clock, SystemClock
 from dio_daemon.collect.collector import HostCollector
 from dio_daemon.collect.facts import host_facts
+from dio_daemon.control import Control
 from dio_daemon.delivery import Delivery
 from dio_daemon.errors import EX_CONFIG, EX_TEMPFAIL, ConfigError, DioError
+from dio_daemon.feed import Feed
 from dio_daemon.heartbeat import Heartbeat
 from dio_daemon.identity import IdentityFile, boot_id, new_run_id, place_of
 from dio_daemon.ipc.routes import Routes
-from dio_daemon.ipc.server import ControlServer, Response, problem
+from dio_daemon.ipc.server import ControlServer
 from dio_daemon.link import Link
 from dio_daemon.link_state import Connection, LinkState
+from dio_daemon.maintenance import Maintenance
 from dio_daemon.registrar import Registrar, hostname
 from dio_daemon.safe_spool import SafeSpool
 from dio_daemon.sampler import Sampler
 from dio_daemon.service_manager import ServiceManager, Systemd
 from dio_daemon.spool import Budget
 from dio_daemon.starts import StartHistory
+from dio_daemon.submissions import Submissions
 from dio_daemon.transport import RequestsTransport, Transport
 
 log = logging.getLogger(__name__)
@@ -121,20 +124,19 @@ class Agent:
         self._history = StartHistory(state_dir / "starts.json", clock, boot_id())
         level = logging.DEBUG if self._history.quiet else logging.INFO
         log.log(level, "Starting DIO Agent: DIO-Agent-%s", hostname(settings))
-        self._board = Board(clock, self._inbox.changed)
         beats = {name: Heartbeat(name, clock) for name in ("control", "sampler", "link")}
         self._beats = list(beats.values())
-        routes = Routes(
-            {"/v1/status": self._status, "/v1/sample": self._sample, "/v1/spool": self._spool_status},
-            {"/v1/reload": self._ask_reload},
-        )
-        self._control = ControlServer(settings.paths.socket, routes.handle, beats["control"])
+        self._feed = Feed(clock)
+        self._board = Board(clock, self._inbox.changed, self._feed.publish)
+        # Bound before anything that can wait; what it answers is put together below, before its thread starts.
+        self._control = ControlServer(settings.paths.socket, beats["control"])
         self._spool = parts.spool(state_dir / "spool.db", _budget(settings), clock)
         identity = parts.identity(state_dir / "identity.json")
         registrar = Registrar(
             identity, new_run_id(), boot_id(), place_of(state_dir, boot_id()), host_facts, clock
         )
         self._board.update(agent_id=registrar.identity.agent_id, instance_id=registrar.identity.instance_id)
+        maintenance = Maintenance(state_dir / "maintenance.json", clock, boot_id())
         state = LinkState(
             self._connection(settings),
             self._board,
@@ -145,6 +147,7 @@ class Agent:
             beats["link"],
             clock,
             path,
+            maintenance,
         )
         self._link = Link(state, Delivery(self._spool, clock))
         self._sampler = Sampler(
@@ -155,7 +158,22 @@ class Agent:
             beats["sampler"],
             clock,
             settings.agent.interval_s,
+            self._feed.publish,
         )
+        control = Control(
+            self._board,
+            self._spool,
+            self._sampler,
+            self._link,
+            self._beats,
+            maintenance,
+            Submissions(self._spool, clock),
+            self._feed,
+            lambda: self._config,
+            self._ask_reload,
+            clock,
+        )
+        self._control.handle = Routes(control.routes()).handle
         self._daemon = daemon.Daemon(
             [
                 daemon.Part(self._control, beats["control"]),
@@ -176,6 +194,7 @@ class Agent:
         try:
             return self._daemon.run()
         finally:
+            self._feed.close()
             self._control.close()
             self._spool.close()
 
@@ -206,23 +225,11 @@ class Agent:
             self._sampler.reconfigure(self._collector(new), new.agent.interval_s)
         self._link.reconfigure(self._connection(new))
 
-    def _ask_reload(self) -> Response:
+    def _ask_reload(self) -> list[str] | None:
+        """Have the main thread reload; what is wrong, or None when it did not get to it in time."""
         request = daemon.Reload(threading.Event(), [])
         self._inbox.put(request)
-        if not self._clock.wait(request.done, daemon.RELOAD_S):
-            return problem(504, "timeout", "the agent did not get to reloading in time")
-        if request.errors:
-            return problem(422, "bad-configuration", "\n".join(request.errors))
-        return Response(200, {"reloaded": True})
-
-    def _status(self) -> dict[str, Any]:
-        return status.status_document(self._board.snapshot, self._spool, self._beats, self._clock)
-
-    def _spool_status(self) -> dict[str, Any]:
-        return status.spool_document(self._spool.stats())
-
-    def _sample(self) -> Any:
-        return self._sampler.latest
+        return request.errors if self._clock.wait(request.done, daemon.RELOAD_S) else None
 
 
 def _budget(settings: config.Config) -> Budget:

@@ -21,10 +21,14 @@ class Board:
     Args:
         clock: for the moments of changes.
         changed: called after every change, from the thread that made it; must not block.
+        publish: told of every new state, acknowledgement and set of conditions; must not block.
     """
 
-    def __init__(self, clock: Clock, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, clock: Clock, changed: Callable[[], None], publish: Callable[[str, dict[str, Any]], None]
+    ) -> None:
         self._clock = clock
+        self._publish = publish
         self._changed = changed
         self._lock = threading.Lock()
         self._conditions: dict[str, Mapping[str, str]] = {}
@@ -40,8 +44,9 @@ class Board:
         with self._lock:
             if "state" in fields and fields["state"] is not self._snapshot.state:
                 fields |= {"since": self._clock.monotonic(), "since_wall": rfc3339(self._clock.now())}
-            self._snapshot = replace(self._snapshot, **fields)
+            before, self._snapshot = self._snapshot, replace(self._snapshot, **fields)
         self._changed()
+        self._tell(before, self._snapshot)
 
     def set_conditions(self, source: str, conditions: Mapping[str, str]) -> None:
         """Replace all conditions of one source (code to sentence)."""
@@ -50,5 +55,17 @@ class Board:
                 return
             self._conditions[source] = dict(conditions)
             merged = {code: text for group in self._conditions.values() for code, text in group.items()}
-            self._snapshot = replace(self._snapshot, conditions=merged)
+            before, self._snapshot = self._snapshot, replace(self._snapshot, conditions=merged)
         self._changed()
+        self._tell(before, self._snapshot)
+
+    def _tell(self, before: Snapshot, after: Snapshot) -> None:
+        if after.state is not before.state:
+            change = {"from": before.state.value, "to": after.state.value, "reason": after.reason or None}
+            self._publish("state", change)
+        if after.last_acknowledged != before.last_acknowledged:
+            self._publish("delivery", {"acknowledged_at": after.last_acknowledged_wall})
+        elif after.failures > before.failures:
+            self._publish("delivery", {"failures": after.failures, "reason": after.reason or None})
+        if after.conditions != before.conditions:
+            self._publish("conditions", dict(after.conditions))

@@ -357,6 +357,36 @@ def _check_together(
         )
 
 
+def describe(config: Config) -> list[dict[str, Any]]:
+    """Every setting in force: section, key, value as JSON has it, and the file and line it came from.
+
+    There is nothing to mask: secrets are in files of their own, and URLs carry no user.
+    """
+    found = []
+    for section, kind in SECTIONS.items():
+        for item in dataclasses.fields(kind):
+            value = getattr(getattr(config, section), item.name)
+            source = config.sources.get(f"{section}.{item.name}")
+            found.append(
+                {
+                    "section": section,
+                    "key": item.name,
+                    "value": _plain(value),
+                    "source": "default" if source is None else source[0],
+                    "line": None if source is None else source[1],
+                }
+            )
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, tuple):
+        return list(value)
+    return dict(value) if isinstance(value, Mapping) else "" if value is None else value
+
+
 def is_loopback(url: str) -> bool:
     """Whether a URL names this host by a loopback address or as localhost."""
     host = urlsplit(url).hostname or ""

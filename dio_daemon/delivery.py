@@ -11,6 +11,7 @@ and whenever one stream's marks did not fit, both are asked for theirs by a repo
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from dio_daemon import wire
 from dio_daemon.center import Center, mark_in
@@ -53,6 +54,7 @@ class Delivery:
         sender: wire.Sender,
         batch_records: int,
         total_s: float | None = None,
+        streams: Sequence[str] = wire.STREAMS,
     ) -> bool:
         """Send one report of the stream whose turn it is.
 
@@ -62,6 +64,7 @@ class Delivery:
             sender: who sends.
             batch_records: the most records in one report.
             total_s: less time than the configured, when the agent is stopping.
+            streams: which may be sent now.
 
         Returns:
             False when nothing waits; True when a report was answered in a way that allows the next at once.
@@ -69,7 +72,7 @@ class Delivery:
         Raises:
             CenterError: the report failed.
         """
-        stream = self._spool.next_stream() or min(self._unsure, default=None)
+        stream = self._spool.next_stream(streams) or min(self._unsure.intersection(streams), default=None)
         if stream is None:
             return False
         batch = self._spool.batch(stream, min(self._limit or batch_records, batch_records))

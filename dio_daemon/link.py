@@ -15,7 +15,7 @@ from dio_daemon.clock import rfc3339
 from dio_daemon.delivery import Delivery
 from dio_daemon.errors import EX_TEMPFAIL, CenterError, GiveUp, Rejected
 from dio_daemon.lifecycle import Event, State
-from dio_daemon.link_state import RESOLVER_S, Connection, LinkState, is_refusal
+from dio_daemon.link_state import IDLE_S, RESOLVER_S, Connection, LinkState, is_refusal
 from dio_daemon.outage import Outage
 from dio_daemon.startup import Startup
 
@@ -40,6 +40,7 @@ class Link:
         self._startup = Startup(state)
         self._outage = Outage(state)
         self._retry_at: float | None = None
+        self._paused = False
 
     def records_waiting(self) -> None:
         """A record was appended; called from another thread."""
@@ -52,6 +53,18 @@ class Link:
     def reconfigure(self, connection: Connection) -> None:
         """Use another configuration from the next step on; called from another thread."""
         self._state.replace_connection(connection)
+
+    def try_now(self) -> None:
+        """Do not wait for the next attempt; called from another thread."""
+        self._state.order("try now")
+
+    def reregister(self) -> None:
+        """Register again; called from another thread."""
+        self._state.order("register")
+
+    def maintenance_changed(self) -> None:
+        """A maintenance window began or ended; called from another thread."""
+        self._state.order("maintenance")
 
     @property
     def stopping(self) -> bool:
@@ -119,10 +132,46 @@ class Link:
         state = self._state
         sender = state.registrar.sender(state.config)
         records = state.config.delivery.batch_records
-        return self._delivery.send_next(state.center, state.registrar.identity, sender, records, total_s)
+        streams = (wire.EVENTS,) if self._paused else wire.STREAMS
+        return self._delivery.send_next(
+            state.center, state.registrar.identity, sender, records, total_s, streams
+        )
+
+    def _note_maintenance(self) -> None:
+        """Tell the nerve center when a maintenance window begins and when it is over."""
+        state = self._state
+        state.ordered("maintenance")
+        window = state.maintenance.window
+        if (window is not None) == self._paused:
+            return
+        self._paused = window is not None
+        if window is not None:
+            data = {
+                "type": "maintenance.begin",
+                "for_s": round(state.maintenance.left_s(), 1),
+                "until": window.until,
+            }
+            data["message"] = window.reason
+            state.board.set_conditions(
+                "maintenance", {"reporting_paused": f"Reporting is paused until {window.until}"}
+            )
+            log.info("Reporting is paused until %s: %s", window.until, window.reason or "maintenance")
+        else:
+            data = {"type": "maintenance.end"}
+            state.board.set_conditions("maintenance", {})
+            log.info("Maintenance is over, %d records to report", state.spool.pending)
+        state.spool.append(wire.EVENTS, "event", wire.to_json(data))
 
     def _report(self) -> str:
         state = self._state
+        if state.ordered("register"):
+            log.info("Registering again, as was asked for")
+            state.transition(Event.REREGISTER)
+            self._outage.begin()
+            return "registering again"
+        self._note_maintenance()
+        if state.ordered("try now"):
+            self._retry_at = None
         if self._retry_at is not None and self._retry_at > state.clock.monotonic():
             state.pause(self._retry_at - state.clock.monotonic())
             return "waited to try again"
@@ -137,6 +186,9 @@ class Link:
         except CenterError as error:
             return "stopping" if state.stopping else self._report_failed(error)
         if not sent:
+            if self._paused:
+                state.pause(min(state.maintenance.left_s(), IDLE_S))
+                return "paused"
             state.idle()
             return "nothing to send"
         if state.life.failures:

@@ -20,6 +20,7 @@ from dio_daemon.config import Config
 from dio_daemon.errors import EX_NOPERM, CenterError, GiveUp, Rejected
 from dio_daemon.heartbeat import Heartbeat
 from dio_daemon.lifecycle import Event, Lifecycle, State, next_state
+from dio_daemon.maintenance import Maintenance
 from dio_daemon.registrar import Registrar, refusal
 from dio_daemon.safe_spool import SafeSpool
 from dio_daemon.starts import StartHistory, credentials_stamp
@@ -56,6 +57,7 @@ class LinkState:
         history: of failed starts.
         heartbeat: the link thread's sign of life.
         clock: for all waiting.
+        maintenance: when reporting is paused.
         config_path: watched, beside the token, while an agent that was refused holds back.
     """
 
@@ -70,7 +72,9 @@ class LinkState:
         heartbeat: Heartbeat,
         clock: Clock,
         config_path: Path,
+        maintenance: Maintenance,
     ) -> None:
+        self.maintenance = maintenance
         self.connection = connection
         self.board = board
         self.spool = spool
@@ -87,6 +91,7 @@ class LinkState:
         self._next_connection: Connection | None = None
         self._wake = threading.Event()
         self._interrupt = threading.Event()
+        self._orders: set[str] = set()
         self._doubted_since: float | None = None
 
     # For other threads.
@@ -110,7 +115,21 @@ class LinkState:
         self._interrupt.set()
         self._wake.set()
 
+    def order(self, what: str) -> None:
+        """Something that the link is to do with its next step."""
+        with self._lock:
+            self._orders.add(what)
+        self._interrupt.set()
+        self._wake.set()
+
     # For the phases.
+
+    def ordered(self, what: str) -> bool:
+        """Whether something was ordered; asking takes the order."""
+        with self._lock:
+            found = what in self._orders
+            self._orders.discard(what)
+        return found
 
     @property
     def config(self) -> Config:

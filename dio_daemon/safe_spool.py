@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from dio_daemon.clock import Clock, rfc3339
 from dio_daemon.errors import SpoolCorrupt, SpoolUnavailable
 from dio_daemon.spool import Budget, Settled, Spool, Stats
-from dio_daemon.wire import SAMPLES, Batch, Mark, to_json
+from dio_daemon.wire import SAMPLES, STREAMS, Batch, Mark, Record, to_json
 
 log = logging.getLogger(__name__)
 
@@ -72,10 +72,20 @@ class SafeSpool:
         """Forget what was there before this process and begin a new epoch (see `Spool.disown`)."""
         self._do(lambda spool: spool.disown())
 
-    def next_stream(self) -> str | None:
-        """The stream whose turn it is; None when nothing waits."""
+    def recent(self, stream: str, kind: str, age_s: float, most: int) -> list[Record]:
+        """The newest records of a kind, delivered or not."""
+        return self._do(lambda spool: spool.recent(stream, kind, age_s, most))
+
+    def has_room_for_custom(self, share: float) -> bool:
+        """Whether submissions of other programs that wait fill less than a share of the budget."""
         with self._lock:
-            return self._spool.next_stream()
+            most = MEMORY_BYTES if self._memory is not None else self._budget.max_bytes
+            return self._do(lambda spool: spool.custom_bytes()) < share * min(most, self._budget.max_bytes)
+
+    def next_stream(self, streams: Sequence[str] = STREAMS) -> str | None:
+        """The first of some streams in which something waits."""
+        with self._lock:
+            return self._spool.next_stream(streams)
 
     def stats(self) -> Stats:
         """The spool in figures."""

@@ -50,6 +50,7 @@ class Sampler:
         heartbeat: this thread's sign of life.
         clock: for the schedule.
         interval_s: seconds between samples.
+        publish: told of every sample; must not block.
     """
 
     def __init__(
@@ -61,7 +62,9 @@ class Sampler:
         heartbeat: Heartbeat,
         clock: Clock,
         interval_s: float,
+        publish: Callable[[str, dict[str, Any]], None],
     ) -> None:
+        self._publish = publish
         self._collector = collector
         self._spool = spool
         self._board = board
@@ -106,6 +109,7 @@ class Sampler:
         self._last = now
         seq = self._spool.append(SAMPLES, "sample", to_json(sample), since)
         self.latest = sample
+        self._publish("sample", {"seq": seq, **sample})
         self._board.set_conditions("collect", dict(self._collector.problems))
         self._board.set_conditions("spool", self._spool.conditions())
         self._appended()

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -168,10 +168,10 @@ class Spool:
             tag = store.tag_of(self._db, stream, cursor.acknowledged)
             return Batch(self._state.epoch, stream, Mark(cursor.acknowledged, tag), tuple(records))
 
-    def next_stream(self) -> str | None:
-        """The stream whose turn it is to be sent: events first; None when nothing waits."""
+    def next_stream(self, streams: Sequence[str] = STREAMS) -> str | None:
+        """The first of some streams in which something waits: events before samples; None when nothing does."""
         with self._lock:
-            return next((s for s in STREAMS if self._state.streams[s].pending > 0), None)
+            return next((s for s in streams if self._state.streams[s].pending > 0), None)
 
     @property
     def pending(self) -> int:
@@ -252,6 +252,17 @@ class Spool:
             for row in rows:
                 yield stream, row
 
+    def recent(self, stream: str, kind: str, age_s: float, most: int) -> list[Record]:
+        """The newest records of a kind, delivered or not, of the last `age_s` seconds of sampling; `most` at most."""
+        with self._lock, _translated(self.path):
+            first = max(1, self._state.streams[stream].next_seq - most)
+            return list(store.since(self._db, stream, kind, first, self._state.sampling_s - age_s))
+
+    def custom_bytes(self) -> int:
+        """Bytes of submissions of other programs that wait."""
+        with self._lock, _translated(self.path):
+            return store.custom_bytes(self._db, SAMPLES, self._state.streams[SAMPLES].acknowledged)
+
     def reconfigure(self, budget: Budget) -> None:
         """Take a new budget; it is enforced with the next record."""
         with self._lock:
@@ -293,6 +304,8 @@ class Spool:
         # Whole tenths at a time: a full spool must not be trimmed again at every record.
         target = int(self._budget.max_bytes * 0.9)
         if store.used_bytes(self._db) > self._budget.max_bytes:
+            kept = max(self._state.streams[SAMPLES].acknowledged, self._in_flight[SAMPLES])
+            store.drop_custom(self._db, SAMPLES, kept, now)
             for stream, cursor in self._state.streams.items():
                 store.forget_until(self._db, stream, cursor.acknowledged, target)
             kept = max(self._state.streams[SAMPLES].acknowledged, self._in_flight[SAMPLES])

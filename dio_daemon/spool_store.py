@@ -25,6 +25,7 @@ CREATE TABLE records (
   stream TEXT NOT NULL, seq INTEGER NOT NULL, from_seq INTEGER NOT NULL, tag TEXT NOT NULL, kind TEXT NOT NULL,
   time TEXT NOT NULL, at_s REAL NOT NULL, data BLOB NOT NULL, PRIMARY KEY (stream, seq));
 CREATE INDEX gaps ON records (stream) WHERE kind = 'gap';
+CREATE INDEX custom ON records (stream, seq) WHERE kind IN ('custom_event', 'custom_metrics');
 CREATE TABLE dead_letters (
   id INTEGER PRIMARY KEY, stream TEXT NOT NULL, seq INTEGER NOT NULL, tag TEXT NOT NULL, kind TEXT NOT NULL,
   time TEXT NOT NULL, data BLOB NOT NULL, reason TEXT NOT NULL, set_aside_at TEXT NOT NULL);
@@ -210,6 +211,45 @@ def forget_until(db: sqlite3.Connection, stream: str, acknowledged: int, target_
         ).rowcount
         if not deleted:
             return
+
+
+_IS_CUSTOM = "kind IN ('custom_event', 'custom_metrics')"
+"""What other programs submitted; word for word the condition of the index `custom`."""
+
+
+def custom_bytes(db: sqlite3.Connection, stream: str, acknowledged: int) -> int:
+    """Bytes of submissions that wait."""
+    row = db.execute(
+        f"SELECT coalesce(sum(length(data)), 0) FROM records WHERE {_IS_CUSTOM} AND stream = ? AND seq > ?",  # noqa: S608 a constant
+        (stream, acknowledged),
+    ).fetchone()
+    return int(row[0])
+
+
+def drop_custom(db: sqlite3.Connection, stream: str, kept: int, at_s: float) -> None:
+    """Put gaps in the place of submissions that wait."""
+    rows = db.execute(
+        f"SELECT seq FROM records WHERE {_IS_CUSTOM} AND stream = ? AND seq > ? ORDER BY seq",  # noqa: S608 a constant
+        (stream, kept),
+    ).fetchall()
+    run: list[int] = []
+    for (seq,) in rows:
+        if run and seq != run[-1] + 1:
+            merge(db, stream, run[0], run[-1], "spool_full", at_s)
+            run = []
+        run.append(int(seq))
+    if run:
+        merge(db, stream, run[0], run[-1], "spool_full", at_s)
+
+
+def since(db: sqlite3.Connection, stream: str, kind: str, first_seq: int, at_s: float) -> Iterator[Record]:
+    """Records of a kind from a seq on that are not older than a moment, in order."""
+    for record in after(db, stream, first_seq - 1, 1 << 30):
+        row = db.execute(
+            "SELECT at_s FROM records WHERE stream = ? AND seq = ?", (stream, record.seq)
+        ).fetchone()
+        if record.kind == kind and row[0] >= at_s:
+            yield record
 
 
 def delete_before(db: sqlite3.Connection, stream: str, seq: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from dio_daemon import __version__
@@ -10,6 +11,7 @@ from dio_daemon.heartbeat import Heartbeat
 from dio_daemon.lifecycle import Snapshot, State
 from dio_daemon.safe_spool import SafeSpool
 from dio_daemon.spool import Stats
+from dio_daemon.wire import Record
 
 
 def status_line(snapshot: Snapshot, pending: int, clock: Clock) -> str:
@@ -76,11 +78,26 @@ def status_document(
         ),
         "conditions": dict(sorted(snapshot.conditions.items())),
         "spool": spool_document(spool.stats()),
-        "threads": {
-            beat.name: {"last_beat_age_s": round(beat.age_s(), 3), "fresh": beat.fresh} for beat in heartbeats
-        },
+        "threads": threads_document(heartbeats),
         "status_line": status_line(snapshot, spool.pending, clock),
     }
+
+
+def threads_document(heartbeats: list[Heartbeat]) -> dict[str, Any]:
+    """What `/v1/threads` answers: for each thread its last sign of life and when it would count as hung."""
+    return {
+        beat.name: {
+            "last_beat_age_s": round(beat.age_s(), 3),
+            "hung_in_s": round(beat.left_s(), 3),
+            "fresh": beat.fresh,
+        }
+        for beat in heartbeats
+    }
+
+
+def record_document(record: Record) -> dict[str, Any]:
+    """A record as the control socket shows it."""
+    return {"seq": record.seq, "tag": record.tag, "time": record.time, "data": json.loads(record.data)}
 
 
 def spool_document(stats: Stats) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import socket
 import stat
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -24,6 +24,7 @@ from typing import Any
 
 from dio_daemon.errors import DioError
 from dio_daemon.heartbeat import Heartbeat
+from dio_daemon.text import safe
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ CLIENT_S = 30.0
 READ_S = 5.0
 """A read that brings nothing for this long ends the exchange."""
 IDLE_S = 30.0
+RETRY_S = 0.5
 
 
 class SocketInUse(DioError):
@@ -52,11 +54,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """What it is told: a status and a JSON value."""
+    """What it is told: a status and a JSON value, or a text, or lines without an end (`stream`)."""
 
     status: int
     body: Any
     headers: tuple[tuple[str, str], ...] = ()
+    stream: Iterator[bytes] | None = None
 
 
 def problem(status: int, code: str, detail: str, headers: tuple[tuple[str, str], ...] = ()) -> Response:
@@ -74,16 +77,17 @@ class ControlServer:
 
     Args:
         path: of the socket.
-        handle: answers a request; called from a thread of its own for each client.
         heartbeat: the control thread's sign of life.
+
+    `handle` answers a request, from a thread of its own for each client; it is set before the first step.
 
     Raises:
         SocketInUse: a live process has it. OSError: it cannot be bound.
     """
 
-    def __init__(self, path: Path, handle: Callable[[Request], Response], heartbeat: Heartbeat) -> None:
+    def __init__(self, path: Path, heartbeat: Heartbeat) -> None:
         self._path = path
-        self._handle = handle
+        self.handle: Callable[[Request], Response] = _nobody_yet
         self._heartbeat = heartbeat
         self._slots = threading.BoundedSemaphore(MAX_CLIENTS)
         self.stopping = False
@@ -98,8 +102,11 @@ class ControlServer:
             return "nobody"
         try:
             client, _ = self._socket.accept()
-        except OSError as error:  # gone again, or out of descriptors
+        except (
+            OSError
+        ) as error:  # gone again; or out of descriptors, which would otherwise be tried in a tight loop
             log.debug("Control socket: %s", error)
+            select.select([self._wake_reader], [], [], RETRY_S)
             return "lost"
         if not self._slots.acquire(blocking=False):
             _refuse(client)
@@ -124,7 +131,7 @@ class ControlServer:
         timer.start()
         try:
             client.settimeout(READ_S)
-            _Exchange(client, self._handle)
+            _Exchange(client, self.handle, timer.cancel)
         except OSError as error:  # callers come and go as they like
             log.debug("Control socket: a caller went away: %s", error)
         finally:
@@ -140,8 +147,11 @@ class _Exchange(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = READ_S
 
-    def __init__(self, client: socket.socket, handle: Callable[[Request], Response]) -> None:
+    def __init__(
+        self, client: socket.socket, handle: Callable[[Request], Response], untimed: Callable[[], None]
+    ) -> None:
         self._answer = handle
+        self._untimed = untimed
         self._uid = _peer_uid(client)
         super().__init__(client, ("control", 0), None)  # type: ignore[arg-type]  # no server behind it
 
@@ -176,11 +186,22 @@ class _Exchange(BaseHTTPRequestHandler):
         if len(body) < int(length):
             return
         path = self.path.split("?", 1)[0]
-        self._send(self._answer(Request(self.command, path, body, self._uid)))
+        try:
+            response = self._answer(Request(self.command, path, body, self._uid))
+        except Exception:  # noqa: BLE001  one question that fails is not the end of the agent
+            log.exception("Control socket: %s %s failed", self.command, safe(path, 100))
+            response = problem(500, "internal", "the agent met an error of its own; its journal says more")
+        self._send(response)
 
     def _send(self, response: Response) -> None:
-        content = json.dumps(response.body, indent=1).encode() + b"\n"
-        kind = "application/problem+json" if response.status >= 400 else "application/json"
+        if response.stream is not None:
+            self._send_lines(response.stream)
+            return
+        if isinstance(response.body, str):
+            content, kind = response.body.encode(), "text/plain; version=0.0.4; charset=utf-8"
+        else:
+            content = json.dumps(response.body, indent=1).encode() + b"\n"
+            kind = "application/problem+json" if response.status >= 400 else "application/json"
         self.send_response(response.status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
@@ -190,6 +211,23 @@ class _Exchange(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content)
+
+    def _send_lines(self, lines: Iterator[bytes]) -> None:
+        """A stream lasts as long as its follower reads; a send that blocks for `READ_S` ends it."""
+        self._untimed()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-ndjson")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        try:
+            for line in lines:
+                self.wfile.write(line)
+        finally:
+            lines.close()  # type: ignore[attr-defined]  # a generator, which gives its place back
+
+
+def _nobody_yet(request: Request) -> Response:
+    return problem(503, "starting", "the agent is being put together", (("Retry-After", "1"),))
 
 
 def _bind(path: Path) -> socket.socket:

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from dio_daemon.clock import SystemClock
+from dio_daemon.feed import Feed
 from dio_daemon.heartbeat import Heartbeat
 from dio_daemon.ipc import server as ipc
 from dio_daemon.ipc.client import Client, NotRunning, Refused
-from dio_daemon.ipc.routes import Routes
+from dio_daemon.ipc.routes import Route, Routes, change, read
 from dio_daemon.ipc.server import ControlServer, Request, Response, SocketInUse
 
 
@@ -25,13 +26,20 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def running(path: Path) -> Iterator[ControlServer]:
+    feed = Feed(SystemClock())
     routes = Routes(
-        {"/v1/status": lambda: {"state": "active"}}, {"/v1/reload": lambda: Response(200, {"reloaded": True})}
+        {
+            "/v1/status": read(lambda: {"state": "active"}),
+            "/v1/reload": change(lambda request: Response(200, {"reloaded": True})),
+            "/v1/events": Route("GET", lambda request: Response(200, None, stream=feed.follow())),
+        }
     )
-    server = ControlServer(path, routes.handle, Heartbeat("control", SystemClock()))
+    server = ControlServer(path, Heartbeat("control", SystemClock()))
+    server.handle = routes.handle
     thread = threading.Thread(target=lambda: [server.step() for _ in iter(lambda: server.stopping, True)])
     thread.start()
     yield server
+    feed.close()
     server.stop()
     thread.join()
     server.close()
@@ -80,7 +88,7 @@ def test_unknown_paths_and_methods(
 
 
 def test_changes_are_for_root_and_the_agents_own_user() -> None:
-    routes = Routes({}, {"/v1/reload": lambda: Response(200, {})})
+    routes = Routes({"/v1/reload": change(lambda request: Response(200, {}))})
     assert routes.handle(Request("POST", "/v1/reload", b"", 0)).status == 200
     assert routes.handle(Request("POST", "/v1/reload", b"", os.geteuid())).status == 200
     assert routes.handle(Request("POST", "/v1/reload", b"", 4242)).status == 403
@@ -131,7 +139,7 @@ def test_silent_callers_beyond_the_most_are_told_to_come_again(path: Path, runni
 
 def test_a_stale_socket_is_replaced_a_live_one_never(path: Path) -> None:
     def make() -> ControlServer:
-        return ControlServer(path, Routes({}, {}).handle, Heartbeat("control", SystemClock()))
+        return ControlServer(path, Heartbeat("control", SystemClock()))
 
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))

@@ -22,6 +22,7 @@ from dio_daemon.identity import IdentityFile
 from dio_daemon.lifecycle import State
 from dio_daemon.link import Link
 from dio_daemon.link_state import Connection, LinkState
+from dio_daemon.maintenance import Maintenance
 from dio_daemon.registrar import Registrar
 from dio_daemon.safe_spool import SafeSpool
 from dio_daemon.spool import Budget
@@ -106,10 +107,11 @@ class Agent:
             self.config,
             nerve_center=replace(self.config.nerve_center, enrollment_token_file=folder / "token"),
         )
-        self.board = Board(self.clock, lambda: None)
+        self.board = Board(self.clock, lambda: None, lambda kind, data: None)
         self.spool = SafeSpool(folder / "spool.db", Budget(1 << 24, 1e9, 1e9), self.clock)
         (folder / "machine-id").write_text("1" * 32)
         self.history = StartHistory(folder / "starts.json", self.clock, "boot")
+        self.maintenance = Maintenance(folder / "maintenance.json", self.clock, "boot")
         self.link = self.make_link()
 
     def make_link(self) -> Link:
@@ -131,6 +133,7 @@ class Agent:
             Heartbeat("link", self.clock),
             self.clock,
             self.folder / "agent.toml",
+            self.maintenance,
         )
         return Link(state, Delivery(self.spool, self.clock))
 

@@ -46,7 +46,14 @@ def sampler(tmp_path: Path, clock: FakeClock, host: Host, request: pytest.Fixtur
     spool = SafeSpool(tmp_path / "spool.db", Budget(1 << 24, 1e9, 1e9), clock)
     request.addfinalizer(spool.close)
     return Sampler(
-        host, spool, Board(clock, lambda: None), lambda: None, Heartbeat("sampler", clock), clock, 10.0
+        host,
+        spool,
+        Board(clock, lambda *_: None, lambda *_: None),
+        lambda *_: None,
+        Heartbeat("sampler", clock),
+        clock,
+        10.0,
+        lambda *_: None,
     )
 
 
