@@ -21,28 +21,37 @@ _MIB = 1024 * 1024
 _PARSED_FACTOR = 4
 
 
-def read_json(center: Center, share: Share) -> Any:
-    """The body, parsed.
+def read(center: Center, share: Share) -> bytes:
+    """The body as it comes over the wire, which takes as long as the client likes within its time.
 
-    Raises Refused: 415 `unsupported-media-type`, 413 `too-large`, 400 `bad-encoding`, `incomplete` or
-    `not-json`; and DatabaseUnavailable (kind `busy`) when too much is in memory already.
+    Raises Refused: 415 `unsupported-media-type`, 413 `too-large`, 400 `incomplete`; and DatabaseUnavailable
+    (kind `busy`) when too much is in memory already.
     """
     if request.mimetype != "application/json":
         raise Refused(415, "unsupported-media-type", "The body must be application/json.")
-    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding not in ("identity", "gzip", "x-gzip"):
+    if _encoding() not in ("identity", "gzip", "x-gzip"):
         raise Refused(
             415,
             "unsupported-media-type",
             "Content-Encoding must be gzip or identity.",
             headers={"Accept-Encoding": "gzip"},
         )
-    limits = center.config.limits
-    raw = _read(int(limits.body_mib * _MIB), share)
-    if encoding != "identity":
-        raw = _unpack(raw, int(limits.decompressed_mib * _MIB))
+    return _read(int(center.config.limits.body_mib * _MIB), share)
+
+
+def unpack(center: Center, share: Share, raw: bytes) -> Any:
+    """What a body holds, parsed.
+
+    Raises Refused: 413 `too-large`, 400 `bad-encoding` or `not-json`; and DatabaseUnavailable (kind `busy`).
+    """
+    if _encoding() != "identity":
+        raw = _unpack(raw, int(center.config.limits.decompressed_mib * _MIB))
     share.take(_PARSED_FACTOR * len(raw))
     return parse(raw)
+
+
+def _encoding() -> str:
+    return request.headers.get("Content-Encoding", "identity").strip().lower()
 
 
 def too_large(limit: int) -> Refused:

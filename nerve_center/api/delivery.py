@@ -1,6 +1,8 @@
 """What agents send: registrations, reports, goodbyes.
 
-Who asks is settled before the body is read, so that strangers make the center do no work.
+Who asks is settled before the body is read, so that strangers make the center do no work. A request has one of
+the places of `admission` while it is worked on, and none while its body arrives: whoever sends slowly, or never to
+the end, keeps nobody else out.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ import json
 
 from flask import Blueprint, Response, request
 
-from nerve_center.api.body import read_json
+from nerve_center.api.body import read, unpack
 from nerve_center.api.context import center, credential, json_response
 
 blueprint = Blueprint("delivery", __name__, url_prefix="/api/v1/agents")
@@ -19,9 +21,12 @@ blueprint = Blueprint("delivery", __name__, url_prefix="/api/v1/agents")
 def register() -> Response:
     """201 when the credential was enrolled, 200 when it was known."""
     here, token = center(), credential()
-    with here.admission, here.budget.share() as share:
+    with here.admission:
         may_enroll = here.registrar.admit(token, request.headers.get("DIO-Enrollment-Token"))
-        result = here.registrar.register(token, may_enroll, read_json(here, share))
+    with here.budget.share() as share:
+        raw = read(here, share)
+        with here.admission:
+            result = here.registrar.register(token, may_enroll, unpack(here, share, raw))
     return json_response(json.dumps(result.body), 201 if result.enrolled else 200)
 
 
@@ -30,9 +35,12 @@ def report(agent_id: str) -> Response:
     """200 with the new mark once it is committed, 409 with the mark where the report does not fit."""
     here = center()
     token = credential()
-    with here.admission, here.budget.share() as share:
+    with here.admission:
         instance = here.authority.reporter(token, agent_id)
-        acknowledgement = here.ingest.report(instance, read_json(here, share))
+    with here.budget.share() as share:
+        raw = read(here, share)
+        with here.admission:
+            acknowledgement = here.ingest.report(instance, unpack(here, share, raw))
     return json_response(json.dumps(acknowledgement))
 
 
@@ -41,7 +49,10 @@ def goodbye(agent_id: str) -> Response:
     """204 once it is noted."""
     here = center()
     token = credential()
-    with here.admission, here.budget.share() as share:
+    with here.admission:
         instance = here.authority.reporter(token, agent_id)
-        here.registrar.goodbye(instance, read_json(here, share))
+    with here.budget.share() as share:
+        raw = read(here, share)
+        with here.admission:
+            here.registrar.goodbye(instance, unpack(here, share, raw))
     return Response(status=204)

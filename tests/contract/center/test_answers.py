@@ -1,0 +1,160 @@
+"""The nerve center's own messages, held against openapi.yaml: every answer that the contract names, as it names it."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fastjsonschema
+import pytest
+from werkzeug.test import TestResponse
+
+import nerve_center
+from nerve_center.contract import Contract, _plain
+from tests.unit.center.harness import TOKEN, AgentUnderTest, CenterUnderTest
+
+DOCUMENT = Contract().document
+SCHEMAS = {"schemas": _plain(DOCUMENT["components"]["schemas"])}
+
+
+@pytest.fixture
+def center(tmp_path: Path) -> Iterator[CenterUnderTest]:
+    under_test = CenterUnderTest(tmp_path)
+    yield under_test
+    under_test.close()
+
+
+def hold(response: TestResponse, path: str, method: str) -> Any:
+    """Fail unless the answer is one that the contract gives for this operation; its body."""
+    operation = DOCUMENT["paths"][path][method]
+    described = operation["responses"].get(str(response.status_code))
+    assert described is not None, f"{method} {path} answered {response.status_code}: {response.text}"
+    if "$ref" in described:
+        described = DOCUMENT["components"]["responses"][described["$ref"].rpartition("/")[2]]
+    if "content" not in described:
+        assert response.data == b""
+        return None
+    schema = described["content"][response.mimetype]["schema"]
+    body = response.json
+    fastjsonschema.compile({**_plain(schema), "components": SCHEMAS}, use_default=False)(body)
+    return body
+
+
+AGENT = "/api/v1/agents/{id}"
+
+
+def test_what_every_operation_answers(center: CenterUnderTest) -> None:
+    center.center.probe.step()
+    hold(center.client.get("/health"), "/health", "get")
+    hold(center.client.get("/api/v1/openapi.json"), "/api/v1/openapi.json", "get")
+    agent = AgentUnderTest(center)
+    register = "/api/v1/agents/register"
+    assert hold(agent.register(TOKEN), register, "post")["agent_id"] == agent.agent_id
+    hold(agent.register(), register, "post")
+    hold(center.get(f"/api/v1/agents/{agent.agent_id}"), AGENT, "get")
+    first = agent.report([agent.record(1), agent.record(2)])
+    assert hold(agent.send(first), f"{AGENT}/reports", "post")["stored"] == 2
+    assert "mark" in hold(agent.send(agent.report([agent.record(9)])), f"{AGENT}/reports", "post")
+    for kind in ("event", "threat", "gap", "unknown"):
+        other = AgentUnderTest(center)
+        other.register(TOKEN)
+        hold(other.send(other.report([other.record(1, kind)], "events")), f"{AGENT}/reports", "post")
+    body = hold(center.get(f"/api/v1/agents/{agent.agent_id}"), AGENT, "get")
+    assert body["latest_sample"]["seq"] == 2
+    hold(agent.samples(limit=1), f"{AGENT}/samples", "get")
+    assert len(hold(center.get("/api/v1/agents"), "/api/v1/agents", "get")["agents"]) == 5
+    hold(center.get("/api/v1/agents", limit=2), "/api/v1/agents", "get")
+    hold(agent.goodbye(), f"{AGENT}/goodbye", "post")
+
+
+def test_what_every_operation_refuses_with(center: CenterUnderTest) -> None:
+    register, reports, goodbye = "/api/v1/agents/register", f"{AGENT}/reports", f"{AGENT}/goodbye"
+    stranger, agent, other = AgentUnderTest(center), center.agent(), center.agent()
+    hold(stranger.register(), register, "post")
+    hold(stranger.register("wrong"), register, "post")
+    hold(stranger.register(TOKEN, agent_id=1), register, "post")
+    hold(agent.register(agent_id=other.agent_id), register, "post")
+    bodies: list[dict[str, Any]] = [
+        {"raw": b"{"},
+        {"raw": b"{}"},
+        {"raw": b" " * (1024 * 1024 + 1)},
+        {"raw": b"x", "Content_Encoding": "gzip"},
+        {"raw": b"{}", "Content_Type": "text/plain"},
+    ]
+    for changes in bodies:
+        hold(agent.send(None, **changes), reports, "post")
+        hold(center.post(register, None, agent.credential, **changes), register, "post")
+        path = f"/api/v1/agents/{agent.agent_id}/goodbye"
+        hold(center.post(path, None, agent.credential, **changes), goodbye, "post")
+    hold(agent.send(agent.report([agent.record(1, data={"cpu": 1})])), reports, "post")
+    hold(stranger.send(None, b""), reports, "post")
+    hold(stranger.goodbye(), goodbye, "post")
+    for path, template in (
+        ("", ""),
+        (f"/{agent.agent_id}", "/{id}"),
+        (f"/{agent.agent_id}/samples", "/{id}/samples"),
+    ):
+        for token in (None, "x" * 40, other.credential):
+            hold(center.get(f"/api/v1/agents{path}", token), f"/api/v1/agents{template}", "get")
+        hold(center.get(f"/api/v1/agents{path}", unknown=1), f"/api/v1/agents{template}", "get")
+    hold(center.get("/api/v1/agents/agent-0000000000000000"), AGENT, "get")
+    hold(center.get("/api/v1/agents/agent-0000000000000000/samples"), f"{AGENT}/samples", "get")
+
+
+def test_while_the_database_takes_no_writes(center: CenterUnderTest) -> None:
+    agent = center.agent()
+    other = sqlite3.connect(center.settings.database.path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    center.clock.advance(3)
+    try:
+        center.center.probe.step()
+        assert hold(center.client.get("/health"), "/health", "get")["status"] == "unhealthy"
+        refused = agent.send(agent.report([]))
+        hold(refused, f"{AGENT}/reports", "post")
+        assert refused.headers["Retry-After"].isdigit()
+        hold(agent.register(), "/api/v1/agents/register", "post")
+        hold(agent.goodbye(), f"{AGENT}/goodbye", "post")
+    finally:
+        other.close()
+
+
+def test_every_operation_is_served_and_every_route_is_in_the_contract(center: CenterUnderTest) -> None:
+    served = {
+        (rule.rule.replace("<agent_id>", "{id}"), method.lower())
+        for rule in center.app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    described = {
+        (path, method)
+        for path, operations in DOCUMENT["paths"].items()
+        for method in operations
+        if method in ("get", "post", "put", "patch", "delete")
+    }
+    assert served == described
+
+
+def test_unknown_fields_are_ignored_everywhere(center: CenterUnderTest) -> None:
+    """An agent of a later version says more than this center knows."""
+    agent = AgentUnderTest(center)
+    more: dict[str, Any] = {"from_the_future": {"x": [1]}}
+    assert agent.register(TOKEN, **more).status_code == 201
+    record = {**agent.record(1, data={"cpu": {"percent": 1, "new": 2}, "new_group": {}}), **more}
+    assert agent.send({**agent.report([record]), **more}).status_code == 200
+    assert agent.samples().json["samples"][0]["data"]["new_group"] == {}
+    assert agent.goodbye(**more).status_code == 204
+
+
+def test_every_problem_code_is_in_the_contract() -> None:
+    """The table in the contract's description and the codes in the product are the same."""
+    described = set(
+        re.findall(r"`([a-z]+(?:-[a-z]+)+|internal|incomplete|overloaded)`", DOCUMENT["info"]["description"])
+    )
+    source = "".join(path.read_text() for path in Path(nerve_center.__file__).parent.rglob("*.py"))
+    raised = set(
+        re.findall(r'(?:Refused\(\s*\d+,\s*|urn:dio:problem:|answer\(500, )"?([a-z]+(?:-[a-z]+)*)"', source)
+    )
+    raised |= {"not-found", "method-not-allowed", "database-unavailable", "overloaded"}
+    assert raised == described
