@@ -26,6 +26,7 @@ from nerve_center.store.writer import Writer
 
 MOST_DATA_BYTES = 65536
 _MOST_ERRORS = 10
+_MOST_MAINTENANCE_S = 7 * 86400.0
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ def _store(
         added = records.append(connection, instance.agent_key, report.epoch, report.stream, mark, new, now_us)
         for record in added.threats:
             threats.apply(connection, instance.agent_key, record.time_us, record.value)
+        _note_maintenance(connection, instance.agent_key, new, heard_us)
         stored, skipped = added.stored, skip + added.duplicates
         counts = {"samples": added.samples, "events": added.events, "gaps": added.gaps}
         mark = Mark(mark.key, new[-1].seq, new[-1].tag)
@@ -132,6 +134,19 @@ def _store(
         "skipped": skipped,
         "server_time": format_time(now_us),
     }
+
+
+def _note_maintenance(connection: Connection, key: int, new: Sequence[Record], heard_us: int) -> None:
+    """The last word of an agent on whether it will be silent for a while."""
+    for record in reversed(new):
+        if record.kind != "event" or record.value.get("type") not in ("maintenance.begin", "maintenance.end"):
+            continue
+        until_us = None
+        for_s = record.value.get("for_s")
+        if record.value["type"] == "maintenance.begin" and isinstance(for_s, (int, float)):
+            until_us = heard_us + round(min(max(for_s, 0.0), _MOST_MAINTENANCE_S) * 1e6)
+        agents.set_maintenance(connection, key, until_us)
+        return
 
 
 def _mark_json(mark: Mark) -> dict[str, Any]:

@@ -5,6 +5,7 @@
     warning          within 3
     offline          longer ago
     stopped          it said goodbye and has not reported since
+    maintenance      silent, within a window that it announced
 
 A grace of 2 s covers the way and a slow commit.
 """
@@ -16,7 +17,13 @@ OFFLINE_INTERVALS = 3
 GRACE_S = 2.0
 
 
-def state(last_report_us: int | None, goodbye_us: int | None, interval_s: float, now_us: int) -> str:
+def state(
+    last_report_us: int | None,
+    goodbye_us: int | None,
+    maintenance_until_us: int | None,
+    interval_s: float,
+    now_us: int,
+) -> str:
     """The state's name. A goodbye counts until the next report, which clears it where it is stored."""
     if goodbye_us is not None:
         return "stopped"
@@ -24,6 +31,8 @@ def state(last_report_us: int | None, goodbye_us: int | None, interval_s: float,
         return "never_reported"
     if not silent(last_report_us, interval_s, now_us, WARNING_INTERVALS):
         return "active"
+    if maintenance_until_us is not None and now_us < maintenance_until_us:
+        return "maintenance"
     if not silent(last_report_us, interval_s, now_us, OFFLINE_INTERVALS):
         return "warning"
     return "offline"

@@ -188,7 +188,7 @@ class _Exchange(BaseHTTPRequestHandler):
         path = self.path.split("?", 1)[0]
         try:
             response = self._answer(Request(self.command, path, body, self._uid))
-        except Exception:  # noqa: BLE001  one question that fails is not the end of the agent
+        except Exception:  # one question that fails is not the end of the agent
             log.exception("Control socket: %s %s failed", self.command, safe(path, 100))
             response = problem(500, "internal", "the agent met an error of its own; its journal says more")
         self._send(response)

@@ -122,7 +122,13 @@ def _agent(row: Row[Any], steady: Steady) -> dict[str, Any]:
     return {
         "id": row.id,
         "hostname": row.hostname,
-        "state": presence.state(row.last_report_us, row.goodbye_us, row.interval_s, steady.now_us()),
+        "state": presence.state(
+            row.last_report_us,
+            row.goodbye_us,
+            row.maintenance_until_us,
+            row.interval_s,
+            steady.now_us(),
+        ),
         "agent_version": row.agent_version,
         "interval_s": row.interval_s,
         "host": json.loads(row.host),
@@ -130,6 +136,7 @@ def _agent(row: Row[Any], steady: Steady) -> dict[str, Any]:
         "registered_at": _time(row.registered_us, steady),
         "last_registered_at": _time(row.last_registered_us, steady),
         "last_report_at": _time(row.last_report_us, steady),
+        "maintenance_until": _time(row.maintenance_until_us, steady),
         "clock_skew_s": row.clock_skew_s,
         "records": {"samples": row.samples, "events": row.events, "gaps": row.gaps},
     }

@@ -258,6 +258,11 @@ def reported(
     )
 
 
+def set_maintenance(connection: Connection, key: int, until_us: int | None) -> None:
+    """Until when the agent announced that it will not report; None when that is over."""
+    connection.execute(update(agents).where(agents.c.key == key).values(maintenance_until_us=until_us))
+
+
 def said_goodbye(connection: Connection, instance: Instance, run_id: str, now_us: int) -> None:
     """Note a goodbye; one of an earlier run that comes late says nothing about the present one."""
     if instance.run_id != run_id:

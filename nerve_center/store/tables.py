@@ -58,6 +58,7 @@ agents = Table(
     Column("last_registered_us", BigInteger, nullable=False),
     Column("last_report_us", BigInteger),
     Column("goodbye_us", BigInteger),
+    Column("maintenance_until_us", BigInteger),
     Column("clock_skew_s", Float),
     Column("samples", Integer, nullable=False, default=0),
     Column("events", Integer, nullable=False, default=0),

@@ -240,3 +240,16 @@ def test_times_long_ago_and_far_ahead(center: CenterUnderTest) -> None:
         "1969-12-31T23:59:59.500Z",
         "9999-12-31T23:59:59.999999Z",
     ]
+
+
+def test_an_announced_maintenance_is_no_outage(center: CenterUnderTest) -> None:
+    agent = center.agent()
+    begin = agent.record(1, "event", data={"type": "maintenance.begin", "for_s": 3600})
+    agent.deliver(begin, stream="events")
+    center.clock.advance(600)
+    assert agent.seen()["state"] == "maintenance"
+    assert agent.seen()["maintenance_until"] == "2026-01-01T01:00:00Z"
+    center.clock.advance(3001)
+    assert agent.seen()["state"] == "offline"
+    agent.deliver(agent.record(2, "event", data={"type": "maintenance.end"}), stream="events")
+    assert agent.seen()["maintenance_until"] is None

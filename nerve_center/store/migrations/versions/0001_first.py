@@ -31,6 +31,7 @@ def upgrade() -> None:
         sa.Column("last_registered_us", sa.BigInteger, nullable=False),
         sa.Column("last_report_us", sa.BigInteger),
         sa.Column("goodbye_us", sa.BigInteger),
+        sa.Column("maintenance_until_us", sa.BigInteger),
         sa.Column("clock_skew_s", sa.Float),
         sa.Column("samples", sa.Integer, nullable=False),
         sa.Column("events", sa.Integer, nullable=False),
