@@ -31,9 +31,11 @@ from dio_daemon.heartbeat import Heartbeat
 from dio_daemon.identity import IdentityFile, boot_id, new_run_id, place_of
 from dio_daemon.ipc.routes import Routes
 from dio_daemon.ipc.server import ControlServer
+from dio_daemon.lifecycle import State
 from dio_daemon.link import Link
 from dio_daemon.link_state import Connection, LinkState
 from dio_daemon.maintenance import Maintenance
+from dio_daemon.messages import Kind, about
 from dio_daemon.registrar import Registrar, hostname
 from dio_daemon.safe_spool import SafeSpool
 from dio_daemon.sampler import Sampler
@@ -75,9 +77,12 @@ def main(arguments: Sequence[str] | None = None, parts: Parts | None = None) -> 
     try:
         settings = config.load(options.config)
     except ConfigError as error:
+        bad = about(Kind.BAD_CONFIGURATION, exit_code=EX_CONFIG)
         for finding in error.findings:
-            log.error("%s", finding)
-        log.error("The configuration has %d error(s); the agent does not start", len(error.findings))
+            log.error("%s", finding, extra=bad)
+        log.error(
+            "The configuration has %d error(s); the agent does not start", len(error.findings), extra=bad
+        )
         manager.status(f"bad configuration: {error.findings[0]}")
         return EX_CONFIG
     if options.check_config:
@@ -88,7 +93,8 @@ def main(arguments: Sequence[str] | None = None, parts: Parts | None = None) -> 
     try:
         return Agent(settings, options.config, clock, manager, parts).run()
     except (DioError, OSError) as error:
-        log.error("%s; trying again in %.0f s", error, UNUSABLE_S)
+        unusable = about(Kind.UNUSABLE, exit_code=EX_TEMPFAIL, wait_s=UNUSABLE_S)
+        log.error("%s; trying again in %.0f s", error, UNUSABLE_S, extra=unusable)
         manager.status(str(error))
         manager.extend_timeout(2 * UNUSABLE_S)
         clock.wait(threading.Event(), UNUSABLE_S)
@@ -123,13 +129,15 @@ class Agent:
         settings.paths.socket.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         self._history = StartHistory(state_dir / "starts.json", clock, boot_id())
         level = logging.DEBUG if self._history.quiet else logging.INFO
-        log.log(level, "Starting DIO Agent: DIO-Agent-%s", hostname(settings))
+        starting = about(Kind.STARTING, state=State.STARTING.value)
+        log.log(level, "Starting DIO Agent: DIO-Agent-%s", hostname(settings), extra=starting)
         beats = {name: Heartbeat(name, clock) for name in ("control", "sampler", "link")}
         self._beats = list(beats.values())
         self._feed = Feed(clock)
         self._board = Board(clock, self._inbox.changed, self._feed.publish)
         # Bound before anything that can wait; what it answers is put together below, before its thread starts.
         self._control = ControlServer(settings.paths.socket, beats["control"])
+        journal.describe(lambda: self._board.snapshot)
         self._spool = parts.spool(state_dir / "spool.db", _budget(settings), clock)
         identity = parts.identity(state_dir / "identity.json")
         registrar = Registrar(

@@ -21,6 +21,7 @@ from dio_daemon.clock import Clock
 from dio_daemon.errors import ConfigError, GiveUp
 from dio_daemon.heartbeat import Heartbeat
 from dio_daemon.lifecycle import State
+from dio_daemon.messages import Kind, about
 from dio_daemon.safe_spool import SafeSpool
 from dio_daemon.service_manager import ServiceManager
 from dio_daemon.status import status_line
@@ -194,12 +195,13 @@ class Daemon:
         try:
             self._reload()
         except ConfigError as error:
+            failed = about(Kind.RELOAD_FAILED)
             for finding in error.findings:
-                log.error("%s", finding)
-            log.error("The configuration was not reloaded, the old one stays in force")
+                log.error("%s", finding, extra=failed)
+            log.error("The configuration was not reloaded, the old one stays in force", extra=failed)
             request.errors += [str(finding) for finding in error.findings]
         else:
-            log.info("Configuration reloaded")
+            log.info("Configuration reloaded", extra=about(Kind.RELOADED))
         finally:
             if self._ready:
                 self._manager.ready()
@@ -214,7 +216,8 @@ class Daemon:
         except GiveUp as end:
             self._inbox.put(end)
         except BaseException as error:
-            log.critical("Thread %s ended unexpectedly", part.heartbeat.name, exc_info=True)
+            crashed = about(Kind.THREAD_CRASHED, thread=part.heartbeat.name)
+            log.critical("Thread %s ended unexpectedly", part.heartbeat.name, exc_info=True, extra=crashed)
             self._board.update(reason=f"thread {part.heartbeat.name} crashed: {type(error).__name__}")
             self._inbox.put(error)
 
@@ -226,4 +229,9 @@ class Daemon:
             part.worker.stop()
             thread.join(JOIN_S)
             if thread.is_alive():
-                log.warning("Thread %s did not end within %.0f s", part.heartbeat.name, JOIN_S)
+                log.warning(
+                    "Thread %s did not end within %.0f s",
+                    part.heartbeat.name,
+                    JOIN_S,
+                    extra=about(Kind.THREAD_STUCK, thread=part.heartbeat.name, duration_s=JOIN_S),
+                )

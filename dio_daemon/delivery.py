@@ -18,6 +18,7 @@ from dio_daemon.center import Center, mark_in
 from dio_daemon.clock import Clock, rfc3339
 from dio_daemon.errors import NotANerveCenter, Rejected
 from dio_daemon.identity import Identity
+from dio_daemon.messages import Kind, about
 from dio_daemon.safe_spool import SafeSpool
 from dio_daemon.spool import Settled
 
@@ -103,7 +104,11 @@ class Delivery:
             self._settle(batch, mark)
         elif error.status == 413 and len(batch.records) > 1:
             self._limit = len(batch.records) // 2
-            log.info("Nerve center finds a report of %d records too large: sending half", len(batch.records))
+            log.info(
+                "Nerve center finds a report of %d records too large: sending half",
+                len(batch.records),
+                extra=about(Kind.REPORT_TOO_LARGE, stream=batch.stream, records=len(batch.records)),
+            )
         elif error.status == 413:
             self._set_aside(batch, batch.records[0].seq, error)
         elif error.status == 422 and error.code == "invalid-record" and isinstance(seq, int):
@@ -117,7 +122,13 @@ class Delivery:
             raise error
         if not self._spool.set_aside(batch.stream, seq, str(error)):
             raise error
-        log.warning("Nerve center calls record %d of %s invalid, set aside: %s", seq, batch.stream, error)
+        log.warning(
+            "Nerve center calls record %d of %s invalid, set aside: %s",
+            seq,
+            batch.stream,
+            error,
+            extra=about(Kind.DEAD_LETTER, stream=batch.stream, seq=seq, error_kind=error.kind),
+        )
 
     def _settle(self, batch: wire.Batch, mark: wire.Mark) -> None:
         settled = self._spool.settle(batch.epoch, batch.stream, mark)
@@ -130,12 +141,14 @@ class Delivery:
                     "Nerve center has %s only up to %d (restored, or new?): sending them again from there",
                     batch.stream,
                     mark.seq,
+                    extra=about(Kind.CENTER_LOST_RECORDS, stream=batch.stream, seq=mark.seq),
                 )
             case Settled.PARTED:
                 log.warning(
                     "This spool and the nerve center have different histories of %s (a restored snapshot, "
                     "or a clone?): opened a new epoch, what is there already will be skipped",
                     batch.stream,
+                    extra=about(Kind.HISTORIES_PARTED, stream=batch.stream),
                 )
             case Settled.SAME | Settled.ADVANCED:
                 pass

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from dio_daemon.errors import IdentityError
 from dio_daemon.files import replace_file
+from dio_daemon.messages import Kind, about
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +130,13 @@ class IdentityFile:
         except (ValueError, TypeError) as error:
             aside = self._path.with_name(self._path.name + ".damaged")
             self._path.replace(aside)
-            log.warning("%s is damaged (%s): set aside as %s, enrolling anew", self._path, error, aside)
+            log.warning(
+                "%s is damaged (%s): set aside as %s, enrolling anew",
+                self._path,
+                error,
+                aside,
+                extra=about(Kind.IDENTITY_DAMAGED),
+            )
             return None
         return identity
 

@@ -16,6 +16,7 @@ from dio_daemon.delivery import Delivery
 from dio_daemon.errors import EX_TEMPFAIL, CenterError, GiveUp, Rejected
 from dio_daemon.lifecycle import Event, State
 from dio_daemon.link_state import IDLE_S, RESOLVER_S, Connection, LinkState, is_refusal
+from dio_daemon.messages import Kind, about
 from dio_daemon.outage import Outage
 from dio_daemon.startup import Startup
 
@@ -110,7 +111,12 @@ class Link:
                 self._say_goodbye()
             except CenterError as error:
                 log.info("The nerve center did not take the goodbye: %s", error)
-        log.info("Stopped monitoring; %d records wait on disk for the next start", state.spool.pending)
+        pending = state.spool.pending
+        log.info(
+            "Stopped monitoring; %d records wait on disk for the next start",
+            pending,
+            extra=about(Kind.STOPPED, records=pending),
+        )
 
     def _flush(self) -> None:
         state = self._state
@@ -155,17 +161,27 @@ class Link:
             state.board.set_conditions(
                 "maintenance", {"reporting_paused": f"Reporting is paused until {window.until}"}
             )
-            log.info("Reporting is paused until %s: %s", window.until, window.reason or "maintenance")
+            log.info(
+                "Reporting is paused until %s: %s",
+                window.until,
+                window.reason or "maintenance",
+                extra=about(Kind.PAUSED, duration_s=state.maintenance.left_s()),
+            )
         else:
             data = {"type": "maintenance.end"}
             state.board.set_conditions("maintenance", {})
-            log.info("Maintenance is over, %d records to report", state.spool.pending)
+            waiting = state.spool.pending
+            log.info(
+                "Maintenance is over, %d records to report",
+                waiting,
+                extra=about(Kind.PAUSE_ENDED, records=waiting),
+            )
         state.spool.append(wire.EVENTS, "event", wire.to_json(data))
 
     def _report(self) -> str:
         state = self._state
         if state.ordered("register"):
-            log.info("Registering again, as was asked for")
+            log.info("Registering again, as was asked for", extra=about(Kind.REREGISTERING))
             state.transition(Event.REREGISTER)
             self._outage.begin()
             return "registering again"
@@ -177,7 +193,9 @@ class Link:
             return "waited to try again"
         if state.registrar.moved:
             sentence = "the machine id changed: starting again with an identity of its own"
-            log.warning("%s", sentence.capitalize())
+            log.warning(
+                "%s", sentence.capitalize(), extra=about(Kind.MACHINE_ID_CHANGED, exit_code=EX_TEMPFAIL)
+            )
             raise GiveUp(EX_TEMPFAIL, sentence)
         state.expect_records()
         state.heartbeat.beat(state.config.delivery.total_timeout_s + RESOLVER_S)
@@ -192,7 +210,11 @@ class Link:
             state.idle()
             return "nothing to send"
         if state.life.failures:
-            log.info("Reports are acknowledged again after %d failures", state.life.failures)
+            log.info(
+                "Reports are acknowledged again after %d failures",
+                state.life.failures,
+                extra=about(Kind.ACKNOWLEDGED_AGAIN, state=State.ACTIVE.value, failures=state.life.failures),
+            )
         self._retry_at = None
         state.board.update(
             last_acknowledged=state.clock.monotonic(),
@@ -214,7 +236,17 @@ class Link:
         most = state.config.delivery.failures_before_offline
         if not (throttled and state.life.failures >= most - 1):  # a center that throttles is there
             state.transition(Event.REREGISTER if reregister else Event.REPORT_FAILED)
-        log.warning("Failed to send metrics (consecutive failures: %d): %s", state.life.failures, error)
+        log.warning(
+            "Failed to send metrics (consecutive failures: %d): %s",
+            state.life.failures,
+            error,
+            extra=about(
+                Kind.REPORT_FAILED,
+                failures=state.life.failures,
+                error_kind=error.kind,
+                records=state.spool.pending,
+            ),
+        )
         wait = state.backoff.spread(min(state.config.agent.interval_s, MAX_RETRY_S))
         self._retry_at = state.clock.monotonic() + state.spread_wait(wait, error)
         state.board.update(
@@ -224,10 +256,19 @@ class Link:
             next_attempt=self._retry_at,
         )
         if state.life.state is State.OFFLINE:
+            offline = about(
+                Kind.OFFLINE,
+                failures=state.life.failures,
+                error_kind=error.kind,
+                records=state.spool.pending,
+            )
             if reregister:
-                log.warning("The nerve center asks for another registration, attempting to re-register...")
+                log.warning(
+                    "The nerve center asks for another registration, attempting to re-register...",
+                    extra=offline,
+                )
             else:
-                log.warning("Too many consecutive failures, attempting to re-register...")
+                log.warning("Too many consecutive failures, attempting to re-register...", extra=offline)
             self._outage.begin()
         return f"report failed: {error}"
 
@@ -240,6 +281,6 @@ class Link:
         if old.config.nerve_center == new.nerve_center and old.config.agent == new.agent:
             return
         if state.life.state in (State.ACTIVE, State.WARNING):
-            log.info("Registering again with the new configuration")
+            log.info("Registering again with the new configuration", extra=about(Kind.REREGISTERING))
             state.transition(Event.REREGISTER)
             self._outage.begin()

@@ -21,6 +21,7 @@ from dio_daemon.errors import EX_NOPERM, CenterError, GiveUp, Rejected
 from dio_daemon.heartbeat import Heartbeat
 from dio_daemon.lifecycle import Event, Lifecycle, State, next_state
 from dio_daemon.maintenance import Maintenance
+from dio_daemon.messages import Kind, about
 from dio_daemon.registrar import Registrar, refusal
 from dio_daemon.safe_spool import SafeSpool
 from dio_daemon.starts import StartHistory, credentials_stamp
@@ -209,7 +210,8 @@ class LinkState:
         if error.code == "instance-cloned":
             log.warning(
                 "Another live host uses this agent's identity (a clone?): enrolling as an instance of its own. "
-                "Give this host a machine id of its own: rm /etc/machine-id; systemd-machine-id-setup"
+                "Give this host a machine id of its own: rm /etc/machine-id; systemd-machine-id-setup",
+                extra=about(Kind.CLONE),
             )
             self.spool.disown()
             self.registrar.renew()
@@ -221,7 +223,8 @@ class LinkState:
         if self._doubted_since is None:
             self._doubted_since = now
             log.info(
-                "Nerve center heard this identity from elsewhere a moment ago and waits which one is alive"
+                "Nerve center heard this identity from elsewhere a moment ago and waits which one is alive",
+                extra=about(Kind.IDENTITY_IN_DOUBT),
             )
         if now - self._doubted_since > DOUBT_S:
             return False
@@ -246,7 +249,15 @@ class LinkState:
         if self.history.may_speak():
             failed = self.history.failures.count
             again = f" ({failed + 1} starts in a row)" if failed else ""
-            log.error("Giving up for now%s: %s", again, sentence)
+            kind = Kind.REFUSED if code == EX_NOPERM else Kind.GAVE_UP
+            log.error(
+                "Giving up for now%s: %s",
+                again,
+                sentence,
+                extra=about(
+                    kind, exit_code=code, attempt=failed + 1, error_kind=self.board.snapshot.error_kind
+                ),
+            )
         self.history.failed(code == EX_NOPERM, self.credentials(), sentence)
         raise GiveUp(code, sentence)
 

@@ -53,9 +53,12 @@ class Kind(Enum):
     BAD_CONFIGURATION = "a1883f916a3f4a8e98bbe5dacf2a8c54"
     RELOADED = "aaf933c28c2a4792aa4689c349318f9b"
     RELOAD_FAILED = "efa0d72c83bb457a8781a13f4d186ff0"
-    THREAD_CRASHED = "3e9df9ac4c5f4b7c9a9d0f4b8a8b5c11"
-    STOPPED = "5bd3fdb2d7c24d3d8f6c1c8e9a1ab322"
-    LEFT_OUT = "8f3c1f5b6e0e4b5f9d7a2b4c6d8e0f33"
+    THREAD_CRASHED = "9626953ad68a4b058d74bf60b66cab0e"
+    THREAD_STUCK = "ebc6f69432ab46ecaaee4c5fc85e2df5"
+    PAUSED = "1b30de7cdede4d44b9c5d892ad554973"
+    PAUSE_ENDED = "57211956ccbf460896c422d8979deb33"
+    STOPPED = "7904c04fe62b4d249ed8872fe39820dd"
+    LEFT_OUT = "affaee9c16154322b568be54bde4eaee"
 
 
 class Fields(TypedDict, total=False):
@@ -95,5 +98,5 @@ def kind_of(record: logging.LogRecord) -> Kind | None:
 
 def fields_of(record: logging.LogRecord) -> Fields:
     """The fields that were given with a record."""
-    found: Fields = getattr(record, "dio_fields", {})
-    return found
+    found: Fields | None = getattr(record, "dio_fields", None)
+    return found or {}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 
 from dio_daemon.errors import CenterError, Rejected
+from dio_daemon.lifecycle import State
 from dio_daemon.link_state import RESOLVER_S, LinkState, is_refusal
+from dio_daemon.messages import Kind, about
 from dio_daemon.starts import QUIET_S
 
 log = logging.getLogger(__name__)
@@ -46,17 +48,35 @@ class Outage:
             if state.settle_identity(error):
                 return "the identity is being settled"
             return self._still_offline(error)
-        log.info("Successfully re-registered with nerve center")
+        log.info(
+            "Successfully re-registered with nerve center",
+            extra=about(
+                Kind.REREGISTERED,
+                state=State.ACTIVE.value,
+                attempt=self._attempts,
+                duration_s=state.clock.monotonic() - self._since,
+            ),
+        )
         state.registered()
-        log.info("Resumed monitoring after re-registration")
+        log.info(
+            "Resumed monitoring after re-registration",
+            extra=about(Kind.RESUMED, records=state.spool.pending),
+        )
         return "re-registered"
 
     def _still_offline(self, error: CenterError) -> str:
         state = self._state
         now = state.clock.monotonic()
+        offline = about(
+            Kind.STILL_OFFLINE,
+            attempt=self._attempts,
+            error_kind=error.kind,
+            records=state.spool.pending,
+            duration_s=now - self._since,
+        )
         if error.kind != self._last_kind:
             self._last_kind = error.kind
-            log.warning("Cannot re-register yet, trying again until it succeeds: %s", error)
+            log.warning("Cannot re-register yet, trying again until it succeeds: %s", error, extra=offline)
         elif now - self._summed_up_at >= QUIET_S:
             self._summed_up_at = now
             log.warning(
@@ -65,6 +85,7 @@ class Outage:
                 self._attempts,
                 state.spool.pending,
                 error,
+                extra=offline,
             )
         _, wait = state.backoff.next()
         wait = state.spread_wait(wait, error)

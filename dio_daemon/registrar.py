@@ -17,6 +17,7 @@ from dio_daemon.clock import Clock, rfc3339
 from dio_daemon.config import Config
 from dio_daemon.errors import Rejected
 from dio_daemon.identity import Identity, IdentityFile
+from dio_daemon.messages import Kind, about
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +110,12 @@ def read_token(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        log.warning("Cannot read the enrollment token in %s: %s", path, error.strerror)
+        log.warning(
+            "Cannot read the enrollment token in %s: %s",
+            path,
+            error.strerror,
+            extra=about(Kind.TOKEN_UNUSABLE),
+        )
         return None
     if (
         not token
@@ -117,7 +123,11 @@ def read_token(path: Path) -> str | None:
         or not token.isascii()
         or any(byte <= 0x20 for byte in token)
     ):
-        log.warning("The enrollment token in %s is empty or is no single line of printable ASCII", path)
+        log.warning(
+            "The enrollment token in %s is empty or is no single line of printable ASCII",
+            path,
+            extra=about(Kind.TOKEN_UNUSABLE),
+        )
         return None
     return token.decode("ascii")
 

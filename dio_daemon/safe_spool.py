@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from dio_daemon.clock import Clock, rfc3339
 from dio_daemon.errors import SpoolCorrupt, SpoolUnavailable
+from dio_daemon.messages import Kind, about
 from dio_daemon.spool import Budget, Settled, Spool, Stats
 from dio_daemon.wire import SAMPLES, STREAMS, Batch, Mark, Record, to_json
 
@@ -129,6 +130,7 @@ class SafeSpool:
                     "%d records were kept in memory only and are lost: %s",
                     self._memory.pending,
                     self._problem,
+                    extra=about(Kind.RECORDS_LOST, records=self._memory.pending),
                 )
             try:
                 self._spool.close()
@@ -160,7 +162,7 @@ class SafeSpool:
             return self._in_memory(error)
 
     def _in_memory(self, error: Exception) -> Spool:
-        log.warning("%s; going on in memory", error)
+        log.warning("%s; going on in memory", error, extra=about(Kind.SPOOL_IN_MEMORY))
         self._problem = str(error)
         self._tried = self._clock.monotonic()
         bounds = Budget(min(MEMORY_BYTES, self._budget.max_bytes), self._budget.max_age_s, 0.0)
@@ -186,7 +188,12 @@ class SafeSpool:
             self._spool.append(SAMPLES, "gap", now, gap, 0.0)
 
     def _move_away(self, error: Exception) -> None:
-        log.error("%s; set aside as %s.damaged, a new one is begun", error, self._path)
+        log.error(
+            "%s; set aside as %s.damaged, a new one is begun",
+            error,
+            self._path,
+            extra=about(Kind.SPOOL_DAMAGED),
+        )
         for suffix in ("", "-wal", "-shm"):
             source = self._path.with_name(self._path.name + suffix)
             try:
@@ -216,20 +223,32 @@ class SafeSpool:
             self._memory.close()
             self._memory = None
             self._spool = disk
-            log.info("The spool is on disk again (%d records moved there from memory)", moved)
+            log.info(
+                "The spool is on disk again (%d records moved there from memory)",
+                moved,
+                extra=about(Kind.SPOOL_ON_DISK, records=moved),
+            )
 
     def _follow_file(self) -> None:
         """Move to a new file when the one in use was deleted or replaced under the agent."""
         with self._lock:
             if self._memory is not None or not self._spool.detached:
                 return
-            log.warning("The spool %s was deleted or replaced while in use: moving to a new one", self._path)
+            log.warning(
+                "The spool %s was deleted or replaced while in use: moving to a new one",
+                self._path,
+                extra=about(Kind.SPOOL_REPLACED),
+            )
             old = self._spool
             self._spool = self._open()
             try:
                 _move(old, self._spool)
             except (SpoolUnavailable, SpoolCorrupt) as error:
-                log.error("Not all that waited in the deleted spool could be moved: %s", error)
+                log.error(
+                    "Not all that waited in the deleted spool could be moved: %s",
+                    error,
+                    extra=about(Kind.RECORDS_LOST),
+                )
             self._discard(old)
 
     @staticmethod

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 
 from dio_daemon.errors import EX_TEMPFAIL, CenterError, NotANerveCenter, Rejected, TlsFailed
-from dio_daemon.lifecycle import Event
+from dio_daemon.lifecycle import Event, State
 from dio_daemon.link_state import RESOLVER_S, LinkState, is_refusal
+from dio_daemon.messages import About, Kind, about
 from dio_daemon.registrar import hostname
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,8 @@ class Startup:
             state.center.check_health()
         except CenterError as error:
             return "stopping" if state.stopping else self._not_ready(error, self._ready_by)
-        self._say("Nerve center is ready, proceeding with registration", always=True)
+        ready = about(Kind.CENTER_READY, state=State.REGISTERING.value)
+        self._say("Nerve center is ready, proceeding with registration", ready, always=True)
         state.backoff.reset()
         state.board.update(reason="", error_kind="", attempt=0, next_attempt=None)
         state.transition(Event.CENTER_HEALTHY)
@@ -65,16 +67,28 @@ class Startup:
                 state.give_up(EX_TEMPFAIL, f"registration with {url} failed {self._attempt} times: {error}")
             wait = state.backoff.spread(startup.register_wait_s * self._attempt)
             wait = min(state.spread_wait(wait, error), max(wait, startup.ready_within_s))
-            self._say(f"Registration failed (attempt {self._attempt}): {error}", logging.WARNING)
+            self._say(
+                f"Registration failed (attempt {self._attempt}): {error}",
+                about(Kind.REGISTRATION_FAILED, attempt=self._attempt, error_kind=error.kind, wait_s=wait),
+                logging.WARNING,
+            )
             state.board.update(
                 reason=str(error), error_kind=error.kind, next_attempt=state.clock.monotonic() + wait
             )
             state.pause(wait)
             return f"registration failed: {error}"
-        self._say(f"Successfully registered agent: {answer.agent_id}", always=True)
+        self._say(
+            f"Successfully registered agent: {answer.agent_id}",
+            about(Kind.REGISTERED, state=State.ACTIVE.value, attempt=self._attempt),
+            always=True,
+        )
         state.history.succeeded()
         state.registered()
-        self._say(f"Starting system monitoring for DIO-Agent-{hostname(state.config)}", always=True)
+        self._say(
+            f"Starting system monitoring for DIO-Agent-{hostname(state.config)}",
+            about(Kind.MONITORING),
+            always=True,
+        )
         return "registered"
 
     def _not_ready(self, error: CenterError, ready_by: float) -> str:
@@ -85,7 +99,11 @@ class Startup:
         if error.kind != self._last_kind:
             self._last_kind = error.kind
             wrong = isinstance(error, (NotANerveCenter, TlsFailed))
-            self._say(f"Health check failed: {error}", logging.WARNING if wrong else logging.INFO)
+            self._say(
+                f"Health check failed: {error}",
+                about(Kind.HEALTH_CHECK_FAILED, attempt=attempt, error_kind=error.kind),
+                logging.WARNING if wrong else logging.INFO,
+            )
         if left <= 0:
             within = state.config.startup.ready_within_s
             state.give_up(
@@ -93,7 +111,10 @@ class Startup:
             )
         if wait > left:
             nominal = wait = left
-        self._say(f"Nerve center not ready yet, waiting {max(1.0, nominal):.0f}s... (attempt {attempt})")
+        self._say(
+            f"Nerve center not ready yet, waiting {max(1.0, nominal):.0f}s... (attempt {attempt})",
+            about(Kind.WAITING, attempt=attempt, error_kind=error.kind, wait_s=wait),
+        )
         state.board.update(
             reason=str(error),
             error_kind=error.kind,
@@ -117,6 +138,6 @@ class Startup:
             if state.history.refused_wait_s(state.credentials()) == 0.0:
                 return
 
-    def _say(self, message: str, level: int = logging.INFO, always: bool = False) -> None:
+    def _say(self, message: str, what: About, level: int = logging.INFO, always: bool = False) -> None:
         """A line of the start-up; only for debugging when the cycles before this one said it already."""
-        log.log(logging.DEBUG if self._quiet and not always else level, "%s", message)
+        log.log(logging.DEBUG if self._quiet and not always else level, "%s", message, extra=what)

@@ -1,0 +1,97 @@
+"""Repeats of one kind of log line are counted instead of written, and what was left out is said.
+
+Of each kind, information and warnings alike, a burst goes through. What follows without a pause is counted, and
+summed up in one line in five minutes that has the newest text. A kind that was silent for that long begins
+anew. Errors are never left out: an agent has few of them, and each may be the last line of a process.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dio_daemon.clock import Clock
+from dio_daemon.messages import Kind, about, kind_of
+
+BURST = 20
+"""Lines of one kind that go through: four outages, one after the other, have as many failed reports."""
+QUIET_S = 300.0
+"""Seconds between two summaries, and of silence after which a kind begins anew."""
+
+
+@dataclass
+class _Row:
+    """Lines of one kind, none of them `QUIET_S` or more after the one before."""
+
+    last_s: float
+    count: int = 0
+    left_out: int = 0
+    newest: logging.LogRecord | None = None
+    told_s: float = 0.0
+
+
+class Repeats(logging.Filter):
+    """Decides which records a handler writes.
+
+    Args:
+        write: takes the summaries; the handler's own `handle`.
+        clock: for the pauses.
+    """
+
+    def __init__(self, write: Callable[[logging.LogRecord], object], clock: Clock) -> None:
+        super().__init__()
+        self._write = write
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._rows: dict[Kind, _Row] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether this record is written; summaries that are due are written first."""
+        kind = kind_of(record)
+        if kind is Kind.LEFT_OUT:
+            return True
+        with self._lock:
+            now = self._clock.monotonic()
+            summaries = self._due(now, everything=kind is Kind.STOPPED)
+            counted = kind is not None and logging.DEBUG < record.levelno < logging.ERROR
+            written = self._count(kind, record, now) if counted and kind is not None else True
+        for summary in summaries:
+            self._write(summary)
+        return written
+
+    def _due(self, now: float, everything: bool) -> list[logging.LogRecord]:
+        summaries = []
+        for kind, row in list(self._rows.items()):
+            if row.newest is not None and (everything or now - row.told_s >= QUIET_S):
+                summaries.append(_summary(row.newest, row.left_out, now - row.told_s))
+                row.left_out, row.newest, row.told_s = 0, None, now
+            if now - row.last_s >= QUIET_S:
+                del self._rows[kind]
+        return summaries
+
+    def _count(self, kind: Kind, record: logging.LogRecord, now: float) -> bool:
+        row = self._rows.setdefault(kind, _Row(now))
+        row.last_s = now
+        row.count += 1
+        if row.count <= BURST:
+            row.told_s = now
+            return True
+        row.left_out += 1
+        row.newest = record
+        return False
+
+
+def _summary(newest: logging.LogRecord, left_out: int, within_s: float) -> logging.LogRecord:
+    return logging.getLogger(newest.name).makeRecord(
+        newest.name,
+        newest.levelno,
+        newest.pathname,
+        newest.lineno,
+        "%d more lines like this one were left out in %.0f min: %s",
+        (left_out, max(1.0, within_s / 60), newest.getMessage()),
+        None,
+        newest.funcName,
+        {**about(Kind.LEFT_OUT, left_out=left_out, duration_s=within_s)},
+    )
