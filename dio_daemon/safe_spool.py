@@ -3,8 +3,9 @@
 A full or read-only disk: new records go to a bounded spool in memory, with an epoch of its own, and are
 delivered from there; every half minute the disk is tried again, and what still waits moves over to it. A damaged
 file: set aside for whoever wants to look, a new epoch begins, and what waited in it stands there as a gap. A file
-that was deleted under the agent: what waits in it is still there, and moves to a new one. The rest of the agent
-sees one spool throughout.
+that was deleted under the agent: what waits in it is still there, and moves to a new one. What waited in a file that
+is found damaged or gone at the start, or in the memory of a process that was killed, is known from the tally and
+becomes a gap as well. The rest of the agent sees one spool throughout.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dio_daemon.clock import Clock, rfc3339
 from dio_daemon.errors import SpoolCorrupt, SpoolUnavailable
 from dio_daemon.messages import Kind, about
 from dio_daemon.spool import Budget, Settled, Spool, Stats
+from dio_daemon.tally import Tally, Waiting
 from dio_daemon.wire import SAMPLES, STREAMS, Batch, Mark, Record, to_json
 
 log = logging.getLogger(__name__)
@@ -47,14 +49,22 @@ class SafeSpool:
         self._memory: Spool | None = None
         self._tried = clock.monotonic()
         self._problem = ""
+        self._tally = Tally(path.with_name("waiting"))
+        self._died_in_memory = self._tally.last.memory
+        self._damaged = False
         self._spool = self._open()
+        if self._memory is None:
+            self._own_up(self._spool.unused)
+        self._count()
 
     def append(self, stream: str, kind: str, data: bytes, sampling_s: float = 0.0, time: str = "") -> int:
         """Commit a record, sampled now unless `time` says otherwise, and return its seq."""
         moment = time or rfc3339(self._clock.now())
         self._return_to_disk()
         self._follow_file()
-        return self._do(lambda spool: spool.append(stream, kind, moment, data, sampling_s))
+        seq = self._do(lambda spool: spool.append(stream, kind, moment, data, sampling_s))
+        self._count()
+        return seq
 
     def batch(self, stream: str, max_records: int) -> Batch:
         """The next records of a stream."""
@@ -62,7 +72,9 @@ class SafeSpool:
 
     def settle(self, epoch: str, stream: str, mark: Mark) -> Settled:
         """Compare the center's mark with the spool."""
-        return self._do(lambda spool: spool.settle(epoch, stream, mark))
+        settled = self._do(lambda spool: spool.settle(epoch, stream, mark))
+        self._count()
+        return settled
 
     def set_aside(self, stream: str, seq: int, reason: str) -> bool:
         """Move a record that the center calls invalid to the dead letters."""
@@ -125,6 +137,7 @@ class SafeSpool:
         with self._lock:
             self._tried = -RETURN_EVERY_S
             self._return_to_disk()
+            self._count()
             if self._memory is not None and self._memory.pending:
                 log.error(
                     "%d records were kept in memory only and are lost: %s",
@@ -161,6 +174,34 @@ class SafeSpool:
         except (SpoolUnavailable, SpoolCorrupt) as error:
             return self._in_memory(error)
 
+    def _own_up(self, begun_anew: bool) -> None:
+        """Put down as gaps what is known to have waited and is nowhere now."""
+        with self._lock:
+            known = self._tally.last
+            of_file = known.disk if begun_anew and known.epoch != self._spool.epoch else {}
+            of_memory, self._died_in_memory = self._died_in_memory, {}
+            for stream, count in of_file.items():
+                self._put_down(stream, count, "spool_corrupt" if self._damaged else "spool_lost")
+            for stream, count in of_memory.items():
+                self._put_down(stream, count, "spool_lost")
+
+    def _put_down(self, stream: str, count: int, reason: str) -> None:
+        log.error("%d %s that waited are lost with the spool that held them", count, stream)
+        now = rfc3339(self._clock.now())
+        gap = to_json({"count": count, "reason": reason})
+        self._do(lambda spool: spool.append(stream, "gap", now, gap, 0.0))
+
+    def _count(self) -> None:
+        """Write down what waits, and where."""
+        with self._lock:
+            if self._memory is None:
+                self._tally.write(Waiting(self._spool.epoch, self._spool.pending_by_stream()))
+                return
+            known, died = self._tally.last, self._died_in_memory
+            waiting = self._memory.pending_by_stream()
+            both = {name: waiting.get(name, 0) + died.get(name, 0) for name in {*waiting, *died}}
+            self._tally.write(Waiting(known.epoch, known.disk, both))
+
     def _in_memory(self, error: Exception) -> Spool:
         log.warning("%s; going on in memory", error, extra=about(Kind.SPOOL_IN_MEMORY))
         self._problem = str(error)
@@ -188,6 +229,7 @@ class SafeSpool:
             self._spool.append(SAMPLES, "gap", now, gap, 0.0)
 
     def _move_away(self, error: Exception) -> None:
+        self._damaged = True
         log.error(
             "%s; set aside as %s.damaged, a new one is begun",
             error,
@@ -212,17 +254,21 @@ class SafeSpool:
             disk: Spool | None = None
             try:
                 disk = Spool(self._path, self._budget)
+                begun_anew = disk.unused
                 disk.trim()  # opening writes nothing, and a full disk would only refuse the next sample
                 _move(self._memory, disk)
             except (SpoolUnavailable, SpoolCorrupt) as error:
                 log.debug("The disk does not take the spool yet: %s", error)
                 if disk is not None:
                     self._discard(disk)
+                if isinstance(error, SpoolCorrupt):
+                    self._move_away(error)
                 return
             moved = self._memory.pending
             self._memory.close()
             self._memory = None
             self._spool = disk
+            self._own_up(begun_anew)
             log.info(
                 "The spool is on disk again (%d records moved there from memory)",
                 moved,

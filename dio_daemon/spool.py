@@ -176,8 +176,18 @@ class Spool:
     @property
     def pending(self) -> int:
         """Records that wait."""
+        return sum(self.pending_by_stream().values())
+
+    def pending_by_stream(self) -> dict[str, int]:
+        """Records that wait, of each stream in which any does."""
         with self._lock:
-            return sum(cursor.pending for cursor in self._state.streams.values())
+            return {name: cursor.pending for name, cursor in self._state.streams.items() if cursor.pending}
+
+    @property
+    def unused(self) -> bool:
+        """Whether this history has no record yet."""
+        with self._lock:
+            return all(cursor.next_seq == 1 for cursor in self._state.streams.values())
 
     def settle(self, epoch: str, stream: str, mark: Mark) -> Settled:
         """Compare the center's mark with the spool and move the cursor accordingly.

@@ -1,0 +1,98 @@
+"""What goes wrong with disks, done to the files of a process: full, forbidden, damaged, rolled back.
+
+Root writes wherever it likes. `OBEDIENT` starts a process that has to respect permissions even as root.
+"""
+
+import contextlib
+import os
+import resource
+import shutil
+import signal
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+OBEDIENT = (
+    ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner", "--inh-caps=-all", "--"]
+    if os.geteuid() == 0
+    else []
+)
+SUFFIXES = ("", "-wal", "-shm")
+
+
+@contextmanager
+def full(pids: Iterable[int], bytes_left: int = 0, file: Path | None = None) -> Iterator[None]:
+    """No file of these processes may grow beyond the size that `file` has now."""
+    before = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in pids}
+    most = bytes_left + (file.stat().st_size if file is not None else 0)
+    for pid, (_, hard) in before.items():
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, hard))
+    try:
+        yield
+    finally:
+        for pid, limits in before.items():
+            with contextlib.suppress(ProcessLookupError):
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
+
+
+@contextmanager
+def forbidden(folder: Path) -> Iterator[None]:
+    """Nothing in a folder may be written, nor may the folder; what was allowed is so again at the end."""
+    paths = [folder, *folder.iterdir()]
+    modes = {path: path.stat().st_mode & 0o7777 for path in paths}
+    for path, mode in modes.items():
+        path.chmod(mode & ~0o222)
+    try:
+        yield
+    finally:
+        for path, mode in modes.items():
+            with contextlib.suppress(FileNotFoundError):
+                path.chmod(mode)
+
+
+def files_of(database: Path) -> list[Path]:
+    """A SQLite database and the files beside it, as far as they are there."""
+    return [path for suffix in SUFFIXES if (path := Path(str(database) + suffix)).exists()]
+
+
+def damage(database: Path, kind: str) -> None:
+    """`delete`, `truncate` (to half) or `zero` (whole file) a database."""
+    if kind == "delete":
+        for path in files_of(database):
+            path.unlink()
+    elif kind == "truncate":
+        os.truncate(database, database.stat().st_size // 2)
+    else:
+        for path in files_of(database):
+            if not path.name.endswith("-shm"):
+                with path.open("r+b") as file:
+                    file.write(b"\0" * path.stat().st_size)
+
+
+@contextmanager
+def frozen(groups: Iterable[int]) -> Iterator[None]:
+    """Stop whole process groups for a while."""
+    stopped = list(groups)
+    for group in stopped:
+        os.killpg(group, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for group in stopped:
+            os.killpg(group, signal.SIGCONT)
+
+
+def snapshot(database: Path, target: Path, groups: Iterable[int]) -> None:
+    """Copy a database's files as they are at one moment, as a loss of power would leave them."""
+    target.mkdir()
+    with frozen(groups):
+        for path in files_of(database):
+            shutil.copy2(path, target / path.name)
+
+
+def restore(database: Path, source: Path) -> None:
+    """Put a snapshot in the place of the files that are there."""
+    for path in files_of(database):
+        path.unlink()
+    for path in source.iterdir():
+        shutil.copy2(path, database.with_name(path.name))
