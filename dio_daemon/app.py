@@ -27,6 +27,7 @@ from dio_daemon.control import Control
 from dio_daemon.delivery import Delivery
 from dio_daemon.errors import EX_CONFIG, EX_TEMPFAIL, ConfigError, DioError
 from dio_daemon.feed import Feed
+from dio_daemon.files import takes_files
 from dio_daemon.heartbeat import Heartbeat
 from dio_daemon.identity import IdentityFile, boot_id, new_run_id, place_of
 from dio_daemon.ipc.routes import Routes
@@ -97,10 +98,18 @@ def main(arguments: Sequence[str] | None = None, parts: Parts | None = None) -> 
         log.error("%s; trying again in %.0f s", error, UNUSABLE_S, extra=unusable)
         manager.status(str(error))
         manager.extend_timeout(2 * UNUSABLE_S)
-        clock.wait(threading.Event(), UNUSABLE_S)
+        _until_usable(settings.paths.state_dir, clock)
         return EX_TEMPFAIL
     finally:
         manager.close()
+
+
+def _until_usable(state_dir: Path, clock: Clock) -> None:
+    """Hold back, for `UNUSABLE_S` at most, and no longer once a state folder that took no file takes one again."""
+    never, until = threading.Event(), clock.monotonic() + UNUSABLE_S
+    refused = not takes_files(state_dir)
+    while (left := until - clock.monotonic()) > 0 and not (refused and takes_files(state_dir)):
+        clock.wait(never, min(1.0, left))
 
 
 @dataclass(frozen=True)

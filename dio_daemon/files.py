@@ -34,3 +34,14 @@ def replace_file(path: Path, content: bytes, mode: int) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def takes_files(folder: Path) -> bool:
+    """Whether a file can be written in a folder: it is there, writable, and its disk is not full."""
+    probe = folder / ".probe"
+    try:
+        replace_file(probe, b"x", 0o600)
+        probe.unlink()
+    except OSError:
+        return False
+    return True
