@@ -1,33 +1,34 @@
 """`dioctl`: ask the agent on this host, and tell it what to do.
 
-It imports little, since it has to be quick: the control socket's client, and what a command needs of its own.
+It has to be quick, so this module holds the command line only; what a command needs is imported when it runs.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from dio_daemon import __version__
 from dio_daemon.clock import SystemClock
 from dio_daemon.errors import EX_CONFIG, ConfigError, DioError
-from dio_daemon.ipc.client import Client, NoPermission, NotRunning
+from dio_daemon.ipc.client import Client, NotRunning
 
 DEFAULT_SOCKET = Path("/run/dio-agent/agent.sock")
 DEFAULT_CONFIG = Path("/etc/dio-agent/agent.toml")
 
 EX_FAILED = 1
-EX_USAGE = 2
 EX_NOT_RUNNING = 3
+
+Command = Callable[[Client, argparse.Namespace], int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The `dioctl` command; its exit code: 0 done, 1 failed, 2 usage, 3 no agent answers, 78 bad configuration."""
-    options = _parser().parse_args(arguments)
+    parser = build_parser()
+    _complete(parser)
+    options = parser.parse_args(arguments)
     client = Client(options.socket, SystemClock())
     try:
         return int(options.run(client, options))
@@ -38,21 +39,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for finding in error.findings:
             print(finding, file=sys.stderr)
         return EX_CONFIG
-    except (NoPermission, DioError) as error:
+    except DioError as error:
         print(f"dioctl: {error}", file=sys.stderr)
         return EX_FAILED
     except BrokenPipeError:
-        sys.stderr.close()
+        sys.stderr.close()  # whoever read the output went away; there is nobody to tell
         return EX_FAILED
     except KeyboardInterrupt:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+def lazily(module: str, name: str) -> Command:
+    """A command that is imported when it runs."""
+
+    def run(client: Client, options: argparse.Namespace) -> int:
+        import importlib
+
+        return int(getattr(importlib.import_module(f"dio_daemon.cli.{module}"), name)(client, options))
+
+    return run
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(
         prog="dioctl",
-        description="Ask the DIO agent on this host.",
-        epilog="Members of group dio may ask; changes are for root. See dioctl(1).",
+        description="Ask the DIO agent on this host, and tell it what to do.",
+        epilog="Members of group dio may ask and report; changes are for root. Exit codes: 0 done, 1 failed, "
+        "2 usage, 3 no agent answers, 78 bad configuration. See dioctl(1).",
     )
     parser.add_argument("--version", action="version", version=f"dioctl {__version__}")
     parser.add_argument(
@@ -63,22 +77,89 @@ def _parser() -> argparse.ArgumentParser:
         help="control socket (default: %(default)s)",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    as_json = argparse.ArgumentParser(add_help=False)
+    as_json.add_argument("--json", action="store_true", help="one JSON document, for programs")
 
-    status = commands.add_parser("status", help="how the agent is, what it waits for, what it has delivered")
-    status.add_argument("--json", action="store_true", help="the whole document, for programs")
-    status.set_defaults(run=_status)
+    def add(
+        name: str, help_: str, module: str, function: str, description: str | None = None
+    ) -> argparse.ArgumentParser:
+        made = commands.add_parser(
+            name, help=help_, description=description or help_ + ".", parents=[as_json]
+        )
+        made.set_defaults(run=lazily(module, function))
+        return made
 
-    spool = commands.add_parser("spool", help="what waits to be delivered, what is kept, and what is missing")
-    spool.add_argument("--json", action="store_true", help="the whole document, for programs")
-    spool.set_defaults(run=_spool)
+    add("status", "how the agent is, what it waits for, what it has delivered", "show", "status")
+    top = add("top", "this host live, and what the agent itself costs", "top", "top")
+    top.add_argument(
+        "--interval", type=float, default=2.0, metavar="S", help="seconds between two looks (default: 2)"
+    )
+    top.add_argument("--once", action="store_true", help="show it once and end")
+    add(
+        "health",
+        "one line for monitoring; exit code 0 ok, 1 warning, 2 critical, 3 unknown",
+        "show",
+        "health",
+    )
+    add("spool", "what waits to be delivered, what is kept, and what is missing", "show", "spool")
+    add("threats", "open threats of this host", "show", "threats")
+    events = add("events", "what happens in the agent, as it happens", "show", "events")
+    events.add_argument("--follow", "-f", action="store_true", help="the default, and the only way so far")
+    add("metrics", "Prometheus text; with --json the latest sample", "show", "metrics")
+    _add_steering(add)
+    _add_report(commands, as_json)
+    _add_config(commands, as_json)
+    _add_enroll(commands)
+    debug = commands.add_parser("debug", help="for support").add_subparsers(metavar="COMMAND", required=True)
+    bundle = debug.add_parser("bundle", help="one archive with all that support asks for", parents=[as_json])
+    bundle.add_argument("--output", "-o", type=Path, metavar="FILE", help="where to write it (default: here)")
+    bundle.set_defaults(run=lazily("bundle", "bundle"))
+    return parser
 
-    reload = commands.add_parser("reload", help="read the configuration again (root)")
-    reload.set_defaults(run=_reload)
 
-    check = commands.add_parser("check-config", help="check the configuration: every error with its line")
-    check.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE")
-    check.set_defaults(run=_check_config)
+def _add_steering(add: Callable[..., argparse.ArgumentParser]) -> None:
+    add("reload", "read the configuration again (root)", "steer", "reload")
+    add("flush", "deliver what waits now (root)", "steer", "flush")
+    add("reregister", "register with the nerve center again (root)", "steer", "reregister")
+    pause = add("pause", "pause reporting for a while; sampling goes on (root)", "steer", "pause")
+    pause.add_argument("duration", metavar="DURATION", help="how long: 90s, 30m, 2h, 1d (7 days at most)")
+    pause.add_argument("--reason", default="", help="why, for whoever looks at the nerve center")
+    add("resume", "end the pause (root)", "steer", "resume")
+    level = add("log-level", "log more or less until the next reload or start (root)", "steer", "log_level")
+    level.add_argument("level", choices=["debug", "info", "warning", "error"])
 
+
+def _add_report(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], as_json: argparse.ArgumentParser
+) -> None:
+    report = commands.add_parser("report", help="submit an event or metrics of your own")
+    kinds = report.add_subparsers(metavar="KIND", required=True)
+    event = kinds.add_parser("event", help="submit an event", parents=[as_json])
+    event.add_argument("type", metavar="TYPE", help="such as backup.finished")
+    event.add_argument("message", metavar="MESSAGE", nargs="?", default="")
+    event.add_argument("--data", metavar="JSON", help="an object with more about it; - reads standard input")
+    event.set_defaults(run=lazily("steer", "report_event"))
+    metric = kinds.add_parser("metrics", help="submit metrics", parents=[as_json])
+    metric.add_argument("metric", metavar="NAME=NUMBER", nargs="+")
+    metric.set_defaults(run=lazily("steer", "report_metrics"))
+
+
+def _add_config(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], as_json: argparse.ArgumentParser
+) -> None:
+    kinds = commands.add_parser("config", help="show or check the configuration").add_subparsers(
+        metavar="COMMAND", required=True
+    )
+    show = kinds.add_parser("show", help="what is in force, and where it came from", parents=[as_json])
+    show.set_defaults(run=lazily("show", "config_show"))
+    check = kinds.add_parser("check", help="every error of the files, with its line", parents=[as_json])
+    same = commands.add_parser("check-config", help="the same as config check", parents=[as_json])
+    for parser in (check, same):
+        parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE")
+        parser.set_defaults(run=_check_config)
+
+
+def _add_enroll(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     enroll = commands.add_parser(
         "enroll",
         help="name the nerve center and give the enrollment token (root)",
@@ -97,89 +178,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     enroll.add_argument("--no-start", action="store_true", help="do not start the agent afterwards")
     enroll.set_defaults(run=_enroll)
-    return parser
-
-
-def _status(client: Client, options: argparse.Namespace) -> int:
-    document = client.call("GET", "/v1/status")
-    if options.json:
-        print(json.dumps(document, indent=2))
-    else:
-        print("\n".join(f"{name + ':':<19}{value}" for name, value in status_rows(document)))
-    return 0
-
-
-def status_rows(document: dict[str, Any]) -> list[tuple[str, str]]:
-    """What `dioctl status` shows of the status document, as (label, text)."""
-    spool = document["spool"]
-    rows = [
-        ("Agent", document["agent_id"] or "-"),
-        (
-            "State",
-            f"{document['state']} for {_duration(document['state_age_s'])} (since {document['since']})",
-        ),
-    ]
-    if document["reason"]:
-        rows.append(("Reason", document["reason"]))
-    if document["next_attempt_in_s"] is not None:
-        rows.append(("Next attempt", f"in {document['next_attempt_in_s']:.0f} s"))
-    rows.append(("Nerve center", document["nerve_center"]))
-    if document["last_acknowledged_at"]:
-        age = _duration(document["last_acknowledged_age_s"])
-        rows.append(("Last acknowledged", f"{age} ago ({document['last_acknowledged_at']})"))
-    else:
-        rows.append(("Last acknowledged", "nothing yet"))
-    used, most = spool["bytes"] / 1048576, spool["max_bytes"] / 1048576
-    waiting = f"{spool['pending']} records wait, {used:.1f} of {most:.0f} MiB used"
-    if spool["dead_letters"]:
-        waiting += f", {spool['dead_letters']} dead letters"
-    rows.append(("Spool", waiting))
-    rows += [("Condition", f"{code}: {text}") for code, text in document["conditions"].items()]
-    rows += [("Hung thread", name) for name, beat in document["threads"].items() if not beat["fresh"]]
-    rows.append(("Version", document["version"]))
-    return rows
-
-
-def _spool(client: Client, options: argparse.Namespace) -> int:
-    document = client.call("GET", "/v1/spool")
-    if options.json:
-        print(json.dumps(document, indent=2))
-        return 0
-    used, most = document["bytes"] / 1048576, document["max_bytes"] / 1048576
-    print(
-        f"Epoch {document['epoch']}, {used:.1f} of {most:.0f} MiB used, {document['dead_letters']} dead letters"
-    )
-    print(f"{'STREAM':<9}{'LAST':>9}{'ACKED':>9}{'WAITING':>9}{'KEPT':>9}  OLDEST WAITING")
-    for name, stream in document["streams"].items():
-        figures = (stream["next_seq"] - 1, stream["acknowledged_seq"], stream["pending"], stream["kept"])
-        print(
-            f"{name:<9}" + "".join(f"{figure:>9}" for figure in figures),
-            f" {stream['oldest_pending_at'] or '-'}",
-        )
-        for reason, count in stream["gaps"].items():
-            print(f"{'':9}gap: {count} records, {reason}")
-    return 0
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.0f} h" if seconds < 172800 else f"{seconds / 86400:.0f} d"
-
-
-def _reload(client: Client, options: argparse.Namespace) -> int:
-    client.call("POST", "/v1/reload", timeout_s=18.0)
-    print("Configuration reloaded")
-    return 0
 
 
 def _check_config(client: Client, options: argparse.Namespace) -> int:
     from dio_daemon import config
 
-    config.load(options.config)
-    print(f"{options.config}: no errors")
+    try:
+        config.load(options.config)
+    except ConfigError as error:
+        if not options.json:
+            raise
+        import json
+
+        found = [{"file": item.file, "line": item.line, "message": item.message} for item in error.findings]
+        print(json.dumps({"errors": found}, indent=2))
+        return EX_CONFIG
+    print('{"errors": []}' if options.json else f"{options.config}: no errors")
     return 0
 
 
@@ -198,6 +212,16 @@ def why_not_running(socket: Path) -> str:
     from dio_daemon.unit import explain
 
     return explain()
+
+
+def _complete(parser: argparse.ArgumentParser) -> None:
+    """Answer the shell when it completes a command line; nothing is imported otherwise."""
+    import os
+
+    if "_ARGCOMPLETE" in os.environ:
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
 
 
 if __name__ == "__main__":

@@ -186,7 +186,12 @@ class SafeSpool:
                 self._put_down(stream, count, "spool_lost")
 
     def _put_down(self, stream: str, count: int, reason: str) -> None:
-        log.error("%d %s that waited are lost with the spool that held them", count, stream)
+        log.error(
+            "%d %s that waited are lost with the spool that held them",
+            count,
+            stream,
+            extra=about(Kind.RECORDS_LOST, records=count, stream=stream),
+        )
         now = rfc3339(self._clock.now())
         gap = to_json({"count": count, "reason": reason})
         self._do(lambda spool: spool.append(stream, "gap", now, gap, 0.0))

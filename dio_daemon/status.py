@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 from dio_daemon import __version__
@@ -59,6 +60,7 @@ def status_document(
     now = clock.monotonic()
     return {
         "version": __version__,
+        "pid": os.getpid(),
         "state": snapshot.state.value,
         "since": snapshot.since_wall,
         "state_age_s": round(now - snapshot.since, 3),

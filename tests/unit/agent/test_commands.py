@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dio_daemon import app, ctl
+from dio_daemon.cli.show import status_rows
 from dio_daemon.enroll import enroll
 
 TOKEN = "a-token-of-printable-ASCII"
@@ -127,7 +128,7 @@ def test_status_rows_tell_what_is_wrong() -> None:
         "dead_letters": 2}, "conditions": {"spool_filling": "full"}, "threads": {"link": {"fresh": false}},
         "version": "0"}"""
     )
-    rows = dict(ctl.status_rows(document))
+    rows = dict(status_rows(document))
     assert rows["State"] == "offline for 5 min (since S)"
     assert rows["Next attempt"] == "in 4 s"
     assert rows["Last acknowledged"] == "2 h ago (T)"

@@ -1,6 +1,5 @@
-"""Back-off, failed starts, heartbeats, journal lines, systemd's socket, texts of the status."""
+"""Back-off, failed starts, heartbeats, systemd's socket, texts of the status."""
 
-import logging
 import random
 import socket
 from collections.abc import Iterator
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 
 from dio_daemon.backoff import Backoff
 from dio_daemon.heartbeat import SLACK_S, Heartbeat
-from dio_daemon.journal import JournalFormatter
 from dio_daemon.lifecycle import Snapshot, State
 from dio_daemon.service_manager import Systemd
 from dio_daemon.starts import MAX_REFUSED_WAIT_S, QUIET_S, StartHistory, credentials_stamp
@@ -93,11 +91,6 @@ def test_a_heartbeat_is_fresh_as_long_as_it_announced() -> None:
     clock.advance(0.1)
     assert not beat.fresh
     assert beat.left_s() < 0
-
-
-def test_each_line_for_the_journal_has_its_priority() -> None:
-    record = logging.LogRecord("x", logging.WARNING, "f", 1, "a\nb %s", ("c",), None)
-    assert JournalFormatter("%(message)s").format(record) == "<4>a\n<4>b c"
 
 
 @pytest.fixture

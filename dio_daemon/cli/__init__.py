@@ -1,0 +1,1 @@
+"""What `dioctl` prints and does; one module a group of commands, imported when it is asked for."""
