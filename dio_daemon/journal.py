@@ -85,7 +85,7 @@ class JournalHandler(logging.Handler):
         path: journald's socket.
     """
 
-    def __init__(self, stderr: int, clock: Clock, path: Path = SOCKET) -> None:
+    def __init__(self, stderr: int, clock: Clock, path: Path) -> None:
         super().__init__()
         self.snapshot: Callable[[], Snapshot] | None = None
         self._path = str(path)
@@ -200,12 +200,12 @@ def under_journal(environ: Mapping[str, str], stream: TextIO) -> bool:
     return environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
 
 
-def set_up_logging(level: str, environ: Mapping[str, str], clock: Clock | None = None) -> None:
+def set_up_logging(level: str, environ: Mapping[str, str], path: Path = SOCKET) -> None:
     """Log to standard error, or to the journal that it leads to, in the form that suits whoever reads it."""
-    clock = clock or SystemClock()
+    clock = SystemClock()
     handler: logging.Handler
     if under_journal(environ, sys.stderr):
-        handler = JournalHandler(sys.stderr.fileno(), clock)
+        handler = JournalHandler(sys.stderr.fileno(), clock, path)
     else:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(WithTime())
