@@ -1,8 +1,7 @@
 """One Debian host: a file system, booted by systemd-nspawn with systemd as PID 1.
 
-The root is an overlay that is mounted in a mount namespace of nspawn's own, so it is gone with the last process.
-nspawn itself is told to end when the test's process dies. Commands run inside by nsenter; files are reached
-through /proc/LEADER/root.
+The root is an overlay over one of `roots`. Commands run inside by nsenter; files are reached through
+/proc/LEADER/root.
 """
 
 from __future__ import annotations
@@ -18,47 +17,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from . import nspawn
 from .commands import CommandFailedError, run_full, wait_for
 from .roots import CACHE, root
 
 _ENVIRONMENT = ("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=/root", "TERM=dumb")
 _BOOTED = ("running", "degraded")
-# Ends with the test's process, and mounts what nobody else sees.
-_ALONE = (
-    "env",
-    "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1",
-    "setpriv",
-    "--pdeathsig",
-    "TERM",
-    "unshare",
-    "--mount",
-    "--propagation",
-    "private",
-)
-# Mounts the overlay, and goes into a control group of its own: containers whose nspawn runs in the same one share
-# theirs, and one's systemd would count and kill the other's processes.
-_PREPARE = """
-lower=$1 folder=$2 group=$3
-shift 3
-mount -t overlay overlay -o "lowerdir=$lower,upperdir=$folder/upper,workdir=$folder/work" "$folder/root"
-mount -t cgroup2 cgroup2 "$folder/cgroup"
-for hierarchy in "$folder/cgroup" /sys/fs/cgroup/systemd; do
-    if [ -d "$hierarchy" ]; then
-        mkdir -p "$hierarchy/$group"
-        echo $$ > "$hierarchy/$group/cgroup.procs"
-    fi
-done
-exec "$@"
-"""
-_FORGET = """
-folder=$1 group=$2
-mount -t cgroup2 cgroup2 "$folder/cgroup"
-for hierarchy in "$folder/cgroup" /sys/fs/cgroup/systemd; do
-    if [ -d "$hierarchy/$group" ]; then
-        find "$hierarchy/$group" -depth -type d -exec rmdir {} +
-    fi
-done
-"""
 
 
 class Host:
@@ -85,7 +49,7 @@ class Host:
         self._lower = root(release, stage)
         (CACHE / "run").mkdir(exist_ok=True)
         self._folder = Path(tempfile.mkdtemp(prefix=f"{name}-{os.getpid()}-", dir=CACHE / "run"))
-        for part in ("upper", "work", "root", "cgroup"):
+        for part in ("upper", "work", "root"):
             (self._folder / part).mkdir()
         self.write("/etc/hostname", f"{name}\n")
         for path, text in (files or {}).items():
@@ -96,10 +60,10 @@ class Host:
 
     def boot(self, *, until: Callable[[], object] | None = None, within_s: float = 60.0) -> None:
         """Start it and wait until the boot is through, or until the given condition holds."""
-        nspawn = ["-b", "--console=read-only", "--resolv-conf=off", f"--hostname={self.name}"]
+        more = ["-b", "--console=read-only", "--resolv-conf=off", f"--hostname={self.name}"]
         with (self._folder / "console").open("ab") as console:
             self._nspawn = subprocess.Popen(
-                [*self._prepared(), *nspawn, f"--network-namespace-path={self._network}"],
+                [*self._on_overlay(), *more, f"--network-namespace-path={self._network}"],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,
@@ -127,8 +91,8 @@ class Host:
     def offline(self, command: str, *, timeout_s: float = 600.0) -> str:
         """Run a shell command in its file system while it is not booted, with this machine's network."""
         assert self._nspawn is None
-        nspawn = ["--pipe", "--resolv-conf=bind-host", "--setenv=DEBIAN_FRONTEND=noninteractive"]
-        return run_full([*self._prepared(), *nspawn, "sh", "-c", command], timeout_s=timeout_s).stdout
+        more = ["--pipe", "--resolv-conf=bind-host", "--setenv=DEBIAN_FRONTEND=noninteractive"]
+        return run_full([*self._on_overlay(), *more, "sh", "-c", command], timeout_s=timeout_s).stdout
 
     def close(self) -> None:
         """Power off, or kill what does not go, and remove its files."""
@@ -240,20 +204,11 @@ class Host:
             parts += [f"----- {command}", self.run(command, check=False, timeout_s=30)]
         return "\n".join(parts)
 
-    def _prepared(self) -> list[str]:
-        """nspawn on the overlay, in a control group of its own; more arguments follow."""
-        prepare = [
-            *_ALONE,
-            "sh",
-            "-ec",
-            _PREPARE,
-            "sh",
-            str(self._lower),
-            str(self._folder),
-            _machine(self._folder),
-        ]
-        nspawn = ["systemd-nspawn", "-q", "-D", str(self._folder / "root"), "-M", _machine(self._folder)]
-        return [*prepare, *nspawn, "--register=no", "--keep-unit"]
+    def _on_overlay(self) -> list[str]:
+        """nspawn on the host's file system; more arguments follow."""
+        upper, work, at = (self._folder / part for part in ("upper", "work", "root"))
+        overlay = f"lowerdir={self._lower},upperdir={upper},workdir={work}"
+        return nspawn.command(at, _machine(self._folder), overlay=overlay)
 
     def _inside(self) -> list[str]:
         return [
@@ -321,7 +276,7 @@ def sweep() -> None:
 
 
 def _forget(folder: Path) -> None:
-    run_full([*_ALONE, "sh", "-c", _FORGET, "sh", str(folder), _machine(folder)], check=False)
+    nspawn.forget(_machine(folder))
     shutil.rmtree(folder, ignore_errors=True)
 
 

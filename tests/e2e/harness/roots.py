@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from . import nspawn
 from .commands import run
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -114,9 +115,12 @@ def _build_installed(release: str, folder: Path) -> None:
 
 def run_in(folder: Path, command: list[str]) -> str:
     """Run a command in a file system that is not booted, with this machine's network."""
-    nspawn = ["systemd-nspawn", "-q", "-D", str(folder), "-M", f"dioe2e-build-{os.getpid()}", "--register=no"]
-    nspawn += ["--keep-unit", "--resolv-conf=bind-host", "--setenv=DEBIAN_FRONTEND=noninteractive", "--pipe"]
-    return run([*nspawn, *command], timeout_s=600)
+    machine = f"dioe2e-build-{os.getpid()}"
+    more = ["--resolv-conf=bind-host", "--setenv=DEBIAN_FRONTEND=noninteractive", "--pipe"]
+    try:
+        return run([*nspawn.command(folder, machine), *more, *command], timeout_s=600)
+    finally:
+        nspawn.forget(machine)
 
 
 @contextmanager
