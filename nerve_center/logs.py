@@ -1,6 +1,6 @@
 """How log lines look.
 
-Under systemd (`JOURNAL_STREAM` is set) every line begins with its syslog priority, `<4>` for a warning, so that
+Where standard error leads to journald, every line begins with its syslog priority, `<4>` for a warning, so that
 `journalctl -p warning` works; each line of a longer message carries it. Elsewhere a line begins with the time.
 Control characters that came from outside are escaped, so that nobody forges a line.
 """
@@ -42,7 +42,16 @@ class LineFormatter(logging.Formatter):
 
 def formatter(environ: Mapping[str, str] = os.environ) -> LineFormatter:
     """The formatter that suits where standard error goes."""
-    return LineFormatter(priorities="JOURNAL_STREAM" in environ)
+    return LineFormatter(priorities=under_journal(environ))
+
+
+def under_journal(environ: Mapping[str, str]) -> bool:
+    """Whether standard error leads to journald: JOURNAL_STREAM names its device and inode (systemd.exec(5))."""
+    try:
+        found = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError):
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
 
 
 def set_up(level: str) -> None:

@@ -44,8 +44,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings = config.load(options.config)
     except ConfigError as exc:
+        prefix = "<3>" if logs.under_journal(os.environ) else ""
         for line in exc.errors:
-            print(line, file=sys.stderr)  # noqa: T201 for the person who asked, or the journal
+            print(prefix + line, file=sys.stderr)  # noqa: T201 for the person who asked, or the journal
         return EX_CONFIG
     if options.check_config:
         return 0

@@ -204,7 +204,9 @@ def test_the_command_line(center: CenterProcess, arguments: list[str], code: int
 
 
 def test_lines_for_the_journal_begin_with_their_priority(center: CenterProcess) -> None:
-    center.start(JOURNAL_STREAM="8:1")
+    center.log_path.touch()
+    found = center.log_path.stat()
+    center.start(JOURNAL_STREAM=f"{found.st_dev}:{found.st_ino}")
     center.wait_ready()
     os.kill(children(center.master)[0], signal.SIGKILL)
     wait_for(lambda: "Perhaps" in center.log() or "signal 9" in center.log(), "the log tells it")
@@ -212,6 +214,17 @@ def test_lines_for_the_journal_begin_with_their_priority(center: CenterProcess) 
     lines = center.log().splitlines()
     assert all(line[:3] in ("<6>", "<4>", "<3>") for line in lines)
     assert lines[0].startswith("<6>Starting gunicorn")
+
+
+def test_errors_of_the_configuration_are_errors_in_the_journal(center: CenterProcess) -> None:
+    center.config.write_text("[server]\nport = 0\nprot = 1\n")
+    center.log_path.touch()
+    found = center.log_path.stat()
+    center.start(JOURNAL_STREAM=f"{found.st_dev}:{found.st_ino}")
+    assert center.ended() == 78
+    lines = center.log().splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("<3>") for line in lines)
 
 
 def test_without_systemd_it_runs_just_as_well(center: CenterProcess) -> None:
