@@ -113,10 +113,17 @@ class IdentityFile:
             raise IdentityError(f"Cannot write {self._path}: {error.strerror}") from error
 
     def enrolled(self, identity: Identity, agent_id: str, center_id: str) -> Identity:
-        """The identity after a nerve center accepted it; written when that is news."""
+        """The identity after a nerve center accepted it; written when that is news.
+
+        A disk that does not take it now does not end the registration: the credential itself is on disk, and what
+        is added here comes again with the next registration.
+        """
         accepted = replace(identity, agent_id=agent_id, enrolled=True, center_id=center_id)
         if accepted != identity:
-            self.save(accepted)
+            try:
+                self.save(accepted)
+            except IdentityError as error:
+                log.warning("%s; it will be written with the next registration", error)
         return accepted
 
     def _read(self) -> Identity | None:

@@ -17,7 +17,7 @@ from dio_daemon.board import Board
 from dio_daemon.center import Center
 from dio_daemon.clock import Clock
 from dio_daemon.config import Config
-from dio_daemon.errors import EX_NOPERM, CenterError, GiveUp, Rejected
+from dio_daemon.errors import EX_NOPERM, CenterError, GiveUp, IdentityError, Rejected
 from dio_daemon.heartbeat import Heartbeat
 from dio_daemon.lifecycle import Event, Lifecycle, State, next_state
 from dio_daemon.maintenance import Maintenance
@@ -33,6 +33,8 @@ RESOLVER_S = 45.0
 """getaddrinfo cannot be broken off: resolv.conf(5) allows 3 servers x 2 attempts x 5 s, and some more."""
 IDLE_S = 60.0
 """How long to sleep when nothing waits; a record wakes the link at once."""
+UNWRITABLE_S = 10.0
+"""Before the state folder is tried again."""
 DOUBT_S = 120.0
 """How long to wait while the nerve center finds out whether another live host uses this identity."""
 
@@ -213,8 +215,13 @@ class LinkState:
                 "Give this host a machine id of its own: rm /etc/machine-id; systemd-machine-id-setup",
                 extra=about(Kind.CLONE),
             )
+            try:
+                self.registrar.renew()
+            except IdentityError as failure:
+                log.warning("%s; trying again", failure)
+                self.pause(self.backoff.spread(UNWRITABLE_S))
+                return True
             self.spool.disown()
-            self.registrar.renew()
             self._doubted_since = None
             return True
         if error.code != "instance-in-doubt":

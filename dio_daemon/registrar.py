@@ -61,7 +61,7 @@ class Registrar:
         """Register once.
 
         Raises:
-            CenterError: it failed or was refused. IdentityError: the answer cannot be kept.
+            CenterError: it failed or was refused.
         """
         body = wire.registration(
             self.sender(config),

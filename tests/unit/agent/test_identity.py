@@ -75,3 +75,16 @@ def test_a_damaged_file_is_set_aside(tmp_path: Path, machine_id: Path) -> None:
 def test_an_unwritable_folder_is_an_identity_error(tmp_path: Path, machine_id: Path) -> None:
     with pytest.raises(IdentityError, match="Cannot write"):
         IdentityFile(tmp_path / "missing" / "identity.json", machine_id).open()
+
+
+def test_an_answer_that_cannot_be_written_is_kept_in_memory(
+    tmp_path: Path, machine_id: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    file = IdentityFile(folder / "identity.json", machine_id)
+    identity = file.open()
+    folder.rename(tmp_path / "gone")
+    accepted = file.enrolled(identity, identity.agent_id, "c" * 32)
+    assert accepted.enrolled
+    assert "next registration" in caplog.text
