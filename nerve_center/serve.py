@@ -3,7 +3,8 @@
 It starts gunicorn as its child and asks `/health` over the real socket, again and again. Only when that answers
 `healthy` is READY=1 sent; the same question feeds the watchdog, as long as a nerve center answers at all, and
 writes the status line. SIGTERM and SIGINT stop gunicorn gracefully, SIGHUP makes it start workers anew with the
-configuration as it is then. When gunicorn ends by itself, this process ends at once and non-zero.
+configuration as it is then. When gunicorn ends by itself, this process ends at once and non-zero. So it does when
+the database's file was deleted or replaced: workers would go on writing into a file that nobody finds again.
 
 Signals are blocked and taken with sigtimedwait, so there are no handlers and one thread is enough.
 
@@ -78,6 +79,7 @@ class Supervisor:
         self._settings = settings
         self._manager = manager
         self._ready = False
+        self._database: tuple[int, int] | None = None
         watchdog_s = notify.watchdog_interval_s()
         self._every_s = min(_EVERY_S, watchdog_s / 3) if watchdog_s else _EVERY_S
         self._answer_s = min(_ANSWER_S, self._every_s)
@@ -100,6 +102,13 @@ class Supervisor:
             found = signal.sigtimedwait(_SIGNALS, wait_s)
             if child.poll() is not None:
                 return self._lost(child)
+            if found is None and self._database_gone():
+                _log.error(
+                    "the database %s was deleted or replaced while in use; ending, to start with what is there now",
+                    self._settings.database.path,
+                )
+                self._stop(child)
+                return 1
             if found is None:
                 next_probe = time.monotonic() + self._probe()
             elif found.si_signo == signal.SIGHUP:
@@ -119,6 +128,7 @@ class Supervisor:
                 f"healthy: {answer.agents} agent{'' if answer.agents == 1 else 's'}, "
                 f"listening on {_address(server.host, server.port)}"
             )
+            self._database = self._database or _file_id(self._settings.database.path)
             if not self._ready:
                 self._ready = True
                 self._manager.ready()
@@ -128,6 +138,15 @@ class Supervisor:
         elif self._ready:
             self._manager.status(f"unhealthy: {_address(server.host, server.port)}: {answer.reason}")
         return self._every_s if self._ready else _FIRST_EVERY_S
+
+    def _database_gone(self) -> bool:
+        """Whether the file under the database's path is not the one that was there when it was healthy."""
+        if self._database is None:
+            return False
+        try:
+            return _file_id(self._settings.database.path) != self._database
+        except PermissionError:  # nobody can say; the probe tells whether it can be written
+            return False
 
     def _start_gunicorn(self) -> subprocess.Popen[bytes]:
         environment = dict(os.environ, DIO_SUPERVISOR_PID=str(os.getpid()))
@@ -171,7 +190,7 @@ class Supervisor:
             before, after = self._settings.server, settings.server
             if (before.host, before.port) != (after.host, after.port):
                 check_port(after.host, after.port)
-            self._settings = settings
+            self._settings, self._database = settings, None
             child.send_signal(signal.SIGHUP)
             self._manager.status("reloading")
         except (ConfigError, StartError) as exc:
@@ -197,6 +216,15 @@ def check_port(host: str, port: int) -> None:
             errno.EACCES: "not allowed; a port below 1024 needs root, set a higher [server] port",
         }.get(exc.errno or 0, f"{exc.strerror}; check [server] host and port")
         raise StartError(f"cannot listen on {_address(host, port)}: {why}") from exc
+
+
+def _file_id(path: Path) -> tuple[int, int] | None:
+    """What a file is known by, None where there is none. Raises PermissionError."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _address(host: str, port: int) -> str:

@@ -42,9 +42,9 @@ def settled(center: RealCenter, host: Host, gaps: bool = False) -> Account:
 
     With `gaps` some of it may be counted in a gap; otherwise nothing at all is lost.
     """
-    tags = host.committed()
-    assert tags, f"{host.name} committed nothing: {host.agent.log()}"
     host.active()
+    host.wait(lambda status: host.committed(), "a record")
+    tags = host.committed()
     host.drained()
     found = account(center, host.id, tags)
     if not gaps:

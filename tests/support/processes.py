@@ -1,5 +1,6 @@
 """Real agents and nerve centers as processes on loopback, each with a notify socket that records what was said."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -124,10 +125,12 @@ class Service:
         assert self.said.first("READY=1"), f"{self.name} ended: {self.log()}"
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
-        """Send a signal to the whole session for KILL, to the process otherwise, and wait for its end."""
+        """Send a signal to the whole family for KILL, to the process otherwise, and wait for its end."""
         assert self.process is not None
         if number is signal.SIGKILL:
-            os.killpg(self.process.pid, number)
+            for group in self.groups():
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(group, number)
         else:
             self.process.send_signal(number)
         self.ended()
@@ -140,11 +143,32 @@ class Service:
             self.notified = None
         return code
 
+    def groups(self) -> list[int]:
+        """The process groups of these."""
+        return sorted({group for _, group in self._family()})
+
+    def processes(self) -> list[int]:
+        """Its process and all that descend from it, in the order of their birth."""
+        return [pid for pid, _ in self._family()]
+
+    def _family(self) -> list[tuple[int, int]]:
+        """Process and group of each process that descends from it, itself first."""
+        assert self.process is not None
+        parents: dict[int, tuple[int, int]] = {}
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                state, parent, group = stat.read_text().rpartition(")")[2].split()[:3]
+                if state != "Z":
+                    parents[int(stat.parent.name)] = (int(parent), int(group))
+        found = [(self.process.pid, self.process.pid)]
+        for pid, _ in found:
+            found += [(child, group) for child, (parent, group) in sorted(parents.items()) if parent == pid]
+        return found
+
     def close(self) -> None:
         if self.alive:
-            assert self.process is not None
-            os.killpg(self.process.pid, signal.SIGKILL)
-        if self.notified is not None:
+            self.kill()
+        elif self.notified is not None:
             self.ended()
 
     def log(self) -> str:

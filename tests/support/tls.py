@@ -54,7 +54,9 @@ class Authority:
         self._config.write_text(_CONFIG.format(folder=folder))
         (folder / "index.txt").touch()
         self._openssl("req", "-x509", *self._new_key("ca"), "-out", self.certificate, "-days", "30")
-        self._openssl("req", *self._new_key("server"), "-subj", "/CN=localhost", "-out", folder / "server.csr")
+        self._openssl(
+            "req", *self._new_key("server"), "-subj", "/CN=localhost", "-out", folder / "server.csr"
+        )
 
     def issue(self, name: str, validity: tuple[str, str]) -> ssl.SSLContext:
         """A server's context with a new certificate for `localhost`."""
@@ -113,13 +115,16 @@ class TlsFront:
 
     def _serve(self, client: socket.socket) -> None:
         client.settimeout(10)
-        with client, contextlib.suppress(OSError):
-            with self.context.wrap_socket(client, server_side=True) as tls:
-                with socket.create_connection(("127.0.0.1", self._target), timeout=10) as server:
-                    back = threading.Thread(target=_pump, args=(server, tls), daemon=True)
-                    back.start()
-                    _pump(tls, server, half_close=True)
-                    back.join(20)
+        with (
+            client,
+            contextlib.suppress(OSError),
+            self.context.wrap_socket(client, server_side=True) as tls,
+            socket.create_connection(("127.0.0.1", self._target), timeout=10) as server,
+        ):
+            back = threading.Thread(target=_pump, args=(server, tls), daemon=True)
+            back.start()
+            _pump(tls, server, half_close=True)
+            back.join(20)
 
 
 def _pump(source: socket.socket, target: socket.socket, half_close: bool = False) -> None:

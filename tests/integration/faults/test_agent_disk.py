@@ -1,0 +1,185 @@
+"""The agent's disk: full, forbidden, damaged, gone, rolled back."""
+
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.integration.faults.conftest import MakeHost
+from tests.support import disks
+from tests.support.hosts import faultless
+from tests.support.oracle import settled
+from tests.support.processes import RealCenter, wait_for
+from tests.support.proxy import PASS
+
+DAMAGES = ("delete", "truncate", "zero")
+
+
+def test_full_and_free_again(calm_center: RealCenter, make_host: MakeHost) -> None:
+    host = make_host(calm_center).started()
+    wal = host.spool.with_name("spool.db-wal")
+    wait_for(lambda: wal.exists() and wal.stat().st_size > 64 * 1024, "a log that has grown")
+    host.proxy.fault = "refuse"
+    host.pending(2)
+    with disks.full([host.pid], file=wal):
+        host.condition("spool_in_memory")
+        host.pending(2)  # sampling goes on
+        host.proxy.fault = PASS
+        host.active()  # and is delivered
+        host.drained()
+    host.condition("spool_in_memory", there=False)
+    settled(calm_center, host)
+    assert host.exits == []
+
+
+def test_full_at_the_start(calm_center: RealCenter, make_host: MakeHost) -> None:
+    host = make_host(calm_center).started()
+    host.kill()
+    host.agent.before = ["prlimit", "--fsize=16384:", "--"]
+    host.start()
+    host.condition("spool_in_memory")
+    host.active()
+    host.drained()
+    host.kill(signal.SIGTERM)
+    host.agent.before = []
+    host.start()
+    settled(calm_center, host)
+    assert host.agent.look()["conditions"] == {}
+
+
+def test_permission_taken_away_and_given_back(calm_center: RealCenter, make_host: MakeHost) -> None:
+    host = make_host(calm_center)
+    host.agent.before = disks.OBEDIENT
+    host.started()
+    with disks.forbidden(host.state_dir):
+        tags = host.committed()
+        wait_for(lambda: len(host.committed() - tags) >= 2, "samples while running")
+        host.kill()
+        host.start()
+        host.condition("spool_in_memory")
+        host.active()
+        host.drained()
+    host.condition("spool_in_memory", there=False)
+    settled(calm_center, host)
+    assert host.exits == []
+
+
+def test_the_whole_folder_forbidden(calm_center: RealCenter, make_host: MakeHost) -> None:
+    """Not even who it is can be read: the agent ends with 75 until it can."""
+    host = make_host(calm_center)
+    host.agent.before = disks.OBEDIENT
+    host.started()
+    known = host.id
+    host.kill()
+    host.state_dir.chmod(0)
+    try:
+        host.start()
+        wait_for(lambda: "Permission denied" in host.agent.log(), "a reason in the journal")
+    finally:
+        host.state_dir.chmod(0o700)
+    host.active()
+    settled(calm_center, host)
+    assert host.id == known
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_damaged_while_running(calm_center: RealCenter, make_host: MakeHost, kind: str) -> None:
+    host = make_host(calm_center).started()
+    host.proxy.fault = "refuse"
+    host.pending(3)
+    disks.damage(host.spool, kind)
+    if kind == "delete":
+        wait_for(lambda: "deleted or replaced" in host.agent.log(), "noticed")
+    committed = host.committed()
+    wait_for(lambda: len(host.committed() - committed) >= 2, "sampling goes on")
+    faultless(host)
+    settled(calm_center, host, gaps=kind != "delete")
+    assert host.exits == []
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_damaged_while_stopped(calm_center: RealCenter, make_host: MakeHost, kind: str) -> None:
+    host = make_host(calm_center).started()
+    known = host.id
+    wait_for(lambda: len(host.committed()) >= 2, "some records")
+    host.drained()
+    host.kill(signal.SIGTERM)
+    disks.damage(host.spool, kind)
+    host.start()
+    settled(calm_center, host)
+    assert host.id == known
+    assert host.exits == []
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_damaged_while_stopped_with_records_waiting(
+    calm_center: RealCenter, make_host: MakeHost, kind: str
+) -> None:
+    """What waited and cannot be read any more stands there as a gap."""
+    host = make_host(calm_center).started()
+    host.proxy.fault = "refuse"
+    host.pending(3)
+    host.kill(signal.SIGTERM)
+    disks.damage(host.spool, kind)
+    faultless(host)
+    host.start()
+    found = settled(calm_center, host, gaps=True)
+    assert found.in_gaps == len(found.lost) > 0
+
+
+def test_killed_while_the_disk_is_full(calm_center: RealCenter, make_host: MakeHost) -> None:
+    """What was in memory only is lost, and counted."""
+    host = make_host(calm_center).started()
+    wal = host.spool.with_name("spool.db-wal")
+    wait_for(lambda: wal.exists() and wal.stat().st_size > 64 * 1024, "a log that has grown")
+    host.drained()
+    host.proxy.fault = "refuse"
+    with disks.full([host.pid], file=wal):
+        host.condition("spool_in_memory")
+        host.pending(3)
+        host.kill()
+    faultless(host)
+    host.start()
+    found = settled(calm_center, host, gaps=True)
+    assert found.in_gaps == len(found.lost) > 0
+
+
+def test_state_folder_deleted_while_running(calm_center: RealCenter, make_host: MakeHost) -> None:
+    host = make_host(calm_center).started()
+    known = host.id
+    host.proxy.fault = "refuse"
+    host.pending(2)
+    shutil.rmtree(host.state_dir)
+    committed = host.committed()
+    wait_for(lambda: len(host.committed() - committed) >= 2, "sampling goes on")
+    faultless(host)
+    settled(calm_center, host)
+    host.kill(signal.SIGTERM)
+    host.start()
+    settled(calm_center, host)
+    assert host.id == known
+
+
+@pytest.mark.parametrize("wal", ["whole", "cut", "lost"])
+def test_power_lost(calm_center: RealCenter, make_host: MakeHost, tmp_path: Path, wal: str) -> None:
+    """The state folder as it was at some moment is what the next start finds."""
+    host = make_host(calm_center).started()
+    wait_for(lambda: len(host.committed()) >= 3, "some records")
+    disks.snapshot(host.spool, tmp_path / "then", [host.pid])
+    later = host.committed()
+    wait_for(lambda: len(host.committed() - later) >= 2, "records after the snapshot")
+    host.drained()
+    host.proxy.fault = "black_hole"  # an answer may be on its way when the power goes
+    host.kill()
+    log = tmp_path / "then/spool.db-wal"
+    if wal == "cut":
+        os.truncate(log, log.stat().st_size * 2 // 3)
+    elif wal == "lost":
+        log.unlink()
+    disks.restore(host.spool, tmp_path / "then")
+    faultless(host)
+    host.start()
+    settled(calm_center, host)
+    assert host.exits == []

@@ -1,0 +1,182 @@
+"""The nerve center's disk: full, locked, read-only, lost, restored from an older copy, out of power."""
+
+import os
+import signal
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.integration.faults.conftest import MakeHost
+from tests.support import disks
+from tests.support.hosts import Host
+from tests.support.oracle import account, settled
+from tests.support.processes import RealCenter, wait_for
+
+
+@pytest.fixture
+def hosts(center: RealCenter, make_host: MakeHost) -> list[Host]:
+    """Two hosts that report to a center of their own."""
+    center.start()
+    center.wait_ready()
+    made = [make_host(center, "one"), make_host(center, "two")]
+    for host in made:
+        host.start()
+    for host in made:
+        host.active(30)
+        wait_for(lambda host=host: len(host.committed()) >= 2, "some records")
+    return made
+
+
+def unhealthy(center: RealCenter, word: str) -> None:
+    """Wait until `/health` says what is wrong."""
+
+    def look() -> bool:
+        health = center.health()
+        return health is not None and health["status"] == "unhealthy" and word in str(health["reason"])
+
+    wait_for(look, f"unhealthy: {word}")
+
+
+def healthy(center: RealCenter) -> None:
+    wait_for(lambda: (center.health() or {}).get("status") == "healthy", "healthy")
+
+
+def all_there(center: RealCenter, hosts: list[Host]) -> None:
+    """Everybody is active in time, and all that was committed is stored."""
+    for host in hosts:
+        host.active()
+    for host in hosts:
+        settled(center, host)
+        assert host.exits == []
+
+
+def test_full_and_free_again(center: RealCenter, hosts: list[Host]) -> None:
+    wal = Path(f"{center.database}-wal")
+    with disks.full(center.processes(), file=wal):
+        unhealthy(center, "")
+        for host in hosts:
+            host.failing()
+            host.pending(2)
+    all_there(center, hosts)
+
+
+@pytest.mark.timeout(180)
+def test_locked_by_another_process_for_half_a_minute(center: RealCenter, hosts: list[Host]) -> None:
+    with closing(sqlite3.connect(center.database, timeout=20, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        unhealthy(center, "locked")
+        for host in hosts:
+            host.pending(25, within_s=60)
+        other.execute("ROLLBACK")
+    all_there(center, hosts)
+    status = hosts[0].agent.status()
+    assert status["error_kind"] is None
+
+
+def test_read_only_at_a_start(center: RealCenter, hosts: list[Host]) -> None:
+    center.before = disks.OBEDIENT
+    center.kill()
+    with disks.forbidden(center.database.parent):
+        center.start()
+        assert center.ended() != 0
+        assert "cannot" in center.log()
+        for host in hosts:
+            host.failing()
+    center.start()
+    center.wait_ready()
+    all_there(center, hosts)
+
+
+def test_lost_while_stopped(center: RealCenter, hosts: list[Host]) -> None:
+    center.kill(signal.SIGTERM)
+    disks.damage(center.database, "delete")
+    for host in hosts:
+        host.failing()
+    center.start()
+    center.wait_ready()
+    all_there(center, hosts)
+
+
+def test_lost_while_running(center: RealCenter, hosts: list[Host]) -> None:
+    disks.damage(center.database, "delete")
+    keep_center(center, lambda: center.database.exists() and center.database.stat().st_size > 0)
+    keep_center(center, lambda: (center.health() or {}).get("status") == "healthy")
+    all_there(center, hosts)
+
+
+def test_restored_from_an_older_copy(center: RealCenter, hosts: list[Host], tmp_path: Path) -> None:
+    """What was delivered after the copy is delivered again, also that of an agent that enrolled later."""
+    with (
+        closing(sqlite3.connect(center.database)) as source,
+        closing(sqlite3.connect(tmp_path / "copy")) as copy,
+    ):
+        source.backup(copy)
+    before = {host.name: len(host.committed()) for host in hosts}
+    for host in hosts:
+        wait_for(lambda host=host: len(host.committed()) >= before[host.name] + 3, "records after the copy")
+        host.drained()
+    center.kill(signal.SIGTERM)
+    disks.damage(center.database, "delete")
+    (tmp_path / "copy").rename(center.database)
+    center.start()
+    center.wait_ready()
+    all_there(center, hosts)
+
+
+def test_write_ahead_log_lost(center: RealCenter, hosts: list[Host]) -> None:
+    center.kill()
+    for path in disks.files_of(center.database)[1:]:
+        path.unlink()
+    center.start()
+    center.wait_ready()
+    all_there(center, hosts)
+
+
+@pytest.mark.parametrize("wal", ["whole", "cut"])
+def test_power_lost(center: RealCenter, hosts: list[Host], tmp_path: Path, wal: str) -> None:
+    disks.snapshot(center.database, tmp_path / "then", center.groups())
+    for host in hosts:
+        known = host.committed()
+        wait_for(
+            lambda host=host, known=known: len(host.committed() - known) >= 2, "records after the snapshot"
+        )
+        host.drained()
+    center.kill()
+    log = tmp_path / "then/nerve-center.db-wal"
+    if wal == "cut":
+        os.truncate(log, log.stat().st_size * 2 // 3)
+    disks.restore(center.database, tmp_path / "then")
+    center.start()
+    center.wait_ready()
+    all_there(center, hosts)
+
+
+def test_damaged_while_stopped(center: RealCenter, hosts: list[Host], tmp_path: Path) -> None:
+    """It does not start and says what to do; with the file moved away the agents fill it up again."""
+    center.kill(signal.SIGTERM)
+    disks.damage(center.database, "truncate")
+    center.start()
+    if center.process is not None and center.process.wait(30) != 0:
+        center.ended()
+        assert "damaged" in center.log() or "not a database" in center.log()
+    center.database.rename(tmp_path / "damaged")
+    center.start()
+    center.wait_ready()
+    all_there(center, hosts)
+    for host in hosts:
+        host.kill(signal.SIGTERM)
+        account(center, center.get("/api/v1/agents")["agents"][0]["id"], set())
+
+
+def keep_center(center: RealCenter, condition: object, within_s: float = 30.0) -> None:
+    """Wait for a condition while the center is started again whenever it ends, as systemd does."""
+
+    def look() -> object:
+        if not center.alive:
+            center.ended()
+            center.start()
+        return condition()  # type: ignore[operator]
+
+    wait_for(look, "the center", within_s)
