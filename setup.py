@@ -17,7 +17,6 @@ setup(
         "sdnotify",
         "psutil",
         "requests",
-        "argcomplete",
         # nerve center
         "flask",
         "gunicorn",

@@ -99,9 +99,8 @@ class Control:
         document["maintenance"] = None if window is None else {"until": window.until, "reason": window.reason}
         return document
 
-    def _samples(self) -> dict[str, Any]:
-        records = self._spool.recent(SAMPLES, "sample", RECENT_S, MOST_RECENT)
-        return {"samples": [status.record_document(record) for record in records]}
+    def _samples(self) -> bytes:
+        return status.samples_json(self._spool.recent(SAMPLES, "sample", RECENT_S, MOST_RECENT))
 
     def _threats(self) -> dict[str, Any]:
         newest: dict[str, dict[str, Any]] = {}
@@ -111,9 +110,14 @@ class Control:
         return {"threats": [item for item in newest.values() if item["data"].get("state") == "open"]}
 
     def _metrics(self) -> str:
-        spool = status.spool_document(self._spool.stats())
         return prometheus.exposition(
-            self._board.snapshot, spool, self._sampler.latest, __version__, self._clock.monotonic()
+            self._board.snapshot,
+            status.spool_document(self._spool.stats()),
+            status.threads_document(self._heartbeats),
+            self._sampler.latest,
+            __version__,
+            self._maintenance.left_s(),
+            self._clock.monotonic(),
         )
 
     def _follow(self, request: Request) -> Response:
@@ -145,6 +149,10 @@ class Control:
         return Response(200, {"reloaded": True})
 
     def _flush(self, request: Request) -> Response:
+        if (window := self._maintenance.window) is not None:
+            return problem(
+                409, "paused", f"reporting is paused until {window.until}: dioctl resume ends that"
+            )
         self._link.try_now()
         deadline = self._clock.monotonic() + FLUSH_S
         never = threading.Event()
@@ -177,12 +185,11 @@ class Control:
         except BadBody as error:
             return problem(422, "bad-request", str(error))
         for_s, reason = body.get("for_s"), body.get("reason", "")
-        number = isinstance(for_s, (int, float)) and not isinstance(for_s, bool)
-        if not number or not 1 <= float(for_s) <= MAX_S:  # type: ignore[arg-type]  # a number, as was just checked
+        if isinstance(for_s, bool) or not isinstance(for_s, (int, float)) or not 1 <= for_s <= MAX_S:
             return problem(422, "bad-request", f'"for_s" must be seconds from 1 to {MAX_S:.0f}')
         if not isinstance(reason, str) or len(reason) > 200:
             return problem(422, "bad-request", '"reason" must be a text of at most 200 characters')
-        window = self._maintenance.begin(float(for_s), safe(reason, 200))  # type: ignore[arg-type]  # see above
+        window = self._maintenance.begin(float(for_s), safe(reason, 200))
         self._link.maintenance_changed()
         return Response(200, {"until": window.until})
 

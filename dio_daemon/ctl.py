@@ -6,6 +6,7 @@ It has to be quick, so this module holds the command line only; what a command n
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,12 +27,12 @@ Command = Callable[[Client, argparse.Namespace], int]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The `dioctl` command; its exit code: 0 done, 1 failed, 2 usage, 3 no agent answers, 78 bad configuration."""
-    parser = build_parser()
-    _complete(parser)
-    options = parser.parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     client = Client(options.socket, SystemClock())
     try:
-        return int(options.run(client, options))
+        code = int(options.run(client, options))
+        sys.stdout.flush()
+        return code
     except NotRunning as error:
         print(f"dioctl: {error}\n{why_not_running(options.socket)}", file=sys.stderr)
         return EX_NOT_RUNNING
@@ -43,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"dioctl: {error}", file=sys.stderr)
         return EX_FAILED
     except BrokenPipeError:
-        sys.stderr.close()  # whoever read the output went away; there is nobody to tell
+        # Whoever read the output went away. There is nobody to tell, and nowhere to write the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EX_FAILED
     except KeyboardInterrupt:
         return 130
@@ -92,7 +94,11 @@ def build_parser() -> argparse.ArgumentParser:
     add("status", "how the agent is, what it waits for, what it has delivered", "show", "status")
     top = add("top", "this host live, and what the agent itself costs", "top", "top")
     top.add_argument(
-        "--interval", type=float, default=2.0, metavar="S", help="seconds between two looks (default: 2)"
+        "--interval",
+        type=_interval,
+        default=2.0,
+        metavar="S",
+        help="seconds between two looks, 0.2 to 3600 (default: 2)",
     )
     top.add_argument("--once", action="store_true", help="show it once and end")
     add(
@@ -115,6 +121,14 @@ def build_parser() -> argparse.ArgumentParser:
     bundle.add_argument("--output", "-o", type=Path, metavar="FILE", help="where to write it (default: here)")
     bundle.set_defaults(run=lazily("bundle", "bundle"))
     return parser
+
+
+def _interval(text: str) -> float:
+    """Seconds between two looks. Raises ValueError, which the parser puts into words."""
+    value = float(text)
+    if not 0.2 <= value <= 3600:
+        raise ValueError(text)
+    return value
 
 
 def _add_steering(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -212,16 +226,6 @@ def why_not_running(socket: Path) -> str:
     from dio_daemon.unit import explain
 
     return explain()
-
-
-def _complete(parser: argparse.ArgumentParser) -> None:
-    """Answer the shell when it completes a command line; nothing is imported otherwise."""
-    import os
-
-    if "_ARGCOMPLETE" in os.environ:
-        import argcomplete
-
-        argcomplete.autocomplete(parser)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,7 @@ Foreign exceptions are translated where they enter (`center.py`, `spool.py`, `co
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 EX_TEMPFAIL = 75
 """sysexits.h: the nerve center was not ready in time; systemd starts the agent again."""
@@ -39,8 +38,7 @@ class DioError(Exception):
     retry = False
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """One thing that is wrong in a configuration file; `line` counts from 1, None where it has none."""
 
     file: str

@@ -16,6 +16,7 @@ from dio_daemon.delivery import Delivery
 from dio_daemon.errors import EX_TEMPFAIL, CenterError, GiveUp, Rejected
 from dio_daemon.lifecycle import Event, State
 from dio_daemon.link_state import IDLE_S, RESOLVER_S, Connection, LinkState, is_refusal
+from dio_daemon.maintenance import Window
 from dio_daemon.messages import Kind, about
 from dio_daemon.outage import Outage
 from dio_daemon.startup import Startup
@@ -41,7 +42,7 @@ class Link:
         self._startup = Startup(state)
         self._outage = Outage(state)
         self._retry_at: float | None = None
-        self._paused = False
+        self._announced: Window | None = None
 
     def records_waiting(self) -> None:
         """A record was appended; called from another thread."""
@@ -138,7 +139,7 @@ class Link:
         state = self._state
         sender = state.registrar.sender(state.config)
         records = state.config.delivery.batch_records
-        streams = (wire.EVENTS,) if self._paused else wire.STREAMS
+        streams = (wire.EVENTS,) if self._announced is not None else wire.STREAMS
         return self._delivery.send_next(
             state.center, state.registrar.identity, sender, records, total_s, streams
         )
@@ -148,9 +149,9 @@ class Link:
         state = self._state
         state.ordered("maintenance")
         window = state.maintenance.window
-        if (window is not None) == self._paused:
+        if window == self._announced:
             return
-        self._paused = window is not None
+        self._announced = window
         if window is not None:
             data = {
                 "type": "maintenance.begin",
@@ -204,7 +205,7 @@ class Link:
         except CenterError as error:
             return "stopping" if state.stopping else self._report_failed(error)
         if not sent:
-            if self._paused:
+            if self._announced is not None:
                 state.pause(min(state.maintenance.left_s(), IDLE_S))
                 return "paused"
             state.idle()

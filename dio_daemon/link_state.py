@@ -168,6 +168,7 @@ class LinkState:
         """A registration was accepted."""
         identity = self.registrar.identity
         self._doubted_since = None
+        self.ordered("register")  # done, if it was ordered while this was on its way
         self.backoff.reset()
         self.board.update(
             agent_id=identity.agent_id,

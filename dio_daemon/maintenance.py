@@ -1,7 +1,8 @@
 """A maintenance window: reporting pauses until a moment that was announced, sampling goes on.
 
 The window is kept in the state folder, so that a restart does not end it. Its end is counted on the clock since
-boot; after a reboot on the wall clock, the only one that is left then.
+boot; after a reboot on the wall clock, the only one that is left then. A wall clock that is wrong can make the
+window no longer than it was when it was announced.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class Window:
     boot_id: str
     until_boottime_s: float
     until: str
+    for_s: float
     reason: str
 
 
@@ -62,7 +64,7 @@ class Maintenance:
     def begin(self, for_s: float, reason: str) -> Window:
         """Pause reporting for so many seconds."""
         until = rfc3339(self._clock.now() + timedelta(seconds=for_s))
-        window = Window(self._boot_id, self._clock.boottime() + for_s, until, reason)
+        window = Window(self._boot_id, self._clock.boottime() + for_s, until, for_s, reason)
         self._window = window
         try:
             replace_file(self._path, json.dumps(asdict(window)).encode(), 0o600)
@@ -83,11 +85,13 @@ class Maintenance:
 
     def _read(self) -> Window | None:
         try:
-            window = Window(**json.loads(self._path.read_bytes()))
-            until = datetime.fromisoformat(window.until.replace("Z", "+00:00")).astimezone(UTC)
-        except (OSError, ValueError, TypeError, AttributeError):
+            found = json.loads(self._path.read_bytes())
+            for_s = min(float(found["for_s"]), MAX_S)
+            until = datetime.fromisoformat(found["until"].replace("Z", "+00:00")).astimezone(UTC)
+            ends, boot_id, reason = float(found["until_boottime_s"]), found["boot_id"], str(found["reason"])
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None  # no window, or none that can be trusted: the host is watched
-        if window.boot_id == self._boot_id:
-            return window
-        left = min((until - self._clock.now()).total_seconds(), MAX_S)
-        return Window(self._boot_id, self._clock.boottime() + left, window.until, window.reason)
+        now = self._clock.boottime()
+        if not boot_id or boot_id != self._boot_id:
+            ends = now + (until - self._clock.now()).total_seconds()
+        return Window(self._boot_id, min(ends, now + for_s), found["until"], for_s, reason)

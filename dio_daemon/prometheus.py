@@ -28,24 +28,39 @@ _LISTS = {
     "disks": ("disk", "mount", ("total_bytes", "used_bytes", "free_bytes", "percent", "inodes_percent")),
     "disk_io": ("disk_io", "device", ("read_bytes_per_s", "write_bytes_per_s", "busy_percent")),
 }
+_STREAM = (
+    ("pending", "pending", "Records that wait for delivery."),
+    ("kept", "kept", "Records that are kept, delivered or not."),
+    ("next_seq", "next_seq", "The number that the next record gets."),
+    ("acknowledged_seq", "acknowledged_seq", "The last record that the nerve center has committed."),
+)
 _INTERFACE = ("rx_bytes_per_s", "tx_bytes_per_s", "errors_per_s", "drops_per_s")
 
 
 def exposition(
-    snapshot: Snapshot, spool: Mapping[str, Any], sample: Mapping[str, Any] | None, version: str, now: float
+    snapshot: Snapshot,
+    spool: Mapping[str, Any],
+    threads: Mapping[str, Any],
+    sample: Mapping[str, Any] | None,
+    version: str,
+    paused_s: float,
+    now: float,
 ) -> str:
     """The text of `/v1/metrics`.
 
     Args:
         snapshot: the agent's state.
         spool: the document of `/v1/spool`.
+        threads: the document of `/v1/threads`.
         sample: the latest sample; what it has not is left out, never 0.
         version: of the agent.
+        paused_s: seconds until a maintenance window ends, 0 without one.
         now: seconds on the clock that the snapshot's moments are on.
     """
     lines: list[str] = []
     last = ""
-    for name, labels, value, about in _figures(snapshot, spool, sample or {}, version, now):
+    figures = (*_agent(snapshot, threads, version, paused_s, now), *_spool(spool), *_host(sample or {}))
+    for name, labels, value, about in figures:
         if name != last:
             lines += [f"# HELP {name} {about}", f"# TYPE {name} gauge"]
             last = name
@@ -57,8 +72,8 @@ def exposition(
 Figure = tuple[str, dict[str, str], float, str]
 
 
-def _figures(
-    snapshot: Snapshot, spool: Mapping[str, Any], sample: Mapping[str, Any], version: str, now: float
+def _agent(
+    snapshot: Snapshot, threads: Mapping[str, Any], version: str, paused_s: float, now: float
 ) -> Iterator[Figure]:
     yield "dio_agent_info", {"version": version, "agent_id": snapshot.agent_id}, 1, "The agent on this host."
     for state in State:
@@ -72,14 +87,30 @@ def _figures(
     if snapshot.last_acknowledged is not None:
         age = round(now - snapshot.last_acknowledged, 3)
         yield "dio_agent_acknowledged_age_seconds", {}, age, "Since the last acknowledged report."
+    yield (
+        "dio_agent_paused_seconds",
+        {},
+        round(paused_s, 3),
+        "Until a pause of reporting ends; 0 without one.",
+    )
     for code in snapshot.conditions:
         yield "dio_agent_condition", {"code": code}, 1, "Conditions that hold; see dioctl status."
+    for name, beat in threads.items():
+        about = "Until a thread counts as hung; negative when it does."
+        yield "dio_agent_thread_left_seconds", {"thread": name}, beat["hung_in_s"], about
+
+
+def _spool(spool: Mapping[str, Any]) -> Iterator[Figure]:
     yield "dio_spool_bytes", {}, spool["bytes"], "Bytes of the spool in use."
     yield "dio_spool_max_bytes", {}, spool["max_bytes"], "Bytes that the spool may use."
     yield "dio_spool_dead_letters", {}, spool["dead_letters"], "Records that the nerve center called invalid."
+    for name, key, about in _STREAM:
+        for stream, figures in spool["streams"].items():
+            yield f"dio_spool_{name}", {"stream": stream}, figures[key], about
     for stream, figures in spool["streams"].items():
-        yield "dio_spool_pending", {"stream": stream}, figures["pending"], "Records that wait for delivery."
-    yield from _host(sample)
+        for reason, count in figures["gaps"].items():
+            about = "Records that are missing, by reason."
+            yield "dio_spool_gap_records", {"stream": stream, "reason": reason}, count, about
 
 
 def _host(sample: Mapping[str, Any]) -> Iterator[Figure]:

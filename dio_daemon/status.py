@@ -102,6 +102,16 @@ def record_document(record: Record) -> dict[str, Any]:
     return {"seq": record.seq, "tag": record.tag, "time": record.time, "data": json.loads(record.data)}
 
 
+def samples_json(records: list[Record]) -> bytes:
+    """What `/v1/samples` answers, put together from JSON as it is stored: it may be megabytes."""
+    heads = (
+        json.dumps({"seq": record.seq, "tag": record.tag, "time": record.time})[:-1].encode() + b', "data": '
+        for record in records
+    )
+    rows = (head + record.data + b"}" for head, record in zip(heads, records, strict=True))
+    return b'{"samples": [\n' + b",\n".join(rows) + b"]}"
+
+
 def spool_document(stats: Stats) -> dict[str, Any]:
     """What `/v1/spool` answers: the spool's epoch, size and streams. `gaps` counts missing records by reason."""
     return {

@@ -8,6 +8,7 @@ program says.
 from __future__ import annotations
 
 import re
+import sys
 import threading
 from typing import Any
 
@@ -23,6 +24,8 @@ MAX_USERS = 1000
 """Users whose rate is remembered; beyond it the one that was quiet longest is forgotten."""
 MAX_DATA_BYTES = 4096
 MAX_METRICS = 64
+MAX_DEPTH = 8
+"""Of lists and objects in one another. A nerve center refuses a whole report for a record that is too deep."""
 SHARE = 0.05
 
 _TYPE = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
@@ -70,6 +73,7 @@ class Submissions:
             raise BadSubmission('"message" must be a text of at most 1024 characters')
         if not isinstance(data, dict):
             raise BadSubmission('"data" must be an object')
+        _check(data, MAX_DEPTH)
         return self._append(uid, "custom_event", {"type": kind, "message": safe(message, 1024), "data": data})
 
     def metrics(self, uid: int, body: dict[str, Any]) -> int:
@@ -80,15 +84,12 @@ class Submissions:
         for name, value in metrics.items():
             if not _METRIC.fullmatch(name):
                 raise BadSubmission(f"{safe(name, 80)!r} is no name of a metric: letters, digits and _:.-")
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise BadSubmission(f"metric {name} must be a number")
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not _finite(value):
+                raise BadSubmission(f"metric {name} must be a finite number")
         return self._append(uid, "custom_metrics", {"metrics": metrics})
 
     def _append(self, uid: int, kind: str, fields: dict[str, Any]) -> int:
-        try:
-            data = to_json({"uid": uid, **fields})
-        except (ValueError, RecursionError, UnicodeError) as error:
-            raise BadSubmission("numbers must be finite, and nesting reasonable") from error
+        data = to_json({"uid": uid, **fields})
         if len(data) > MAX_DATA_BYTES:
             raise BadSubmission(f"at most {MAX_DATA_BYTES} bytes as JSON")
         self._take(uid)
@@ -108,3 +109,33 @@ class Submissions:
                 self._users[uid] = (tokens, now)
                 raise TooMany(f"uid {uid} submits too quickly: {RATE_PER_S:g} a second, {BURST:g} at once", 1)
             self._users[uid] = (tokens - 1.0, now)
+
+
+def _check(value: Any, depth: int) -> None:
+    """Raises BadSubmission for what a nerve center would not store: it would hold up everything behind it."""
+    if isinstance(value, str):
+        if "\0" in value or not _encodes(value):
+            raise BadSubmission("texts must hold neither NUL nor half a surrogate pair")
+    elif isinstance(value, (int, float)):
+        if not _finite(value):
+            raise BadSubmission("numbers must be finite")
+    elif isinstance(value, (dict, list)):
+        if depth == 0:
+            raise BadSubmission(f'"data" may be nested {MAX_DEPTH} deep')
+        for item in value:
+            _check(item, depth - 1)
+        if isinstance(value, dict):
+            for item in value.values():
+                _check(item, depth - 1)
+
+
+def _finite(value: float) -> bool:
+    return abs(value) <= sys.float_info.max
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+from collections.abc import Mapping
 
 UNIT = "dio-agent.service"
-_PROPERTIES = "LoadState,ActiveState,SubState,Result,ConditionResult,StatusText,ExecMainStatus,NRestarts"
+ENROLLED = ("/etc/dio-agent/enrollment-token", "/var/lib/dio-agent/identity.json")
+"""Either lets the unit start; its conditions."""
+_PROPERTIES = (
+    "LoadState,ActiveState,SubState,Result,ConditionResult,ConditionTimestampMonotonic,StatusText,"
+    "ExecMainStatus,NRestarts"
+)
 
 
 def show() -> dict[str, str]:
@@ -24,20 +31,41 @@ def show() -> dict[str, str]:
 
 
 def explain() -> str:
-    """Why the agent does not answer, and what to do."""
-    unit = show()
-    state = unit.get("ActiveState", "")
-    status = unit.get("StatusText", "")
+    """Why the agent does not answer, and what to do. It asks systemd and starts nothing."""
+    return sentence(show())
+
+
+def sentence(unit: Mapping[str, str]) -> str:
+    """What `explain` says for these properties of the unit."""
+    state, status = unit.get("ActiveState", ""), unit.get("StatusText", "")
     because = f": {status}" if status else ""
+    failed = unit.get("Result", "success") not in ("success", "")
+    code = f"exit code {unit.get('ExecMainStatus', '?')}"
+    if not unit:
+        return "Is the agent running? systemd cannot be asked: systemctl status dio-agent"
     if unit.get("LoadState") != "loaded":
         return "The agent is not installed as a service (apt install dio-agent)"
+    if unit.get("SubState") == "auto-restart":
+        times = unit.get("NRestarts", "?")
+        return f"The agent fails to start ({code}, tried again {times} times){because}\n{_LOG}"
     if state in ("activating", "reloading"):
         return f"The agent is starting{because}\nFollow it with: journalctl -f -u dio-agent"
-    if state == "failed" or unit.get("Result") not in ("success", ""):
-        code = unit.get("ExecMainStatus", "?")
-        return f"The agent fails to start (exit code {code}){because}\nSee: journalctl -u dio-agent -n 50"
-    if unit.get("ConditionResult") == "no":
+    if state == "failed":
+        return f"The agent failed ({code}){because}\n{_LOG}"
+    if state in ("active", "deactivating"):
+        return f"The service is {state}{because}, but its socket does not answer\nTry: systemctl restart dio-agent"
+    if _not_enrolled(unit):
         return "This host is not enrolled: dioctl enroll URL (token on standard input or with --token-file)"
-    if state == "active":
-        return f"The service runs{because}, but its socket does not answer\nTry: systemctl restart dio-agent"
-    return "The agent is not running: systemctl start dio-agent"
+    last = f" (its last run failed: {code}{because})" if failed else ""
+    return f"The agent is not running{last}: systemctl start dio-agent"
+
+
+_LOG = "See: journalctl -u dio-agent -n 50"
+
+
+def _not_enrolled(unit: Mapping[str, str]) -> bool:
+    """Whether the unit was skipped at its last start, or has no start behind it and would be skipped."""
+    if unit.get("ConditionTimestampMonotonic", "0") != "0":
+        return unit.get("ConditionResult") == "no"
+    unseen = os.path.isdir(os.path.dirname(ENROLLED[1])) and os.geteuid() != 0  # noqa: PTH112, PTH120
+    return not unseen and not any(os.path.lexists(path) for path in ENROLLED)

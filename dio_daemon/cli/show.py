@@ -7,8 +7,9 @@ import json
 import sys
 from typing import Any
 
-from dio_daemon.cli.terminal import STATE_COLOURS, coloured, duration, table
-from dio_daemon.ipc.client import Client, NoPermission, NotRunning
+from dio_daemon.cli.terminal import STATE_COLOURS, coloured, duration, table, width, wrapped
+from dio_daemon.errors import DioError
+from dio_daemon.ipc.client import Client
 
 HEALTH_OK, HEALTH_WARNING, HEALTH_CRITICAL, HEALTH_UNKNOWN = 0, 1, 2, 3
 """Exit codes that monitoring plugins agree on."""
@@ -23,7 +24,7 @@ def status(client: Client, options: argparse.Namespace) -> int:
         colour = STATE_COLOURS.get(document["state"]) if label == "State" else None
         if label in ("Condition", "Hung thread"):
             colour = "yellow"
-        print(f"{label + ':':<19}{coloured(text, colour)}")
+        print(f"{label + ':':<19}{coloured(wrapped(text, 19, width()), colour)}")
     return 0
 
 
@@ -50,7 +51,7 @@ def status_rows(document: dict[str, Any]) -> list[tuple[str, str]]:
         waiting += f", {spool['dead_letters']} dead letters"
     rows.append(("Spool", waiting))
     if window := document.get("maintenance"):
-        rows.append(("Maintenance", f"until {window['until']} {window['reason']}".rstrip()))
+        rows.append(("Maintenance", f"until {window['until']}: {window['reason']}".removesuffix(": ")))
     rows += [("Condition", f"{code}: {text}") for code, text in document["conditions"].items()]
     rows += [("Hung thread", name) for name, beat in document["threads"].items() if not beat["fresh"]]
     rows.append(("Version", document["version"]))
@@ -61,9 +62,7 @@ def health(client: Client, options: argparse.Namespace) -> int:
     """One line and an exit code: 0 ok, 1 warning, 2 critical, 3 unknown."""
     try:
         document = client.call("GET", "/v1/status")
-    except NoPermission:
-        raise
-    except NotRunning as error:
+    except DioError as error:
         code, line, document = HEALTH_UNKNOWN, f"UNKNOWN - {error}", {}
     else:
         code, line = verdict(document)

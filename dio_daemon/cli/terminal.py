@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
+
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
 _COLOURS = {"red": "31", "yellow": "33", "green": "32", "bold": "1", "dim": "2"}
 STATE_COLOURS = {"active": "green", "warning": "yellow", "offline": "red", "stopping": "yellow"}
@@ -26,12 +28,31 @@ def coloured(text: str, colour: str | None) -> str:
 
 def width() -> int | None:
     """Columns of the terminal; None when the output goes elsewhere and should not be cut."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    if not sys.stdout.isatty():
+        return None
+    given = os.environ.get("COLUMNS", "")
+    if given.isdigit() and int(given) > 0:
+        return int(given)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or 80
+    except OSError:
+        return 80
 
 
 def fitted(line: str, columns: int | None) -> str:
-    """The line, cut to the terminal's width."""
-    return line if columns is None or len(line) <= columns else line[: max(0, columns - 1)] + "…"
+    """The line, cut to the terminal's width; colours take no room, and go where a line is cut."""
+    plain = _ESCAPES.sub("", line)
+    return line if columns is None or len(plain) <= columns else plain[: max(0, columns - 1)] + "…"
+
+
+def wrapped(text: str, indent: int, columns: int | None) -> str:
+    """Text that begins at column `indent`, with what does not fit the terminal below its beginning."""
+    if columns is None or indent + len(text) <= columns:
+        return text
+    import textwrap  # only a long text pays for it
+
+    room = max(20, columns - indent)
+    return ("\n" + " " * indent).join(textwrap.wrap(text, room, break_on_hyphens=False))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:

@@ -35,11 +35,11 @@ def top(client: Client, options: argparse.Namespace, clock: Clock | None = None)
         if options.json:
             print(json.dumps({"status": status, "sample": sample, "agent": own}, indent=2))
             return 0
-        screen = "\n".join(fitted(line, width()) for line in lines(status, sample or {}, own))
+        screen = [fitted(line, width()) for line in lines(status, sample or {}, own)]
         if once:
-            print(screen)
+            print("\n".join(screen))
             return 0
-        print("\x1b[H\x1b[2J" + screen, flush=True)
+        print(_redrawn(screen), end="", flush=True)
         before = (now, used) if used is not None else None
         clock.wait(never, options.interval)
 
@@ -74,6 +74,11 @@ def lines(status: dict[str, Any], sample: dict[str, Any], own: dict[str, Any]) -
             f"{process.get('user') or '-':<12} {process['name']}"
         )
     return found
+
+
+def _redrawn(screen: list[str]) -> str:
+    """The screen over the one before, line by line: clearing it first would flicker."""
+    return "\x1b[H" + "".join(f"{line}\x1b[K\n" for line in screen) + "\x1b[J"
 
 
 def _own_cpu_s(pid: int) -> float | None:

@@ -1,21 +1,29 @@
-"""The control socket's client, for `dioctl`: quick to import, and able to bridge the second of a restart."""
+"""The control socket's client, for `dioctl`: quick to import, and able to bridge the second of a restart.
+
+It speaks the little HTTP that the agent's own server answers with, over a plain socket: the standard library's
+client takes longer to import than everything else that `dioctl status` does.
+"""
 
 from __future__ import annotations
 
-import http.client
 import json
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from dio_daemon.clock import Clock
 from dio_daemon.errors import DioError
 
 BRIDGE_S = 2.0
-"""How long an agent that is being restarted may be away."""
+"""How long an agent that is being restarted, or has callers enough, may be away."""
+MAX_LINE_BYTES = 65536
+MAX_HEADERS = 100
+BUSY = 503
+TWICE_IS_TWO = "/v1/report/"
+"""What is below it is never sent a second time: the first may have arrived."""
 
 
 class NotRunning(DioError):
@@ -27,22 +35,60 @@ class NoPermission(DioError):
 
 
 class Refused(DioError):
-    """The agent answered with an error."""
+    """The agent answered with an error. `code` is the last part of the problem's type."""
 
-    def __init__(self, message: str, status: int) -> None:
+    def __init__(self, message: str, status: int, code: str = "") -> None:
         super().__init__(message)
         self.status = status
+        self.code = code
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path, timeout_s: float) -> None:
-        super().__init__("dio", timeout=timeout_s)
-        self._path = path
+class _Answer:
+    """A status and the stream that the body is read from."""
 
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self.file: BinaryIO = connection.makefile("rb")
+        self.status = self._read_status()
+        self.headers = self._read_headers()
+
+    def body(self) -> bytes:
+        """All of it. Raises _NoAnswer when it breaks off."""
+        length = self.headers.get("content-length")
+        if length is None or not length.isdigit():
+            return self.file.read()
+        body = self.file.read(int(length))
+        if len(body) < int(length):
+            raise _NoAnswer("the answer broke off")
+        return body
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self.file.close()
+        self._connection.close()
+
+    def _read_status(self) -> int:
+        line = self.file.readline(MAX_LINE_BYTES)
+        if not line:
+            raise ConnectionResetError("the connection was closed")
+        words = line.split(None, 2)
+        if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
+            raise _NoAnswer("what it says is no HTTP")
+        return int(words[1])
+
+    def _read_headers(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for _ in range(MAX_HEADERS):
+            line = self.file.readline(MAX_LINE_BYTES).strip()
+            if not line:
+                return found
+            name, _, value = line.decode("latin-1").partition(":")
+            found[name.lower()] = value.strip()
+        raise _NoAnswer("what it says is no HTTP")
+
+
+class _NoAnswer(OSError):
+    """What came is no whole answer."""
 
 
 class Client:
@@ -63,69 +109,82 @@ class Client:
         Raises:
             NotRunning: nobody answers. NoPermission: the socket is not for this user. Refused: an error.
         """
-        with self._exchange(method, path, body, timeout_s) as response:
-            try:
-                return json.loads(response.read())
-            except ValueError as error:
-                raise NotRunning(f"what answers on {self._path} is no agent") from error
+        with self._exchange(method, path, body, timeout_s) as answer:
+            content = answer.body()
+        try:
+            return json.loads(content)
+        except ValueError as error:
+            raise NotRunning(f"what answers on {self._path} is no agent") from error
 
     def text(self, path: str) -> str:
         """One request; its answer as text. Raises as `call` does."""
-        with self._exchange("GET", path, None, 10.0) as response:
-            return response.read().decode("utf-8")
+        with self._exchange("GET", path, None, 10.0) as answer:
+            return answer.body().decode("utf-8", "replace")
 
     def lines(self, path: str) -> Iterator[bytes]:
         """One request; the lines of its answer as they come, without the empty ones. Raises as `call` does."""
-        with self._exchange("GET", path, None, 60.0) as response:
-            while line := response.readline():
+        with self._exchange("GET", path, None, 60.0) as answer:
+            while line := answer.file.readline(MAX_LINE_BYTES):
                 if line.strip():
                     yield line
 
     @contextmanager
-    def _exchange(
-        self, method: str, path: str, body: Any, timeout_s: float
-    ) -> Iterator[http.client.HTTPResponse]:
-        connection, response = self._answered(method, path, body, timeout_s)
+    def _exchange(self, method: str, path: str, body: Any, timeout_s: float) -> Iterator[_Answer]:
+        answer = self._answered(method, path, body, timeout_s)
         try:
-            if response.status >= 400:
-                raise self._refused(response)
-            yield response
-        except (OSError, http.client.HTTPException) as error:
+            if answer.status >= 400:
+                raise self._refused(answer)
+            yield answer
+        except OSError as error:
             raise NotRunning(f"the agent on {self._path} does not answer: {error}") from error
         finally:
-            response.close()
-            connection.close()
+            answer.close()
 
-    def _answered(
-        self, method: str, path: str, body: Any, timeout_s: float
-    ) -> tuple[_UnixConnection, http.client.HTTPResponse]:
-        """Connect and ask; an agent that is just being restarted is waited for."""
+    def _answered(self, method: str, path: str, body: Any, timeout_s: float) -> _Answer:
+        """Connect and ask; an agent that is just being restarted, or has callers enough, is waited for."""
         deadline = self._clock.monotonic() + BRIDGE_S
         never = threading.Event()
-        content = None if body is None else json.dumps(body).encode()
         while True:
-            connection = _UnixConnection(self._path, timeout_s)
             try:
-                connection.request(method, path, content)
-                return connection, connection.getresponse()
-            except (FileNotFoundError, ConnectionRefusedError, ConnectionResetError) as error:
-                connection.close()
+                answer = self._ask(method, path, body, timeout_s)
+                if not (answer.status == BUSY and answer.headers.get("retry-after") == "1"):
+                    return answer
+                if self._clock.monotonic() >= deadline:
+                    return answer
+                answer.close()
+            except (FileNotFoundError, ConnectionRefusedError, BlockingIOError) as error:
                 if self._clock.monotonic() >= deadline:
                     raise NotRunning(f"no agent answers on {self._path}") from error
-                self._clock.wait(never, 0.1)
             except PermissionError as error:
-                connection.close()
                 raise NoPermission(
                     f"permission denied on {self._path}: join group dio (adduser USER dio, then log in again), "
                     "or use sudo"
                 ) from error
-            except (OSError, http.client.HTTPException) as error:
-                connection.close()
+            except ConnectionResetError as error:
+                if self._clock.monotonic() >= deadline or path.startswith(TWICE_IS_TWO):
+                    raise NotRunning(f"the agent on {self._path} went away: {error}") from error
+            except OSError as error:
                 raise NotRunning(f"the agent on {self._path} does not answer: {error}") from error
+            self._clock.wait(never, 0.1)
 
-    def _refused(self, response: http.client.HTTPResponse) -> DioError:
+    def _ask(self, method: str, path: str, body: Any, timeout_s: float) -> _Answer:
+        content = b"" if body is None else json.dumps(body).encode()
+        head = f"{method} {path} HTTP/1.1\r\nHost: dio\r\nContent-Length: {len(content)}\r\n\r\n"
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            body = json.loads(response.read())
-        except ValueError:
+            connection.settimeout(timeout_s)
+            connection.connect(str(self._path))
+            with suppress(BrokenPipeError):  # answered before it read: what it said can still be read
+                connection.sendall(head.encode() + content)
+            return _Answer(connection)
+        except BaseException:
+            connection.close()
+            raise
+
+    def _refused(self, answer: _Answer) -> DioError:
+        try:
+            body = json.loads(answer.body())
+            code = str(body.get("type", "")).rpartition(":")[2]
+            return Refused(str(body.get("detail") or body.get("title")), answer.status, code)
+        except (ValueError, AttributeError):
             return NotRunning(f"what answers on {self._path} is no agent")
-        return Refused(str(body.get("detail") or body.get("title")), response.status)

@@ -2,12 +2,15 @@
 
 The socket is bound under a umask that gives nobody anything and then opened to its group, so there is no moment
 with a wrong mode. A stale socket of a dead process is replaced, that of a live one never. At most `MAX_CLIENTS`
-are served at a time, each within `CLIENT_S` seconds in all; whoever comes on top is told to come again. Who a
-caller is comes from the kernel (SO_PEERCRED), not from what it says.
+are served at a time, each within `CLIENT_S` seconds in all and with no more than `MAX_HEAD_BYTES` of headers and
+`MAX_BODY_BYTES` of body; whoever comes on top is told to come again. Who a caller is comes from the kernel
+(SO_PEERCRED), not from what it says.
 """
 
 from __future__ import annotations
 
+import http.client
+import io
 import json
 import logging
 import os
@@ -16,11 +19,11 @@ import socket
 import stat
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from dio_daemon.errors import DioError
 from dio_daemon.heartbeat import Heartbeat
@@ -30,6 +33,8 @@ log = logging.getLogger(__name__)
 
 MAX_CLIENTS = 8
 MAX_BODY_BYTES = 64 * 1024
+MAX_HEAD_BYTES = 64 * 1024
+"""Of all headers together, beside a first line of as much."""
 CLIENT_S = 30.0
 """A whole exchange, the longest command (reload, up to 15 s) included."""
 READ_S = 5.0
@@ -52,14 +57,24 @@ class Request:
     uid: int
 
 
+class Stream(Protocol):
+    """Lines without an end; closed by whoever was given them."""
+
+    def next_line(self) -> bytes | None:
+        """The next line, waited for; None at the end."""
+
+    def close(self) -> None:
+        """Give the place back."""
+
+
 @dataclass(frozen=True)
 class Response:
-    """What it is told: a status and a JSON value, or a text, or lines without an end (`stream`)."""
+    """What it is told: a status and a JSON value, or a text, or JSON as bytes, or lines without an end (`stream`)."""
 
     status: int
     body: Any
     headers: tuple[tuple[str, str], ...] = ()
-    stream: Iterator[bytes] | None = None
+    stream: Stream | None = None
 
 
 def problem(status: int, code: str, detail: str, headers: tuple[tuple[str, str], ...] = ()) -> Response:
@@ -121,9 +136,10 @@ class ControlServer:
 
     def close(self) -> None:
         """Remove the socket; after the last step."""
+        # In this order: whoever finds a socket that nobody listens on replaces it, and that one must stay.
+        self._path.unlink(missing_ok=True)
         for end in (self._socket, self._wake_reader, self._wake_writer):
             end.close()
-        self._path.unlink(missing_ok=True)
 
     def _serve(self, client: socket.socket) -> None:
         timer = threading.Timer(CLIENT_S, _shut, (client,))
@@ -139,6 +155,22 @@ class ControlServer:
             _shut(client)
             client.close()
             self._slots.release()
+
+
+class _Head:
+    """A request's bytes, with headers that are too long in all refused as a line is that is too long."""
+
+    def __init__(self, file: io.BufferedIOBase) -> None:
+        self._file = file
+        self._left = MAX_HEAD_BYTES
+
+    def readline(self, limit: int) -> bytes:
+        """The next line of the headers. Raises LineTooLong, which the parser answers with 431."""
+        line = self._file.readline(min(limit, self._left + 1))
+        self._left -= len(line)
+        if self._left < 0:
+            raise http.client.LineTooLong("header")
+        return line
 
 
 class _Exchange(BaseHTTPRequestHandler):
@@ -161,14 +193,22 @@ class _Exchange(BaseHTTPRequestHandler):
         raise AttributeError(name)
 
     def log_message(self, format: str, *args: object) -> None:
-        log.debug("Control socket: " + format, *args)
+        log.debug("Control socket: %s", safe(format % args, 200))
+
+    def parse_request(self) -> bool:
+        """The headers, bounded."""
+        body = self.rfile
+        self.rfile = _Head(body)  # type: ignore[assignment]  # the parser asks for lines only
+        try:
+            return super().parse_request()
+        finally:
+            self.rfile = body
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Errors that the parser finds, as problem documents."""
         self.close_connection = True
-        self._send(
-            problem(int(code), "bad-request", message or explain or "the request cannot be understood")
-        )
+        detail = safe(message or explain or "the request cannot be understood", 300)
+        self._send(problem(int(code), "bad-request", detail))
 
     def _respond(self) -> None:
         self.close_connection = True
@@ -194,11 +234,14 @@ class _Exchange(BaseHTTPRequestHandler):
         self._send(response)
 
     def _send(self, response: Response) -> None:
+        self.request_version = self.protocol_version  # an answer has a head, whatever was asked
         if response.stream is not None:
             self._send_lines(response.stream)
             return
         if isinstance(response.body, str):
             content, kind = response.body.encode(), "text/plain; version=0.0.4; charset=utf-8"
+        elif isinstance(response.body, bytes):
+            content, kind = response.body + b"\n", "application/json"
         else:
             content = json.dumps(response.body, indent=1).encode() + b"\n"
             kind = "application/problem+json" if response.status >= 400 else "application/json"
@@ -212,18 +255,19 @@ class _Exchange(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(content)
 
-    def _send_lines(self, lines: Iterator[bytes]) -> None:
+    def _send_lines(self, lines: Stream) -> None:
         """A stream lasts as long as its follower reads; a send that blocks for `READ_S` ends it."""
-        self._untimed()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/x-ndjson")
-        self.send_header("Connection", "close")
-        self.end_headers()
         try:
-            for line in lines:
-                self.wfile.write(line)
+            self._untimed()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/x-ndjson")
+            self.send_header("Connection", "close")
+            self.end_headers()
+            if self.command != "HEAD":
+                while (line := lines.next_line()) is not None:
+                    self.wfile.write(line)
         finally:
-            lines.close()  # type: ignore[attr-defined]  # a generator, which gives its place back
+            lines.close()
 
 
 def _nobody_yet(request: Request) -> Response:
@@ -264,6 +308,8 @@ def _remove_stale(path: Path) -> None:
             return
         except FileNotFoundError:
             return
+        except (BlockingIOError, TimeoutError):
+            log.debug("Control socket: somebody listens on %s, and has callers enough", path)
     raise SocketInUse(f"another agent is running: it answers on {path}")
 
 
