@@ -19,6 +19,7 @@ from nerve_center.errors import Refused
 from nerve_center.store import agents, records
 from nerve_center.store.continuity import stored as histories
 from nerve_center.store.engine import reading
+from nerve_center.store.records import Sample
 from nerve_center.store.steady import Steady
 
 blueprint = Blueprint("agents", __name__, url_prefix="/api/v1/agents")
@@ -95,18 +96,17 @@ def list_samples(agent_id: str) -> Response:
     limit, newest = asked.get("limit", 360), asked.get("newest", False)
     with reading(here.engine) as connection:
         row = _known(agents.by_id(connection, agent_id))
-        found = records.sample_page(
+        found, more = records.sample_page(
             connection,
             row.key,
-            limit + (0 if newest else 1),
+            limit,
             asked.get("since"),
             asked.get("until"),
             asked.get("after"),
             newest,
         )
     following = None
-    if len(found) > limit:
-        found = found[:limit]
+    if more and not newest:
         following = f"{found[-1].time_us}.{found[-1].tag.hex()}"
     samples = ",".join(_stored(item) for item in found)
     return json_response(f'{{"agent_id":"{row.id}","samples":[{samples}],"next":{json.dumps(following)}}}')
@@ -142,16 +142,16 @@ def _agent(row: Row[Any], steady: Steady) -> dict[str, Any]:
     }
 
 
-def _stored(row: Row[Any]) -> str:
+def _stored(sample: Sample) -> str:
     """A StoredRecord, around the data as it is stored."""
     head = {
-        "seq": row.seq,
-        "epoch": row.epoch.hex(),
-        "tag": row.tag.hex(),
-        "time": format_time(row.time_us),
-        "received_at": format_time(row.received_us),
+        "seq": sample.seq,
+        "epoch": sample.epoch.hex(),
+        "tag": sample.tag.hex(),
+        "time": format_time(sample.time_us),
+        "received_at": format_time(sample.received_us),
     }
-    return f'{json.dumps(head)[:-1]},"data":{records.unpacked(row.data).decode()}}}'
+    return f'{json.dumps(head)[:-1]},"data":{sample.json.decode()}}}'
 
 
 def _time(stamp_us: int | None, steady: Steady) -> str | None:

@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import bindparam, insert, literal, select, tuple_, update
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy.engine import Connection
 
 from nerve_center.store.tables import events, gaps, samples, skipped, streams
+
+PAGE_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,18 @@ class Record:
     time_us: int
     json: bytes
     value: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A stored sample; `json` is its data."""
+
+    time_us: int
+    tag: bytes
+    seq: int
+    epoch: bytes
+    received_us: int
+    json: bytes
 
 
 @dataclass(frozen=True)
@@ -213,10 +227,11 @@ def sample_page(
     until_us: int | None = None,
     after: tuple[int, bytes] | None = None,
     newest: bool = False,
-) -> list[Row[Any]]:
-    """Up to `limit` samples in the order of (time, tag): the first of them, or with `newest` the last.
+) -> tuple[list[Sample], bool]:
+    """Up to `limit` samples in the order of (time, tag), and whether there are more.
 
-    `since_us` is included and `until_us` is not; `after` is the (time, tag) of the sample before the page.
+    The first of them, or with `newest` the last. `since_us` is included and `until_us` is not; `after` is the
+    (time, tag) of the sample before the page. A page also ends where its samples come to `PAGE_BYTES`.
     """
     query = _SAMPLE.where(samples.c.agent_key == agent_key)
     if since_us is not None:
@@ -231,18 +246,21 @@ def sample_page(
         query = query.order_by(samples.c.time_us.desc(), samples.c.tag.desc())
     else:
         query = query.order_by(samples.c.time_us, samples.c.tag)
-    rows = list(connection.execute(query.limit(limit)))
-    return rows[::-1] if newest else rows
+    found: list[Sample] = []
+    size, more = 0, False
+    for row in connection.execute(query.limit(limit + 1)):
+        if len(found) == limit or size >= PAGE_BYTES:
+            more = True
+            break
+        text = zlib.decompress(row.data)
+        size += len(text)
+        found.append(Sample(row.time_us, row.tag, row.seq, row.epoch, row.received_us, text))
+    return found[::-1] if newest else found, more
 
 
-def latest_sample(connection: Connection, agent_key: int) -> Row[Any] | None:
-    found = sample_page(connection, agent_key, 1, newest=True)
+def latest_sample(connection: Connection, agent_key: int) -> Sample | None:
+    found, _ = sample_page(connection, agent_key, 1, newest=True)
     return found[0] if found else None
-
-
-def unpacked(data: bytes) -> bytes:
-    """The JSON of a record's stored data."""
-    return zlib.decompress(data)
 
 
 _OWN_EPOCH = bytes(8)

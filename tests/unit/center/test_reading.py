@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from nerve_center.clock import format_time
-from tests.unit.center.harness import CenterUnderTest, problem
+from tests.unit.center.harness import CenterUnderTest, packed, problem
 
 
 def test_pages_of_samples_join_up(center: CenterUnderTest) -> None:
@@ -24,6 +24,21 @@ def test_pages_of_samples_join_up(center: CenterUnderTest) -> None:
     assert sorted(item["seq"] for item in found) == list(range(1, 24))
     keys = [(item["time"], item["tag"]) for item in found]
     assert keys[:10] == sorted(keys[:10])
+
+
+def test_a_page_ends_early_where_its_samples_are_large(center: CenterUnderTest) -> None:
+    agent = center.agent()
+    large = {"x": "y" * 60_000}
+    for first in range(1, 181, 60):
+        records = [agent.record(seq, data=large) for seq in range(first, first + 60)]
+        answer = agent.send(None, packed(agent.report(records)), Content_Encoding="gzip")
+        agent.marks["samples"] = answer.json["mark"]
+    page = agent.samples(limit=5000).json
+    assert 130 < len(page["samples"]) < 150
+    rest = agent.samples(limit=5000, after=page["next"]).json
+    assert (len(page["samples"]) + len(rest["samples"]), rest["next"]) == (180, None)
+    newest = agent.samples(limit=5000, newest="true").json["samples"]
+    assert (newest[-1]["seq"], len(newest)) == (180, len(page["samples"]))
 
 
 def test_since_until_and_newest(center: CenterUnderTest) -> None:

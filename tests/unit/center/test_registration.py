@@ -1,3 +1,4 @@
+import zlib
 from dataclasses import replace
 
 import pytest
@@ -10,14 +11,13 @@ def events_of(center: CenterUnderTest, agent_id: str) -> list[str]:
     from sqlalchemy import text
 
     from nerve_center.store.engine import reading
-    from nerve_center.store.records import unpacked
 
     with reading(center.center.engine) as connection:
         rows = connection.execute(
             text("SELECT e.data FROM events e JOIN agents a ON a.key = e.agent_key WHERE a.id = :id"),
             {"id": agent_id},
         )
-        return [unpacked(row.data).decode() for row in rows]
+        return [zlib.decompress(row.data).decode() for row in rows]
 
 
 def open_threats(center: CenterUnderTest) -> int:
