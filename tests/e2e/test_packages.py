@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from pathlib import Path
@@ -58,6 +59,9 @@ def test_both_on_one_bare_host(make_host: MakeHost) -> None:
     assert dio.wrong(host, dio.CENTER) == []
     dio.in_order(host.messages(dio.AGENT), dio.started("alpha"))
     dio.ready_after_registration(host)
+    known = (REPOSITORY / "packaging/systemd/dio-agent.catalog").read_text()
+    (first, *_) = re.findall(r"^-- ([0-9a-f]{32})", known, re.MULTILINE)
+    assert first in host.run("journalctl --list-catalog")
     # Nothing of it waits or fails at the next boot.
     host.reboot()
     dio.wait_active(host, within_s=20)

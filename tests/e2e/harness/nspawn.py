@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .commands import run_full
+from .commands import run_full, wait_for
 
 _ALONE = ("env", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1", "setpriv", "--pdeathsig", "TERM")
 _UNSHARED = ("unshare", "--mount", "--propagation", "private")
@@ -35,7 +35,7 @@ _FORGET = """
 mount -t cgroup2 cgroup2 /mnt
 for hierarchy in /mnt /sys/fs/cgroup/systemd; do
     if [ -d "$hierarchy/$1" ]; then
-        find "$hierarchy/$1" -depth -type d -exec rmdir {} +
+        find "$hierarchy/$1" -depth -type d -exec rmdir {} + || exit 1
     fi
 done
 """
@@ -51,5 +51,9 @@ def command(root: Path, machine: str, *, overlay: str = "") -> list[str]:
 
 
 def forget(machine: str) -> None:
-    """Remove its control groups; it has ended."""
-    run_full([*_UNSHARED, "sh", "-c", _FORGET, "sh", machine], check=False)
+    """Remove its control groups; it has ended, but the last of its processes may still be going."""
+
+    def gone() -> bool:
+        return run_full([*_UNSHARED, "sh", "-c", _FORGET, "sh", machine], check=False).returncode == 0
+
+    wait_for(f"the control groups of {machine} are empty", gone, within_s=20)
