@@ -38,7 +38,7 @@ MAX_TEXT = 32768
 """Characters of one entry. With its fields that is less than the 208 KiB that a datagram may have by default."""
 MAX_LINE = 4096
 MAX_FIELD = 1024
-DRAIN_S = 0.5
+DRAIN_S = 1.0
 """How long the end of the process waits for journald to read its last entries."""
 
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
