@@ -177,6 +177,8 @@ class _Exchange(BaseHTTPRequestHandler):
     """One request of one caller, parsed by the standard library."""
 
     protocol_version = "HTTP/1.1"
+    server_version = "dio-agent"
+    sys_version = ""
     timeout = READ_S
 
     def __init__(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
 
 import click
 import pytest
@@ -12,11 +15,13 @@ import yaml
 import dio_daemon.app
 import dio_daemon.ctl
 import nerve_center.serve
-from dio_daemon import errors
+from dio_daemon import errors, feed, maintenance, submissions
+from dio_daemon.ipc import server
 from dio_daemon.lifecycle import Snapshot, State
 from dio_daemon.status import status_line
 from nerve_center.contract import PATH as OPENAPI
 from tests.support.clock import FakeClock
+from tests.support.control import Socket
 from tests.unit.docs import pages
 
 URL = "http://127.0.0.1:8000"
@@ -47,13 +52,58 @@ def test_every_parameter_of_a_query_is_told() -> None:
                 assert re.search(rf"`{item['name']}[`=]", text), item["name"]
 
 
-def test_requests_of_the_control_socket() -> None:
-    source = (pages.ROOT / "dio_daemon" / "app.py").read_text(encoding="utf-8")
-    paths = set(re.findall(r'"(/v1/[a-z/]+)"', source))
-    told = re.findall(
-        r"`(?:GET|POST) (/v1/[a-z/]+)`", pages.section(pages.page("operate"), "dioctl and the control socket")
-    )
-    assert paths and set(told) == paths
+def test_requests_of_the_control_socket(tmp_path: Path) -> None:
+    """Every path with its method and who may, and none that is not there."""
+    with closing(Socket(tmp_path)) as running:
+        routes = {
+            (f"{route.method} {path}", "root" if route.root_only else "group")
+            for path, route in running.control.routes().items()
+        }
+    table = pages.rows(pages.section(pages.page("control-socket"), "Paths"))
+    assert {(pages.code(row[0])[0], row[1]) for row in table[1:]} == routes
+
+
+def test_fields_of_the_control_socket(tmp_path: Path) -> None:
+    """Every field of the answers that have fields of their own."""
+    with closing(Socket(tmp_path)) as running:
+        running.active()
+        status = running.client.call("GET", "/v1/status")
+        config = running.client.call("GET", "/v1/config")
+        samples = running.client.call("GET", "/v1/samples")
+    text = pages.section(pages.page("control-socket"), "Reading")
+    table = pages.rows(text)
+    assert {word for row in table[1:] for word in pages.code(row[0])} == set(status)
+    for document in (
+        status["spool"],
+        status["spool"]["streams"]["samples"],
+        status["threads"]["link"],
+        config["settings"][0],
+        samples["samples"][0],
+    ):
+        for field in document:
+            assert f"`{field}`" in text, field
+
+
+def test_limits_of_the_control_socket() -> None:
+    text = pages.section(pages.page("control-socket"), "Limits")
+    for told in (
+        f"| {server.MAX_CLIENTS}; one more gets",
+        f"| {feed.MAX_FOLLOWERS}, each with a queue of {feed.QUEUE_LENGTH} lines",
+        f"| {server.CLIENT_S:.0f} s; a follower",
+        f"no progress | {server.READ_S:.0f} s",
+        f"| {server.MAX_HEAD_BYTES // 1024} KiB each",
+        f"a body | {server.MAX_BODY_BYTES // 1024} KiB",
+    ):
+        assert told in text, told
+    text = pages.section(pages.page("control-socket"), "Reporting")
+    for told in (
+        f"nested {submissions.MAX_DEPTH} deep",
+        f"1 to {submissions.MAX_METRICS} finite",
+        f"| {submissions.MAX_DATA_BYTES} bytes",
+        f"{submissions.BURST:.0f} at once",
+    ):
+        assert told in text, told
+    assert f"1 to {maintenance.MAX_S:.0f} seconds" in pages.page("control-socket")
 
 
 def help_of(
@@ -82,17 +132,38 @@ def test_options_of_the_daemons(
     assert options(pages.man(manual)) == known
 
 
-def test_dioctl(capsys: pytest.CaptureFixture[str]) -> None:
+def parsers(parser: argparse.ArgumentParser, *names: str) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Every command of dioctl that does something, by its words."""
+    groups = [item for item in parser._actions if isinstance(item, argparse._SubParsersAction)]
+    if not groups:
+        yield " ".join(names), parser
+    for group in groups:
+        for name, inner in group.choices.items():
+            yield from parsers(inner, *names, name)
+
+
+def test_dioctl() -> None:
     manual = pages.man("dioctl.1")
-    text = help_of(dio_daemon.ctl.main, [], capsys)
-    known = options(text)
-    commands = re.findall(r"^ {4}([a-z][a-z-]+)(?: |$)", text, re.MULTILINE)
-    assert {"status", "reload", "check-config", "enroll"} <= set(commands)
-    for command in commands:
-        assert f".B dioctl {command}\n" in manual, f"{command} is not in the synopsis"
-        assert re.search(rf'^\.(B|BR|BI) "?{command}\b', manual, re.MULTILINE), f"{command} is not explained"
-        known |= options(help_of(dio_daemon.ctl.main, [command], capsys))
+    root = dio_daemon.ctl.build_parser()
+    known = options(root.format_help())
+    table = pages.rows(pages.section(pages.page("operate"), "dioctl and the control socket"))
+    told = " ".join(word for row in table for cell in row for word in pages.code(cell)) + " "
+    commands = dict(parsers(root))
+    assert len(commands) > 18
+    for words, parser in commands.items():
+        assert f".B dioctl {words}\n" in manual, f"{words} is not in the synopsis"
+        assert re.search(rf'^\.(B|BR|BI) "?{words}\b', manual, re.MULTILINE), f"{words} is not explained"
+        assert f"dioctl {words} " in told, f"{words} is not in operate.md"
+        known |= options(parser.format_help())
     assert options(manual) - {"--unix-socket"} == known  # curl's, in an example
+
+
+def test_exit_codes_of_dioctl() -> None:
+    manual = pages.man("dioctl.1")
+    for code in (0, dio_daemon.ctl.EX_FAILED, 2, dio_daemon.ctl.EX_NOT_RUNNING, errors.EX_CONFIG, 130):
+        assert f".B {code}\n" in manual
+    for code, word in enumerate(("OK", "Warning", "Critical", "Unknown")):
+        assert re.search(rf"^Of\n\.BR health :$.*^\.B {code}$\n{word}:", manual, re.MULTILINE | re.DOTALL)
 
 
 def click_commands(command: click.Command, *names: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
