@@ -8,7 +8,7 @@ import os
 import resource
 import shutil
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,18 +21,25 @@ SUFFIXES = ("", "-wal", "-shm")
 
 
 @contextmanager
-def full(pids: Iterable[int], bytes_left: int = 0, file: Path | None = None) -> Iterator[None]:
-    """No file of these processes may grow beyond the size that `file` has now."""
-    before = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in pids}
-    most = bytes_left + (file.stat().st_size if file is not None else 0)
+def limited(what: int, most: Mapping[int, int]) -> Iterator[None]:
+    """Processes (keys) may have no more of a resource (`resource.RLIMIT_*`) than the values say."""
+    before = {pid: resource.prlimit(pid, what) for pid in most}
     for pid, (_, hard) in before.items():
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, hard))
+        resource.prlimit(pid, what, (most[pid], hard))
     try:
         yield
     finally:
         for pid, limits in before.items():
             with contextlib.suppress(ProcessLookupError):
-                resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
+                resource.prlimit(pid, what, limits)
+
+
+@contextmanager
+def full(pids: Iterable[int], file: Path) -> Iterator[None]:
+    """No file of these processes may grow beyond the size that `file` has now."""
+    size = file.stat().st_size
+    with limited(resource.RLIMIT_FSIZE, dict.fromkeys(pids, size)):
+        yield
 
 
 @contextmanager

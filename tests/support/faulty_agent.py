@@ -49,20 +49,21 @@ class Spool(SafeSpool):
     """A spool that counts its statements and writes down the tags of what it committed."""
 
     def __init__(self, path: Path, budget: Budget, clock: Clock) -> None:
-        self._record = os.environ.get("DIO_TEST_RECORD")
+        record = os.environ.get("DIO_TEST_RECORD")
+        # Opened now, before a test takes descriptors away, and for as long as the process lives.
+        self._record = Path(record).open("a", buffering=1) if record else None  # noqa: SIM115
         super().__init__(path, budget, clock)
         self._spool._db.set_trace_callback(lambda statement: COUNTDOWN.at("sql"))
 
     def append(self, stream: str, kind: str, data: bytes, sampling_s: float = 0.0, time: str = "") -> int:
         seq = super().append(stream, kind, data, sampling_s, time)
-        if self._record:
+        if self._record is not None:
             try:
                 with self._lock:
                     row = self._spool._db.execute(
                         "SELECT tag, time FROM records WHERE stream = ? AND seq = ?", (stream, seq)
                     ).fetchone()
-                with Path(self._record).open("a") as file:
-                    file.write(f"{stream} {row[0]} {row[1]}\n")
+                self._record.write(f"{stream} {row[0]} {row[1]}\n")
             except (sqlite3.Error, OSError) as error:  # the disk that a test breaks is this one too
                 print(f"not recorded: {stream} {seq}: {error}", file=sys.stderr)
         return seq

@@ -4,11 +4,12 @@ Two witnesses that know nothing of each other: the nerve center's continuity rep
 themselves (`DIO_TEST_RECORD`).
 """
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.hosts import Host
+from tests.support.hosts import ACTIVE_WITHIN_S, Host
 from tests.support.processes import RealCenter
 
 
@@ -50,6 +51,17 @@ def settled(center: RealCenter, host: Host, gaps: bool = False) -> Account:
     if not gaps:
         assert not found.lost and found.in_gaps == 0, found.report
     return found
+
+
+def all_there(center: RealCenter, hosts: Iterable[Host]) -> None:
+    """Everybody is active in time without having ended, and all that was committed is stored."""
+    everybody = list(hosts)
+    over = time.monotonic()
+    for host in everybody:
+        host.active(max(1.0, over + ACTIVE_WITHIN_S - time.monotonic()))
+    for host in everybody:
+        settled(center, host)
+        assert host.exits == [], host.agent.log()
 
 
 def never_mixed(center: RealCenter, hosts: Iterable[Host]) -> None:

@@ -190,6 +190,8 @@ class RealCenter(Service):
         )
         super().__init__(folder, "center", "nerve_center.serve", config)
         self.url = f"http://127.0.0.1:{self.port}"
+        self.exits: list[int] = []
+        """Exit codes of supervisors that ended by themselves."""
         self._api_token = ""
 
     @property
@@ -219,6 +221,21 @@ class RealCenter(Service):
         request = urllib.request.Request(self.url + path, headers=headers)
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.load(answer)
+
+    def keep(self, condition: Callable[[], Any], what: str, within_s: float = 30.0) -> Any:
+        """Wait for a condition while the center is started again whenever it ends, as systemd does."""
+
+        def look() -> Any:
+            if not self.alive:
+                self.exits.append(self.ended())
+                self.start()
+            return condition()
+
+        return wait_for(look, f"{what}; log: {self.log()[-2000:]}", within_s)
+
+    def healthy(self, within_s: float = 30.0) -> None:
+        """Wait until `/health` says so, while the center is kept alive."""
+        self.keep(lambda: (self.health() or {}).get("status") == "healthy", "healthy", within_s)
 
     def health(self) -> dict[str, Any] | None:
         """The body of /health, whatever its status; None when nobody answers."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.hosts import Host
-from tests.support.processes import RealAgent, RealCenter
+from tests.support.processes import RealAgent, RealCenter, wait_for
 
 QUICK = (
     "[delivery]\nconnect_timeout_s = 1\ntotal_timeout_s = 2\n"
@@ -56,3 +56,17 @@ def make_host(tmp_path: Path) -> Iterator[MakeHost]:
     yield make
     for host in made:
         host.close()
+
+
+@pytest.fixture
+def hosts(center: RealCenter, make_host: MakeHost) -> list[Host]:
+    """Two hosts that report to a center of their own, and have delivered something."""
+    center.start()
+    center.wait_ready()
+    made = [make_host(center, "one"), make_host(center, "two")]
+    for host in made:
+        host.start()
+    for host in made:
+        host.active(30)
+        wait_for(lambda host=host: len(host.committed()) >= 2, "some records")
+    return made

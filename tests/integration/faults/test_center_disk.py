@@ -8,25 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.faults.conftest import MakeHost
 from tests.support import disks
 from tests.support.hosts import Host
-from tests.support.oracle import account, settled
+from tests.support.oracle import account, all_there
 from tests.support.processes import RealCenter, wait_for
-
-
-@pytest.fixture
-def hosts(center: RealCenter, make_host: MakeHost) -> list[Host]:
-    """Two hosts that report to a center of their own."""
-    center.start()
-    center.wait_ready()
-    made = [make_host(center, "one"), make_host(center, "two")]
-    for host in made:
-        host.start()
-    for host in made:
-        host.active(30)
-        wait_for(lambda host=host: len(host.committed()) >= 2, "some records")
-    return made
 
 
 def unhealthy(center: RealCenter, word: str) -> None:
@@ -37,19 +22,6 @@ def unhealthy(center: RealCenter, word: str) -> None:
         return health is not None and health["status"] == "unhealthy" and word in str(health["reason"])
 
     wait_for(look, f"unhealthy: {word}")
-
-
-def healthy(center: RealCenter) -> None:
-    wait_for(lambda: (center.health() or {}).get("status") == "healthy", "healthy")
-
-
-def all_there(center: RealCenter, hosts: list[Host]) -> None:
-    """Everybody is active in time, and all that was committed is stored."""
-    for host in hosts:
-        host.active()
-    for host in hosts:
-        settled(center, host)
-        assert host.exits == []
 
 
 def test_full_and_free_again(center: RealCenter, hosts: list[Host]) -> None:
@@ -101,8 +73,9 @@ def test_lost_while_stopped(center: RealCenter, hosts: list[Host]) -> None:
 
 def test_lost_while_running(center: RealCenter, hosts: list[Host]) -> None:
     disks.damage(center.database, "delete")
-    keep_center(center, lambda: center.database.exists() and center.database.stat().st_size > 0)
-    keep_center(center, lambda: (center.health() or {}).get("status") == "healthy")
+    center.keep(lambda: center.database.exists() and center.database.stat().st_size > 0, "a new database")
+    center.healthy()
+    assert center.exits == [1]
     all_there(center, hosts)
 
 
@@ -168,15 +141,3 @@ def test_damaged_while_stopped(center: RealCenter, hosts: list[Host], tmp_path: 
     for host in hosts:
         host.kill(signal.SIGTERM)
         account(center, center.get("/api/v1/agents")["agents"][0]["id"], set())
-
-
-def keep_center(center: RealCenter, condition: object, within_s: float = 30.0) -> None:
-    """Wait for a condition while the center is started again whenever it ends, as systemd does."""
-
-    def look() -> object:
-        if not center.alive:
-            center.ended()
-            center.start()
-        return condition()  # type: ignore[operator]
-
-    wait_for(look, "the center", within_s)
