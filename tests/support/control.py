@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +132,9 @@ class Socket:
             if shut:
                 client.shutdown(socket.SHUT_WR)
             answer = b""
-            while piece := client.recv(65536):
-                answer += piece
+            with suppress(ConnectionResetError):  # what was not read any more; the answer came before it
+                while piece := client.recv(65536):
+                    answer += piece
             return answer
 
     def close(self) -> None:
