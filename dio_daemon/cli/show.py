@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from dio_daemon.cli.terminal import STATE_COLOURS, coloured, duration, table, width, wrapped
+from dio_daemon.cli.terminal import STATE_COLOURS, coloured, duration, percent, table, width, wrapped
 from dio_daemon.errors import DioError
 from dio_daemon.ipc.client import Client
 
@@ -180,7 +180,7 @@ def event_line(event: dict[str, Any]) -> str:
             )
         case "sample":
             cpu, memory = (data.get("cpu") or {}).get("percent"), (data.get("memory") or {}).get("percent")
-            text = f"{data['seq']}: cpu {cpu} %, memory {memory} %"
+            text = f"{data['seq']}: cpu {percent(cpu)}, memory {percent(memory)}"
         case _:
             text = json.dumps(data)
     return f"{event['time']}  {event['kind']:<10}  {text}"
