@@ -40,9 +40,10 @@ format: venv ## Put the code into its format
 	$(PYTHON) -m ruff format $(CODE)
 	$(PYTHON) -m ruff check --fix $(CODE)
 
-bench: venv ## What the agent costs beside its peers, and how a center bears a herd, as figures of one run
+bench: venv ## What the agent costs beside its peers, how a center bears a herd, and how fast dioctl is
 	$(PYTHON) -m benchmarks.agent_footprint
 	$(PYTHON) -m benchmarks.herd
+	$(PYTHON) -m benchmarks.dioctl
 
 coverage: venv ## Coverage as pages in build/coverage
 	$(PYTEST) -n auto --cov --cov-report=term --cov-report=html:build/coverage
