@@ -235,7 +235,9 @@ class Link:
         )
         throttled = isinstance(error, Rejected) and (error.status == 429 or error.code == "overloaded")
         most = state.config.delivery.failures_before_offline
-        state.board.update(reason=str(error), error_kind=error.kind)  # before the state: both are told together
+        state.board.update(
+            reason=str(error), error_kind=error.kind
+        )  # before the state: both are told together
         if not (throttled and state.life.failures >= most - 1):  # a center that throttles is there
             state.transition(Event.REREGISTER if reregister else Event.REPORT_FAILED)
         log.warning(
