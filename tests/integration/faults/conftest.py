@@ -2,12 +2,14 @@
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.support.hosts import Host
-from tests.support.processes import RealAgent, RealCenter, wait_for
+from tests.support.processes import RealAgent, RealCenter
+from tests.support.proxy import PASS
 
 QUICK = (
     "[delivery]\nconnect_timeout_s = 1\ntotal_timeout_s = 2\n"
@@ -58,15 +60,40 @@ def make_host(tmp_path: Path) -> Iterator[MakeHost]:
         host.close()
 
 
+@dataclass
+class Site:
+    """A nerve center and two hosts that report to it."""
+
+    center: RealCenter
+    hosts: list[Host]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """One that lives through all faults of a module, so that each also finds what the one before has left."""
+    folder = tmp_path_factory.mktemp("site")
+    center = RealCenter(folder / "center")
+    made = Site(center, [Host(folder / name, center, random.Random(0), QUICK) for name in ("one", "two")])
+    yield made
+    for host in made.hosts:
+        host.close()
+    center.close()
+
+
 @pytest.fixture
-def hosts(center: RealCenter, make_host: MakeHost) -> list[Host]:
-    """Two hosts that report to a center of their own, and have delivered something."""
-    center.start()
-    center.wait_ready()
-    made = [make_host(center, "one"), make_host(center, "two")]
-    for host in made:
-        host.start()
-    for host in made:
+def hosts(site: Site) -> list[Host]:
+    """The site's hosts, active, with something delivered by each."""
+    site.center.before = []
+    if not site.center.alive:
+        site.center.start()
+    for host in site.hosts:
+        host.proxy.fault = PASS
+        if not host.agent.alive:
+            host.start()
+    site.center.healthy()
+    for host in site.hosts:
         host.active(30)
-        wait_for(lambda host=host: len(host.committed()) >= 2, "some records")
-    return made
+        host.wait(lambda status, host=host: len(host.committed()) >= 2, "some records")
+        host.exits.clear()
+    site.center.exits.clear()
+    return site.hosts

@@ -19,11 +19,9 @@ DAMAGES = ("delete", "truncate", "zero")
 
 def test_full_and_free_again(calm_center: RealCenter, make_host: MakeHost) -> None:
     host = make_host(calm_center).started()
-    wal = host.spool.with_name("spool.db-wal")
-    wait_for(lambda: wal.exists() and wal.stat().st_size > 64 * 1024, "a log that has grown")
     host.proxy.fault = "refuse"
     host.pending(2)
-    with disks.full([host.pid], file=wal):
+    with disks.full([host.pid]):
         host.condition("spool_in_memory")
         host.pending(2)  # sampling goes on
         host.proxy.fault = PASS
@@ -37,7 +35,7 @@ def test_full_and_free_again(calm_center: RealCenter, make_host: MakeHost) -> No
 def test_full_at_the_start(calm_center: RealCenter, make_host: MakeHost) -> None:
     host = make_host(calm_center).started()
     host.kill()
-    host.agent.before = ["prlimit", "--fsize=16384:", "--"]
+    host.agent.before = ["prlimit", "--fsize=4096:", "--"]
     host.start()
     host.condition("spool_in_memory")
     host.active()
@@ -132,11 +130,9 @@ def test_damaged_while_stopped_with_records_waiting(
 def test_killed_while_the_disk_is_full(calm_center: RealCenter, make_host: MakeHost) -> None:
     """What was in memory only is lost, and counted."""
     host = make_host(calm_center).started()
-    wal = host.spool.with_name("spool.db-wal")
-    wait_for(lambda: wal.exists() and wal.stat().st_size > 64 * 1024, "a log that has grown")
     host.drained()
     host.proxy.fault = "refuse"
-    with disks.full([host.pid], file=wal):
+    with disks.full([host.pid]):
         host.condition("spool_in_memory")
         host.pending(3)
         host.kill()

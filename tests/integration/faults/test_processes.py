@@ -7,6 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from tests.integration.faults.conftest import Site
 from tests.support import disks
 from tests.support.hosts import Host
 from tests.support.oracle import all_there
@@ -14,6 +17,12 @@ from tests.support.processes import RealCenter, wait_for
 
 FROZEN_FOR = 3
 """Seconds, longer than agents of these tests wait for an answer."""
+
+
+@pytest.fixture
+def center(site: Site) -> RealCenter:
+    """The one that the hosts report to."""
+    return site.center
 
 
 def descriptors(pid: int) -> int:
