@@ -115,7 +115,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_steering(add)
     _add_report(commands, as_json)
     _add_config(commands, as_json)
-    _add_enroll(commands)
+    _add_enroll(commands, as_json)
     debug = commands.add_parser("debug", help="for support").add_subparsers(metavar="COMMAND", required=True)
     bundle = debug.add_parser("bundle", help="one archive with all that support asks for", parents=[as_json])
     bundle.add_argument("--output", "-o", type=Path, metavar="FILE", help="where to write it (default: here)")
@@ -173,12 +173,15 @@ def _add_config(
         parser.set_defaults(run=_check_config)
 
 
-def _add_enroll(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_enroll(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], as_json: argparse.ArgumentParser
+) -> None:
     enroll = commands.add_parser(
         "enroll",
         help="name the nerve center and give the enrollment token (root)",
         description="Write nerve_center.url and the enrollment token, then start the agent. The token is read from "
         "standard input or from a file, never from the command line. At the nerve center: nervectl token show",
+        parents=[as_json],
     )
     enroll.add_argument(
         "url", metavar="URL", help="of the nerve center, such as https://center.example.org:8000"
@@ -214,9 +217,22 @@ def _check_config(client: Client, options: argparse.Namespace) -> int:
 def _enroll(client: Client, options: argparse.Namespace) -> int:
     from dio_daemon.enroll import enroll
 
-    return enroll(
-        options.url, options.token_file, options.config, options.allow_plain_http, not options.no_start
+    arguments = (
+        options.url,
+        options.token_file,
+        options.config,
+        options.allow_plain_http,
+        not options.no_start,
     )
+    if not options.json:
+        return enroll(*arguments)
+    import contextlib
+    import json
+
+    with contextlib.redirect_stdout(sys.stderr):
+        code = enroll(*arguments)
+    print(json.dumps({"enrolled": True, "ready": code == 0 and not options.no_start}))
+    return code
 
 
 def why_not_running(socket: Path) -> str:

@@ -41,7 +41,7 @@ _dioctl() {
         config) words="show check --help" ;;
         "config show") words="--json --help" ;;
         "config check" | check-config) words="--config --json --help" ;;
-        enroll) words="--token-file --config --allow-plain-http --no-start --help" ;;
+        enroll) words="--token-file --config --allow-plain-http --no-start --json --help" ;;
         debug) words="bundle --help" ;;
         "debug bundle") words="--output --json --help" ;;
     esac

@@ -56,7 +56,7 @@ complete -c dioctl -n '__dioctl_at pause' -a '30m 2h 1d' -d 'How long'
 complete -c dioctl -n '__dioctl_at log-level' -a 'debug info warning error'
 
 for command in status top health spool threats events metrics reload flush reregister pause resume log-level \
-        check-config 'report event' 'report metrics' 'config show' 'config check' 'debug bundle'
+        check-config enroll 'report event' 'report metrics' 'config show' 'config check' 'debug bundle'
     complete -c dioctl -n "__dioctl_at $command" -l json -d 'JSON, for programs'
 end
 complete -c dioctl -n '__dioctl_at top' -l interval -x -d 'Seconds between two looks'

@@ -45,7 +45,9 @@ def test_enroll_writes_drop_in_and_token(main: Path, monkeypatch: pytest.MonkeyP
     assert TOKEN not in drop_in.read_text()
 
 
-def test_enroll_from_a_file_and_plain_http_when_told(main: Path, tmp_path: Path) -> None:
+def test_enroll_from_a_file_and_plain_http_when_told(
+    main: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "given").write_text(TOKEN)
     arguments = [
         "enroll",
@@ -57,6 +59,9 @@ def test_enroll_from_a_file_and_plain_http_when_told(main: Path, tmp_path: Path)
     ]
     assert ctl.main([*arguments, "--no-start"]) == 1
     assert ctl.main([*arguments, "--no-start", "--allow-plain-http"]) == 0
+    capsys.readouterr()
+    assert ctl.main([*arguments, "--no-start", "--allow-plain-http", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"enrolled": True, "ready": False}
     assert "allow_plain_http = true" in (main.parent / "agent.toml.d/50-enrolled.toml").read_text()
 
 
