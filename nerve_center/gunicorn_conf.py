@@ -12,6 +12,7 @@ import sys  # noqa: E402
 from typing import Any  # noqa: E402
 
 from gunicorn import glogging  # noqa: E402
+from gunicorn.errors import HaltServer  # noqa: E402
 
 from nerve_center import app as entry  # noqa: E402
 from nerve_center import logs  # noqa: E402
@@ -95,6 +96,24 @@ def on_starting(server: Any) -> None:
     supervisor = os.environ.get("DIO_SUPERVISOR_PID")
     if supervisor is not None and supervisor != str(os.getppid()):
         sys.exit(1)
+
+
+def when_ready(server: Any) -> None:
+    """End when a worker cannot boot.
+
+    gunicorn raises HaltServer for that in its handler of SIGCHLD; gevent runs the handler in a greenlet of its own,
+    where the exception would only be printed, and the master would start worker after worker for ever.
+    """
+
+    def child_ended(number: int, frame: Any) -> None:
+        try:
+            server.handle_chld(number, frame)
+        except HaltServer as halt:
+            server.log.error("a worker cannot start (%s); ending", halt.reason)
+            server.stop(False)
+            os._exit(halt.exit_status)
+
+    signal.signal(signal.SIGCHLD, child_ended)
 
 
 def on_reload(server: Any) -> None:

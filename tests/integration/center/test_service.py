@@ -246,3 +246,40 @@ def test_without_systemd_it_runs_just_as_well(center: CenterProcess) -> None:
 def test_the_database_is_for_its_owner_alone(running: CenterProcess) -> None:
     for file in Path(running.folder).glob("nerve-center.db*"):
         assert file.stat().st_mode & 0o077 == 0
+
+
+BROKEN_WORKER = """
+import sys
+from importlib.machinery import PathFinder
+
+
+class Finder(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        spec = super().find_spec(name, path, target) if name == "nerve_center.worker" else None
+        if spec is not None:
+            load = spec.loader.exec_module
+
+            def exec_module(module):
+                load(module)
+
+                def init_process(worker):
+                    raise RuntimeError("no worker today")
+
+                module.BoundedWorker.init_process = init_process
+
+            spec.loader.exec_module = exec_module
+        return spec
+
+
+sys.meta_path.insert(0, Finder)
+"""
+
+
+def test_workers_that_cannot_start_end_the_service_quickly(center: CenterProcess, tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(BROKEN_WORKER)
+    paths = os.pathsep.join([str(tmp_path / "site"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    center.start(PYTHONPATH=paths)
+    assert center.ended() != 0
+    assert "a worker cannot start" in center.log()
