@@ -32,6 +32,8 @@ from dio_daemon.text import safe
 log = logging.getLogger(__name__)
 
 MAX_CLIENTS = 8
+ROOT_CLIENTS = 2
+"""Places that only root gets, so that nobody can keep an operator out by holding all the others."""
 MAX_BODY_BYTES = 64 * 1024
 MAX_HEAD_BYTES = 64 * 1024
 """Of all headers together, beside a first line of as much."""
@@ -105,6 +107,7 @@ class ControlServer:
         self.handle: Callable[[Request], Response] = _nobody_yet
         self._heartbeat = heartbeat
         self._slots = threading.BoundedSemaphore(MAX_CLIENTS)
+        self._root_slots = threading.BoundedSemaphore(ROOT_CLIENTS)
         self.stopping = False
         self._socket = _bind(path)
         self._wake_reader, self._wake_writer = socket.socketpair()
@@ -117,17 +120,25 @@ class ControlServer:
             return "nobody"
         try:
             client, _ = self._socket.accept()
-        except (
-            OSError
-        ) as error:  # gone again; or out of descriptors, which would otherwise be tried in a tight loop
+        except OSError as error:
+            # Gone again; or out of descriptors, which would otherwise be tried in a tight loop.
             log.debug("Control socket: %s", error)
             select.select([self._wake_reader], [], [], RETRY_S)
             return "lost"
-        if not self._slots.acquire(blocking=False):
+        place = self._free_place(client)
+        if place is None:
             _refuse(client)
             return "refused"
-        threading.Thread(target=self._serve, args=(client,), name="control-client", daemon=True).start()
+        threading.Thread(target=self._serve, args=(client, place), name="control-client", daemon=True).start()
         return "served"
+
+    def _free_place(self, client: socket.socket) -> threading.BoundedSemaphore | None:
+        """A place for a caller; root finds one also where others hold all of theirs."""
+        if self._slots.acquire(blocking=False):
+            return self._slots
+        if _peer_uid(client) == 0 and self._root_slots.acquire(blocking=False):
+            return self._root_slots
+        return None
 
     def stop(self) -> None:
         """End the waiting; called from another thread."""
@@ -141,7 +152,7 @@ class ControlServer:
         for end in (self._socket, self._wake_reader, self._wake_writer):
             end.close()
 
-    def _serve(self, client: socket.socket) -> None:
+    def _serve(self, client: socket.socket, place: threading.BoundedSemaphore) -> None:
         timer = threading.Timer(CLIENT_S, _shut, (client,))
         timer.daemon = True
         timer.start()
@@ -154,7 +165,7 @@ class ControlServer:
             timer.cancel()
             _shut(client)
             client.close()
-            self._slots.release()
+            place.release()
 
 
 class _Head:

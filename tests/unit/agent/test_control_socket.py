@@ -122,7 +122,7 @@ def test_head_sends_no_body(path: Path, running: ControlServer) -> None:
 
 def test_silent_callers_beyond_the_most_are_told_to_come_again(path: Path, running: ControlServer) -> None:
     silent = []
-    for _ in range(ipc.MAX_CLIENTS):
+    for _ in range(ipc.MAX_CLIENTS + ipc.ROOT_CLIENTS):
         client = socket.socket(socket.AF_UNIX)
         client.connect(str(path))
         silent.append(client)
@@ -133,6 +133,23 @@ def test_silent_callers_beyond_the_most_are_told_to_come_again(path: Path, runni
         while piece := extra.recv(4096):
             answer += piece
     assert answer.startswith(b"HTTP/1.1 503")
+    for client in silent:
+        client.close()
+
+
+def test_root_finds_a_place_where_others_hold_all(
+    path: Path, running: ControlServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ipc, "_peer_uid", lambda client: 4242)
+    silent = []
+    for _ in range(ipc.MAX_CLIENTS + 3):
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(str(path))
+        silent.append(client)
+    silent[-1].settimeout(10)
+    assert silent[-1].recv(64).startswith(b"HTTP/1.1 503")
+    monkeypatch.setattr(ipc, "_peer_uid", lambda client: 0)
+    assert raw(path, b"GET /v1/status HTTP/1.1\r\nHost: dio\r\n\r\n").startswith(b"HTTP/1.1 200")
     for client in silent:
         client.close()
 
