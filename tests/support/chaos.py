@@ -227,7 +227,7 @@ class Chaos:
         return Active(f"center {kind}", self._until(0, 4), start)
 
     def _database(self) -> Active | None:
-        lock = sqlite3.connect(self.center.folder / "nerve-center.db", timeout=0, isolation_level=None)
+        lock = sqlite3.connect(self.center.database, timeout=0, isolation_level=None)
         try:
             lock.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError:

@@ -179,13 +179,13 @@ class RealCenter(Service):
     """A nerve center on a free port, with an API token to look at what it stored."""
 
     def __init__(self, folder: Path, settings: str = "") -> None:
-        folder.mkdir(exist_ok=True)
+        (folder / "state").mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self.token_file = folder / "token"
         self.token_file.write_text(secrets.token_urlsafe(32))
         config = folder / "nerve-center.toml"
         config.write_text(
-            f'[server]\nport = {self.port}\n[database]\npath = "{folder}/nerve-center.db"\n'
+            f'[server]\nport = {self.port}\n[database]\npath = "{folder}/state/nerve-center.db"\n'
             f'[enrollment]\ntoken_file = "{self.token_file}"\n{settings}'
         )
         super().__init__(folder, "center", "nerve_center.serve", config)
@@ -196,7 +196,7 @@ class RealCenter(Service):
 
     @property
     def database(self) -> Path:
-        return self.folder / "nerve-center.db"
+        return self.folder / "state/nerve-center.db"
 
     def control(self, *arguments: str) -> str:
         """What nervectl prints; fails where it fails."""

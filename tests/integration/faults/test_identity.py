@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.faults.conftest import QUICK, MakeHost
+from tests.support import disks
 from tests.support.hosts import Host
 from tests.support.oracle import account, never_mixed, settled
 from tests.support.processes import RealCenter, wait_for
@@ -144,8 +145,7 @@ def test_database_lost_and_token_rotated(center: RealCenter, make_host: MakeHost
     known = host.id
     settled(center, host)
     center.kill(signal.SIGTERM)
-    for file in center.folder.glob("nerve-center.db*"):
-        file.unlink()
+    disks.damage(center.database, "delete")
     center.control("token", "rotate")
     center.start()
     center.wait_ready()
