@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from dio_daemon import config
+from dio_daemon.checks import http_url
 from dio_daemon.errors import DioError
 from dio_daemon.files import replace_file
 from dio_daemon.registrar import MAX_TOKEN_BYTES
@@ -37,7 +38,7 @@ def enroll(url: str, token_file: Path | None, main: Path, allow_plain_http: bool
         EnrollError, ConfigError: nothing was changed.
     """
     try:
-        url = config.http_url(url)
+        url = http_url(url)
     except ValueError as error:
         raise EnrollError(f"the URL {error}") from error
     if url.startswith("http:") and not allow_plain_http and not config.is_loopback(url):

@@ -28,6 +28,7 @@ from enum import Enum
 from pathlib import Path
 
 from dio_daemon import spool_store as store
+from dio_daemon import spool_trim as trim
 from dio_daemon.errors import SpoolCorrupt, SpoolUnavailable
 from dio_daemon.wire import EVENTS, SAMPLES, STREAMS, Batch, Mark, Record
 
@@ -226,7 +227,7 @@ class Spool:
         with self._lock, self._changing():
             if seq <= self._state.streams[stream].acknowledged:
                 return False
-            return store.set_aside(self._db, stream, seq, reason, time, MAX_DEAD_LETTERS)
+            return trim.set_aside(self._db, stream, seq, reason, time, MAX_DEAD_LETTERS)
 
     def stats(self) -> Stats:
         """The spool in figures."""
@@ -308,22 +309,22 @@ class Spool:
     def _trim(self) -> None:
         now = self._state.sampling_s
         for stream, cursor in self._state.streams.items():
-            store.forget(self._db, stream, cursor.acknowledged, now - self._budget.keep_acknowledged_s)
+            trim.forget(self._db, stream, cursor.acknowledged, now - self._budget.keep_acknowledged_s)
             kept = max(cursor.acknowledged, self._in_flight[stream])
-            store.drop_older(self._db, stream, kept, now - self._budget.max_age_s, "too_old", now)
+            trim.drop_older(self._db, stream, kept, now - self._budget.max_age_s, "too_old", now)
         # Whole tenths at a time: a full spool must not be trimmed again at every record.
         target = int(self._budget.max_bytes * 0.9)
         if store.used_bytes(self._db) > self._budget.max_bytes:
             kept = max(self._state.streams[SAMPLES].acknowledged, self._in_flight[SAMPLES])
-            store.drop_custom(self._db, SAMPLES, kept, now)
+            trim.drop_custom(self._db, SAMPLES, kept, now)
             for stream, cursor in self._state.streams.items():
-                store.forget_until(self._db, stream, cursor.acknowledged, target)
+                trim.forget_until(self._db, stream, cursor.acknowledged, target)
             kept = max(self._state.streams[SAMPLES].acknowledged, self._in_flight[SAMPLES])
             if store.used_bytes(self._db) > target:
-                store.thin(self._db, SAMPLES, kept, now, target)
+                trim.thin(self._db, SAMPLES, kept, now, target)
             for stream in (SAMPLES, EVENTS):
                 kept = max(self._state.streams[stream].acknowledged, self._in_flight[stream])
-                store.drop_until(self._db, stream, kept, target, "spool_full", now)
+                trim.drop_until(self._db, stream, kept, target, "spool_full", now)
         for stream, cursor in self._state.streams.items():
             cursor.pending = store.pending(self._db, stream, cursor.acknowledged)
 
