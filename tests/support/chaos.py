@@ -27,9 +27,11 @@ from pathlib import Path
 from tests.support.hosts import ACTIVE_WITHIN_S, Host
 from tests.support.oracle import account
 from tests.support.processes import RealCenter
-from tests.support.proxy import FAULTS, PASS
+from tests.support.proxy import FAULTS, PASS, PROBLEMS
 
 MOST_AT_ONCE = 4
+ANSWERS = sorted(set(PROBLEMS) - {"problem_401", "problem_403"})
+"""What a center in trouble may answer; an agent that is refused holds back for longer than a fault lasts here."""
 
 
 @dataclass
@@ -50,6 +52,7 @@ class Chaos:
         self.hosts = [Host(folder / f"agent-{number}", self.center, self.rng) for number in range(agents)]
         self.active: list[Active] = []
         self.center_busy = False
+        self.frozen: set[int] = set()
         self.log: list[str] = []
 
     def run(self, seconds: float) -> None:
@@ -108,12 +111,13 @@ class Chaos:
             [
                 self._network,
                 self._kill_agent,
+                self._freeze_agent,
                 self._spool_file,
                 self._limits,
                 self._center_process,
                 self._database,
             ],
-            [8, 3, 1, 2, 2, 2],
+            [8, 3, 1, 1, 2, 2, 2],
         )[0]
         fault = choose()
         if fault is not None:
@@ -127,24 +131,39 @@ class Chaos:
         """What systemd does: an agent or a center that ended is started again."""
         for host in self.hosts:
             host.keep()
-        process = self.center.process
-        if not self.center_busy and process is not None and process.poll() is not None:
+        if not self.center_busy and not self.center.alive:
             self.center.ended()
             self.center.start()
 
     def _network(self) -> Active:
         host = self.rng.choice(self.hosts)
-        name = self.rng.choice(FAULTS)
+        name = self.rng.choice([*FAULTS, *ANSWERS])
         host.proxy.fault = name
         return Active(f"network {name}", self._until(0.5, 6), lambda: setattr(host.proxy, "fault", PASS))
 
     def _kill_agent(self) -> Active | None:
-        up = [host for host in self.hosts if host.agent.alive]
+        up = [host for host in self.hosts if host.agent.alive and host.pid not in self.frozen]
         if not up:
             return None
         host = self.rng.choice(up)
         host.kill(self.rng.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM]))
         return Active("kill agent", self._until(0, 3), host.start)
+
+    def _freeze_agent(self) -> Active | None:
+        """As a suspended host: it goes on where it stood."""
+        up = [host for host in self.hosts if host.agent.alive and host.pid not in self.frozen]
+        if not up:
+            return None
+        pid = self.rng.choice(up).pid
+        self.frozen.add(pid)
+        os.kill(pid, signal.SIGSTOP)
+
+        def thaw() -> None:
+            self.frozen.discard(pid)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+        return Active("freeze agent", self._until(1, 5), thaw)
 
     def _spool_file(self) -> Active:
         host = self.rng.choice(self.hosts)
@@ -184,23 +203,10 @@ class Chaos:
         return Active("limit", self._until(1, 5), undo)
 
     def _workers(self) -> list[int]:
-        process = self.center.process
-        if process is None or process.poll() is not None:
-            return []
-        found = []
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            with contextlib.suppress(OSError):
-                fields = stat.read_text().rpartition(")")[2].split()
-                if (
-                    int(fields[3]) == process.pid
-                    and int(fields[1]) != 1
-                    and int(stat.parent.name) != process.pid
-                ):
-                    found.append(int(stat.parent.name))
-        return found
+        return self.center.processes()[2:] if self.center.alive else []
 
     def _center_process(self) -> Active | None:
-        if self.center_busy or self.center.process is None or self.center.process.poll() is not None:
+        if self.center_busy or not self.center.alive:
             return None
         kind = self.rng.choice(["worker", "all", "term", "freeze"])
         if kind == "worker":
@@ -210,11 +216,14 @@ class Chaos:
             return Active("kill worker", self._until(0, 1), lambda: None)
         self.center_busy = True
         if kind == "freeze":
-            group = self.center.process.pid
-            os.killpg(group, signal.SIGSTOP)
+            groups = self.center.groups()
+            for group in groups:
+                os.killpg(group, signal.SIGSTOP)
 
             def thaw() -> None:
-                os.killpg(group, signal.SIGCONT)
+                for group in groups:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(group, signal.SIGCONT)
                 self.center_busy = False
 
             return Active("freeze center", self._until(1, 5), thaw)
