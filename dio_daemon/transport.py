@@ -243,6 +243,13 @@ class _Adapter(HTTPAdapter):
         super().init_poolmanager(*args, **kwargs)  # type: ignore[no-untyped-call]  # requests' stubs
         self.poolmanager.pool_classes_by_scheme = self._line_pools
 
+    def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
+        try:
+            return super().build_response(req, resp)
+        except (AttributeError, LookupError, TypeError):
+            resp.close()  # nobody else has it in hand yet
+            raise
+
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
         manager = super().proxy_manager_for(*args, **kwargs)  # type: ignore[no-untyped-call]  # requests' stubs
         manager.pool_classes_by_scheme = self._line_pools
