@@ -62,13 +62,12 @@ class CenterProcess(RealCenter):
     @contextmanager
     def locked_database(self) -> Iterator[None]:
         """The database, locked by another process for as long as the block takes."""
-        database = self.folder / "nerve-center.db"
         code = (
             "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None); "
             "c.execute('BEGIN EXCLUSIVE'); print('locked', flush=True); sys.stdin.read()"
         )
         with subprocess.Popen(
-            [sys.executable, "-c", code, str(database)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-c", code, str(self.database)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         ) as other:
             assert other.stdout is not None
             assert other.stdout.readline() == b"locked\n"

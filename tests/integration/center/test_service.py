@@ -244,7 +244,9 @@ def test_without_systemd_it_runs_just_as_well(center: CenterProcess) -> None:
 
 
 def test_the_database_is_for_its_owner_alone(running: CenterProcess) -> None:
-    for file in Path(running.folder).glob("nerve-center.db*"):
+    files = list(running.database.parent.glob("nerve-center.db*"))
+    assert running.database in files
+    for file in files:
         assert file.stat().st_mode & 0o077 == 0
 
 
