@@ -1,6 +1,5 @@
-"""A short run of every fault mixed at random; `make chaos` runs ten minutes with ten agents."""
+"""A short run of every fault mixed; `make chaos` runs ten minutes with ten agents and draws a seed."""
 
-import secrets
 from pathlib import Path
 
 import pytest
@@ -8,11 +7,13 @@ import pytest
 from tests.support.chaos import Chaos
 
 
+SEED = 1329613836
+"""Always the same, so that a failure comes from a change; `make chaos` looks for new ones."""
+
+
 @pytest.mark.timeout(400)
 def test_a_minute_and_a_half_of_everything(tmp_path: Path) -> None:
-    seed = secrets.randbits(32)
-    print(f"seed {seed}: python -m tests.support.chaos --seconds 90 --agents 4 --seed {seed}")
-    chaos = Chaos(tmp_path, 4, seed)
+    chaos = Chaos(tmp_path, 4, SEED)
     try:
         chaos.run(90)
     finally:
