@@ -5,7 +5,7 @@ PYTEST = $(PYTHON) -m pytest
 CODE = dio_daemon nerve_center tests scripts benchmarks setup.py
 
 .DEFAULT_GOAL = help
-.PHONY: help venv run test chaos e2e deb install lint format bench coverage clean
+.PHONY: help venv tools run test chaos e2e deb install lint format bench coverage clean
 
 help: ## This list
 	@echo "make TARGET"
@@ -14,7 +14,7 @@ help: ## This list
 run: venv ## Run nerve center and agent here, without systemd, with a live view of this host (Ctrl-C stops both)
 	@exec $(PYTHON) scripts/run.py
 
-test: venv ## All tests that need no root, with their coverage
+test: venv tools ## All tests that need no root, with their coverage
 	$(PYTEST) -n auto --cov --cov-report=term
 
 chaos: venv ## Ten minutes of every fault at random, ten agents on one center (SECONDS, AGENTS and SEED may be given)
@@ -45,7 +45,7 @@ bench: venv ## What the agent costs beside its peers, how a center bears a herd,
 	$(PYTHON) -m benchmarks.herd
 	$(PYTHON) -m benchmarks.dioctl
 
-coverage: venv ## Coverage as pages in build/coverage
+coverage: venv tools ## Coverage as pages in build/coverage
 	$(PYTEST) -n auto --cov --cov-report=term --cov-report=html:build/coverage
 	@echo "See build/coverage/index.html"
 
@@ -56,3 +56,6 @@ clean: ## Remove what was built and what make run keeps
 
 venv:
 	@scripts/bootstrap
+
+tools:
+	@scripts/test-tools
