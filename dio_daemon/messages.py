@@ -50,6 +50,10 @@ class Kind(Enum):
     MACHINE_ID_CHANGED = "dafb22dfac6d4f60a383f16c23086c08"
     TOKEN_UNUSABLE = "9354b9dabfff41c19954919e52d980ab"  # noqa: S105 - the id of a message
 
+    THREAT_OPENED = "d6f511d6538e4871a9b6575f94055dce"
+    THREAT_ESCALATED = "c6f84e53ddd84d37b81ec80e4f59d4d8"
+    THREAT_CLEARED = "2b2ae47f9c2a4318a5ac4946efaace97"
+
     BAD_CONFIGURATION = "a1883f916a3f4a8e98bbe5dacf2a8c54"
     RELOADED = "aaf933c28c2a4792aa4689c349318f9b"
     RELOAD_FAILED = "efa0d72c83bb457a8781a13f4d186ff0"
@@ -76,6 +80,9 @@ class Fields(TypedDict, total=False):
     exit_code: int
     thread: str
     left_out: int
+    threat_id: str
+    threat_type: str
+    severity: str
 
 
 class About(TypedDict):

@@ -181,6 +181,8 @@ def event_line(event: dict[str, Any]) -> str:
         case "sample":
             cpu, memory = (data.get("cpu") or {}).get("percent"), (data.get("memory") or {}).get("percent")
             text = f"{data['seq']}: cpu {percent(cpu)}, memory {percent(memory)}"
+        case "threat":
+            text = f"{data['change']}: {data['severity']} {data['type']}: {data['summary']}"
         case _:
             text = json.dumps(data)
     return f"{event['time']}  {event['kind']:<10}  {text}"

@@ -6,7 +6,6 @@ import pytest
 
 from tests.support.chaos import Chaos
 
-
 SEED = 1329613836
 """Always the same, so that a failure comes from a change; `make chaos` looks for new ones."""
 

@@ -11,10 +11,11 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import pytest
 
+from dio_daemon import threat_log
 from dio_daemon.journal import (
     DRAIN_S,
     MAX_TEXT,
@@ -393,6 +394,49 @@ def test_errors_and_lines_of_no_kind_are_never_left_out(log: logging.Logger, kep
         log.error("bad", extra=about(Kind.BAD_CONFIGURATION))
         log.info("plain")
     assert len(kept.records) == 200
+
+
+# Threats.
+
+
+def test_a_threat_is_told_from_its_opening_to_its_end(
+    journald: Journald, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threat_log, "log", journald.log)
+    told: list[tuple[str, dict[str, Any]]] = []
+    threats = threat_log.ThreatLog(lambda kind, data: told.append((kind, data)))
+    mild = threat_log.Threat("9c1e", "disk_full", "medium", "/srv is 91 % full")
+    worse = threat_log.Threat("9c1e", "disk_full", "critical", "/srv\n is \x1b[31m99 % full")
+    threats.opened(mild)
+    threats.escalated(worse, "medium")
+    threats.cleared(worse, 61.25)
+    entries = [journald.entry() for _ in range(3)]
+    assert [
+        (entry["DIO_EVENT"], entry["PRIORITY"], entry["DIO_SEVERITY"], entry["MESSAGE"]) for entry in entries
+    ] == [
+        ("threat_opened", "4", "medium", "Threat opened: medium disk_full: /srv is 91 % full"),
+        (
+            "threat_escalated",
+            "3",
+            "critical",
+            "Threat escalated from medium: critical disk_full: /srv\\x0a is \\x1b[31m99 % full",
+        ),
+        (
+            "threat_cleared",
+            "6",
+            "critical",
+            "Threat cleared: critical disk_full: /srv\\x0a is \\x1b[31m99 % full",
+        ),
+    ]
+    assert {(entry["DIO_THREAT_ID"], entry["DIO_THREAT_TYPE"]) for entry in entries} == {
+        ("9c1e", "disk_full")
+    }
+    assert entries[2]["DIO_DURATION_S"] == "61.2"
+    assert [(kind, data["change"], data["severity"]) for kind, data in told] == [
+        ("threat", "opened", "medium"),
+        ("threat", "escalated", "critical"),
+        ("threat", "cleared", "critical"),
+    ]
 
 
 # The catalog and the documentation.
