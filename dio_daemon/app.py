@@ -20,6 +20,7 @@ from dio_daemon import __version__, config, daemon, journal
 from dio_daemon.backoff import Backoff
 from dio_daemon.board import Board
 from dio_daemon.center import Center, Limits
+from dio_daemon.centers import Centers
 from dio_daemon.clock import Clock, SystemClock
 from dio_daemon.collect.collector import HostCollector
 from dio_daemon.collect.facts import host_facts
@@ -225,7 +226,8 @@ class Agent:
             settings.delivery.connect_timeout_s,
             settings.delivery.total_timeout_s,
         )
-        return Connection(settings, Center(center.url, transport, limits), transport)
+        centers = Centers([Center(url, transport, limits) for url in center.all_urls], random.SystemRandom())
+        return Connection(settings, centers, transport)
 
     def _collector(self, settings: config.Config) -> HostCollector:
         return HostCollector(self._clock, settings.collect)

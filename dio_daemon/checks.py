@@ -123,6 +123,16 @@ def http_url(value: Any) -> str:
     return value.rstrip("/")
 
 
+def http_urls(value: Any) -> tuple[str, ...]:
+    """A list of different URLs as `http_url` has them; empty for none."""
+    if not isinstance(value, list) or len(value) > 16:
+        raise ValueError("must be a list of at most 16 URLs")
+    found = tuple(http_url(item) for item in value)
+    if len(set(found)) != len(found):
+        raise ValueError("must not name a URL twice")
+    return found
+
+
 def optional_url(value: Any) -> str:
     """A URL, or "" for none."""
     return "" if value == "" else http_url(value)

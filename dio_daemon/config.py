@@ -21,6 +21,7 @@ from dio_daemon.checks import (
     boolean,
     choice,
     http_url,
+    http_urls,
     integer,
     labels,
     number,
@@ -52,10 +53,16 @@ class NerveCenter:
     """Where the nerve center is and how it is trusted."""
 
     url: str = setting("http://127.0.0.1:8000", http_url)
+    urls: tuple[str, ...] = setting((), http_urls)
     enrollment_token_file: Path = setting(Path("/etc/dio-agent/enrollment-token"), path)
     ca_file: Path | None = setting(None, optional_path)
     proxy: str = setting("", optional_url)
     allow_plain_http: bool = setting(False, boolean)
+
+    @property
+    def all_urls(self) -> tuple[str, ...]:
+        """The nerve centers in order of preference: `urls`, or the one of `url`."""
+        return self.urls or (self.url,)
 
 
 @dataclass(frozen=True)
@@ -241,12 +248,14 @@ def _check_together(
         findings.append(Finding(*where, message))
 
     center = config.nerve_center
-    if center.url.startswith("http:") and not center.allow_plain_http and not is_loopback(center.url):
-        complain(
-            f"nerve_center.url {center.url} would send this agent's credential in clear to another host: "
-            "use https, or set nerve_center.allow_plain_http = true",
-            "nerve_center.url",
-        )
+    for url in center.all_urls:
+        if url.startswith("http:") and not center.allow_plain_http and not is_loopback(url):
+            name = "nerve_center.urls" if center.urls else "nerve_center.url"
+            complain(
+                f"{name} {url} would send this agent's credential in clear to another host: "
+                "use https, or set nerve_center.allow_plain_http = true",
+                name,
+            )
     if config.delivery.connect_timeout_s > config.delivery.total_timeout_s:
         complain(
             "delivery.connect_timeout_s must not be larger than delivery.total_timeout_s",

@@ -217,6 +217,7 @@ class Link:
                 extra=about(Kind.ACKNOWLEDGED_AGAIN, state=State.ACTIVE.value, failures=state.life.failures),
             )
         self._retry_at = None
+        state.connection.centers.acknowledged()
         state.board.update(
             last_acknowledged=state.clock.monotonic(),
             last_acknowledged_wall=rfc3339(state.clock.now()),
@@ -226,6 +227,7 @@ class Link:
             next_attempt=None,
         )
         state.transition(Event.REPORT_ACKNOWLEDGED)
+        state.fall_back()
         return "acknowledged"
 
     def _report_failed(self, error: CenterError) -> str:
@@ -251,8 +253,11 @@ class Link:
                 records=state.spool.pending,
             ),
         )
-        wait = state.backoff.spread(min(state.config.agent.interval_s, MAX_RETRY_S))
-        self._retry_at = state.clock.monotonic() + state.spread_wait(wait, error)
+        wait = state.fail_over(error)
+        if wait is None:
+            wait = state.backoff.spread(min(state.config.agent.interval_s, MAX_RETRY_S))
+            wait = state.spread_wait(wait, error)
+        self._retry_at = state.clock.monotonic() + wait
         state.board.update(
             failures=state.life.failures,
             reason=str(error),

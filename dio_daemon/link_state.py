@@ -15,6 +15,7 @@ from pathlib import Path
 from dio_daemon.backoff import Backoff
 from dio_daemon.board import Board
 from dio_daemon.center import Center
+from dio_daemon.centers import Centers
 from dio_daemon.clock import Clock
 from dio_daemon.config import Config
 from dio_daemon.errors import EX_NOPERM, CenterError, GiveUp, IdentityError, Rejected
@@ -41,10 +42,10 @@ DOUBT_S = 120.0
 
 @dataclass(frozen=True)
 class Connection:
-    """A nerve center, the transport under it, and the configuration that both were made from."""
+    """The nerve centers, the transport under them, and the configuration that both were made from."""
 
     config: Config
-    center: Center
+    centers: Centers
     transport: Transport
 
 
@@ -142,7 +143,42 @@ class LinkState:
     @property
     def center(self) -> Center:
         """The nerve center in use."""
-        return self.connection.center
+        return self.connection.centers.current
+
+    def find_center(self) -> None:
+        """Use the first nerve center that is healthy, the one in use before the others.
+
+        Raises:
+            CenterError: none is.
+        """
+        each_s = self.config.startup.health_timeout_s + RESOLVER_S
+        self.heartbeat.beat(each_s * len(self.connection.centers))
+        before = self.center
+        self.connection.centers.find_healthy(self.clock.monotonic())
+        self._tell_center(before)
+
+    def fail_over(self, error: CenterError) -> float | None:
+        """Leave a nerve center that failed for the next; seconds until that is to be tried, None for the usual wait."""
+        before = self.center
+        wait = self.connection.centers.fail_over(error, self.clock.monotonic())
+        self._tell_center(before)
+        return wait
+
+    def fall_back(self) -> None:
+        """Go back to the preferred nerve center once it is well again."""
+        now, before = self.clock.monotonic(), self.center
+        if self.connection.centers.fall_back_due(now):
+            self.heartbeat.beat(self.config.startup.health_timeout_s + RESOLVER_S)
+            self.connection.centers.fall_back(now)
+            self._tell_center(before)
+
+    def _tell_center(self, before: Center) -> None:
+        if self.center is before:
+            return
+        self.board.update(center_url=self.center.url)
+        log.info(
+            "Reporting to %s now, not to %s", self.center.url, before.url, extra=about(Kind.CENTER_CHANGED)
+        )
 
     def take_connection(self) -> Connection | None:
         """Put a new configuration in force; the one before, or None when there was no new one."""
@@ -154,7 +190,7 @@ class LinkState:
             if self.stopping:
                 new.transport.abort()
         self.backoff = self._make_backoff(new.config)
-        self.board.update(center_url=new.center.url)
+        self.board.update(center_url=self.center.url)
         return old
 
     def transition(self, event: Event) -> State:

@@ -34,11 +34,9 @@ class Outage:
         state = self._state
         self._attempts += 1
         config = state.config
-        state.heartbeat.beat(
-            config.startup.health_timeout_s + 2 * config.delivery.total_timeout_s + 3 * RESOLVER_S
-        )
         try:
-            state.center.check_health()
+            state.find_center()
+            state.heartbeat.beat(2 * (config.delivery.total_timeout_s + RESOLVER_S))
             state.registrar.register(state.center, config)
         except CenterError as error:
             if state.stopping:

@@ -34,9 +34,8 @@ class Startup:
             self._hold_back_after_refusals()
             self._ready_by = state.clock.monotonic() + state.config.startup.ready_within_s
             state.board.update(reason="", attempt=0)
-        state.heartbeat.beat(state.config.startup.health_timeout_s + RESOLVER_S)
         try:
-            state.center.check_health()
+            state.find_center()
         except CenterError as error:
             return "stopping" if state.stopping else self._not_ready(error, self._ready_by)
         ready = about(Kind.CENTER_READY, state=State.REGISTERING.value)

@@ -104,7 +104,7 @@ class Agent:
             assert answer["mark"] == mark
             return True
 
-        wait_for(sent, "delivered", within_s=20)
+        wait_for(sent, "delivered", within_s=60)
         self.mark = mark
 
 
@@ -156,7 +156,9 @@ def test_half_sent_requests_harm_nobody_and_are_closed(center: CenterProcess) ->
         for connection in halves[::8]:
             connection.send(b"x")  # a byte now and then buys no time
     assert max(slow) < 1
-    wait_for(lambda: all(closed_by_server(connection) for connection in halves), "all are closed", within_s=6)
+    wait_for(
+        lambda: all(closed_by_server(connection) for connection in halves), "all are closed", within_s=60
+    )
     assert time.monotonic() - began < 9
     for connection in halves:
         connection.close()

@@ -33,7 +33,7 @@ def test_not_ready_before_the_database_takes_writes(center: CenterProcess) -> No
         wait_for(lambda: center.said.lines("STATUS=unhealthy: database is locked"), "the status says so")
         assert center.health()[0] == 503
         assert not center.said.lines("READY=1")
-    center.wait_ready(10)
+    center.wait_ready()
 
 
 def test_a_lock_in_operation(running: CenterProcess) -> None:
@@ -41,13 +41,13 @@ def test_a_lock_in_operation(running: CenterProcess) -> None:
         return {running.health()[0] for _ in range(8)}
 
     with running.locked_database():
-        wait_for(lambda: answers_of_both_workers() == {503}, "unhealthy", within_s=8)
+        wait_for(lambda: answers_of_both_workers() == {503}, "unhealthy", within_s=60)
         asked = time.monotonic()
         _, body = running.health()
         assert time.monotonic() - asked < 1
         assert body["status"] == "unhealthy"
         assert body["reason"].startswith("database is locked")
-    wait_for(lambda: answers_of_both_workers() == {200}, "healthy again", within_s=8)
+    wait_for(lambda: answers_of_both_workers() == {200}, "healthy again", within_s=60)
 
 
 def test_the_watchdog_is_fed_while_unhealthy_and_by_the_same_question(center: CenterProcess) -> None:
@@ -57,7 +57,7 @@ def test_the_watchdog_is_fed_while_unhealthy_and_by_the_same_question(center: Ce
         wait_for(lambda: center.health()[0] == 503, "unhealthy")
         wait_for(lambda: center.said.lines("STATUS=unhealthy: database is locked"), "the status says so")
         fed = len(center.said.lines("WATCHDOG=1"))
-        wait_for(lambda: len(center.said.lines("WATCHDOG=1")) >= fed + 3, "fed", within_s=5)
+        wait_for(lambda: len(center.said.lines("WATCHDOG=1")) >= fed + 3, "fed", within_s=60)
     for worker in children(center.master):
         os.kill(worker, signal.SIGSTOP)
     wait_for(lambda: center.said.lines("STATUS=unhealthy: 127.0.0.1"), "no answer is told")
@@ -148,7 +148,7 @@ def test_a_killed_master_ends_the_service_at_once(running: CenterProcess) -> Non
     assert running.process is not None
     assert running.process.wait(10) == 1
     assert time.monotonic() - killed < 2
-    wait_for(lambda: not any(is_alive(pid) for pid in workers), "the workers are gone", within_s=2)
+    wait_for(lambda: not any(is_alive(pid) for pid in workers), "the workers are gone", within_s=60)
     assert port_is_free(running.port)
 
 
@@ -158,7 +158,7 @@ def test_a_killed_supervisor_leaves_nothing_behind(running: CenterProcess) -> No
     assert running.process is not None
     running.process.kill()
     running.process.wait()
-    wait_for(lambda: not any(is_alive(pid) for pid in pids), "everything ended", within_s=15)
+    wait_for(lambda: not any(is_alive(pid) for pid in pids), "everything ended", within_s=60)
 
 
 def failed_start(center: CenterProcess) -> tuple[int, list[str]]:

@@ -23,6 +23,20 @@ def findings(path: Path) -> list[tuple[str, int | None, str]]:
     return [(Path(f.file).name, f.line, f.message) for f in caught.value.findings]
 
 
+def test_several_centers(tmp_path: Path) -> None:
+    assert config.load(write(tmp_path, "")).nerve_center.all_urls == ("http://127.0.0.1:8000",)
+    text = '[nerve_center]\nurl = "https://a"\nurls = ["https://b/", "https://c"]'
+    assert config.load(write(tmp_path, text)).nerve_center.all_urls == ("https://b", "https://c")
+    for wrong, said in [
+        ('["https://b", "https://b/"]', "must not name a URL twice"),
+        ('"https://b"', "must be a list of at most 16 URLs"),
+        ('["https://b", "http://far.example"]', "would send this agent's credential in clear"),
+    ]:
+        with pytest.raises(ConfigError, match=said) as caught:
+            config.load(write(tmp_path, f"[nerve_center]\nurls = {wrong}"))
+        assert caught.value.findings[0].line == 2
+
+
 def test_no_file_means_defaults(tmp_path: Path) -> None:
     assert config.load(write(tmp_path, "")) == config.Config()
 

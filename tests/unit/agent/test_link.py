@@ -5,7 +5,7 @@ import logging
 import random
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pytest
 from dio_daemon.backoff import Backoff
 from dio_daemon.board import Board
 from dio_daemon.center import Center, Limits
+from dio_daemon.centers import Centers
 from dio_daemon.config import Config, Startup
 from dio_daemon.delivery import Delivery
 from dio_daemon.errors import EX_NOPERM, EX_TEMPFAIL, GiveUp
@@ -27,7 +28,7 @@ from dio_daemon.registrar import Registrar
 from dio_daemon.safe_spool import SafeSpool
 from dio_daemon.spool import Budget
 from dio_daemon.starts import StartHistory
-from dio_daemon.transport import Answer
+from dio_daemon.transport import Answer, Transport
 from tests.support.clock import FakeClock
 
 Reply = Answer | Exception
@@ -37,6 +38,10 @@ HEALTHY = Answer(200, {}, json.dumps({"status": "healthy", "component": "nerve_c
 def problem(status: int, code: str, headers: Mapping[str, str] | None = None, **fields: object) -> Answer:
     body = {"type": f"urn:dio:problem:{code}", "title": code, "status": status, **fields}
     return Answer(status, headers or {}, json.dumps(body).encode())
+
+
+def centers(transport: Transport, *urls: str) -> Centers:
+    return Centers([Center(url, transport, Limits(5, 10, 30)) for url in urls], random.Random(1))
 
 
 class ScriptedTransport:
@@ -98,8 +103,11 @@ class ScriptedTransport:
 class Agent:
     """A link with everything under it real but the transport and the clock."""
 
-    def __init__(self, folder: Path, config: Config | None = None) -> None:
+    def __init__(
+        self, folder: Path, config: Config | None = None, urls: Sequence[str] = ("http://c:1",)
+    ) -> None:
         self.folder = folder
+        self.urls = urls
         self.clock = FakeClock()
         self.transport = ScriptedTransport()
         self.config = config or Config()
@@ -124,7 +132,7 @@ class Agent:
             self.clock,
         )
         state = LinkState(
-            Connection(self.config, Center("http://c:1", self.transport, Limits(5, 10, 30)), self.transport),
+            Connection(self.config, centers(self.transport, *self.urls), self.transport),
             self.board,
             self.spool,
             self.registrar,
@@ -491,7 +499,7 @@ def test_a_flush_that_fails_does_not_hold_up_the_stop(agent: Agent, caplog: pyte
 def test_another_nerve_center_registers_again(agent: Agent) -> None:
     agent.run_until(State.ACTIVE)
     other = replace(agent.config, nerve_center=replace(agent.config.nerve_center, url="http://d:2"))
-    connection = Connection(other, Center("http://d:2", agent.transport, Limits(5, 10, 30)), agent.transport)
+    connection = Connection(other, centers(agent.transport, "http://d:2"), agent.transport)
     agent.link.reconfigure(connection)
     agent.link.step()
     assert agent.transport.log[-2:] == ["health", "register"]
@@ -501,9 +509,7 @@ def test_another_nerve_center_registers_again(agent: Agent) -> None:
 def test_an_unrelated_change_does_not(agent: Agent) -> None:
     agent.run_until(State.ACTIVE)
     other = replace(agent.config, startup=Startup(jitter=0.5))
-    agent.link.reconfigure(
-        Connection(other, Center("http://c:1", agent.transport, Limits(5, 10, 30)), agent.transport)
-    )
+    agent.link.reconfigure(Connection(other, centers(agent.transport, "http://c:1"), agent.transport))
     agent.clock.on_wait = lambda event, timeout: None
     agent.link.step()
     assert agent.state is State.ACTIVE
