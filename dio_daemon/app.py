@@ -146,7 +146,7 @@ class Agent:
         self._feed = Feed(clock)
         self._board = Board(clock, self._inbox.changed, self._feed.publish)
         # Bound before anything that can wait; what it answers is put together below, before its thread starts.
-        self._control = ControlServer(settings.paths.socket, beats["control"])
+        self._control = ControlServer(settings.paths.socket, beats["control"], clock)
         journal.describe(lambda: self._board.snapshot)
         self._spool = parts.spool(state_dir / "spool.db", _budget(settings), clock)
         identity = parts.identity(state_dir / "identity.json")

@@ -1,10 +1,10 @@
 """The control socket's server: bound early, bounded in everything, never in the agent's way.
 
 The socket is bound under a umask that gives nobody anything and then opened to its group, so there is no moment
-with a wrong mode. A stale socket of a dead process is replaced, that of a live one never. At most `MAX_CLIENTS`
-are served at a time, each within `CLIENT_S` seconds in all and with no more than `MAX_HEAD_BYTES` of headers and
-`MAX_BODY_BYTES` of body; whoever comes on top is told to come again. Who a caller is comes from the kernel
-(SO_PEERCRED), not from what it says.
+with a wrong mode. A stale socket of a dead process is replaced, that of a live one never. So many are served at a
+time and so long each (`callers`), with no more than `MAX_HEAD_BYTES` of headers and `MAX_BODY_BYTES` of body;
+whoever comes on top is told to come again. Who a caller is comes from the kernel (SO_PEERCRED), not from what it
+says.
 """
 
 from __future__ import annotations
@@ -25,20 +25,17 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, Protocol
 
+from dio_daemon.clock import Clock
 from dio_daemon.errors import DioError
 from dio_daemon.heartbeat import Heartbeat
+from dio_daemon.ipc.callers import Caller, Callers
 from dio_daemon.text import safe
 
 log = logging.getLogger(__name__)
 
-MAX_CLIENTS = 8
-ROOT_CLIENTS = 2
-"""Places that only root gets, so that nobody can keep an operator out by holding all the others."""
 MAX_BODY_BYTES = 64 * 1024
 MAX_HEAD_BYTES = 64 * 1024
 """Of all headers together, beside a first line of as much."""
-CLIENT_S = 30.0
-"""A whole exchange, the longest command (reload, up to 15 s) included."""
 READ_S = 5.0
 """A read that brings nothing for this long ends the exchange."""
 IDLE_S = 30.0
@@ -95,6 +92,7 @@ class ControlServer:
     Args:
         path: of the socket.
         heartbeat: the control thread's sign of life.
+        clock: for how long callers may stay.
 
     `handle` answers a request, from a thread of its own for each client; it is set before the first step.
 
@@ -102,20 +100,20 @@ class ControlServer:
         SocketInUse: a live process has it. OSError: it cannot be bound.
     """
 
-    def __init__(self, path: Path, heartbeat: Heartbeat) -> None:
+    def __init__(self, path: Path, heartbeat: Heartbeat, clock: Clock) -> None:
         self._path = path
         self.handle: Callable[[Request], Response] = _nobody_yet
         self._heartbeat = heartbeat
-        self._slots = threading.BoundedSemaphore(MAX_CLIENTS)
-        self._root_slots = threading.BoundedSemaphore(ROOT_CLIENTS)
+        self._callers = Callers(clock)
         self.stopping = False
         self._socket = _bind(path)
         self._wake_reader, self._wake_writer = socket.socketpair()
 
     def step(self) -> str:
-        """Take one caller, or find that there is none."""
+        """Take one caller, or find that there is none; end those whose time is over."""
         self._heartbeat.beat(IDLE_S)
-        ready, _, _ = select.select([self._socket, self._wake_reader], [], [], IDLE_S)
+        wait_s = min(IDLE_S, self._callers.cut_late())
+        ready, _, _ = select.select([self._socket, self._wake_reader], [], [], wait_s)
         if self._socket not in ready or self.stopping:
             return "nobody"
         try:
@@ -125,20 +123,17 @@ class ControlServer:
             log.debug("Control socket: %s", error)
             select.select([self._wake_reader], [], [], RETRY_S)
             return "lost"
-        place = self._free_place(client)
-        if place is None:
+        caller = self._callers.admit(client, _peer_uid(client))
+        if caller is None:
             _refuse(client)
             return "refused"
-        threading.Thread(target=self._serve, args=(client, place), name="control-client", daemon=True).start()
+        try:
+            threading.Thread(target=self._serve, args=(caller,), name="control-client", daemon=True).start()
+        except RuntimeError as error:  # no room for one more thread (TasksMax=), which is no reason to end
+            log.debug("Control socket: %s", error)
+            caller.leave()
+            return "lost"
         return "served"
-
-    def _free_place(self, client: socket.socket) -> threading.BoundedSemaphore | None:
-        """A place for a caller; root finds one also where others hold all of theirs."""
-        if self._slots.acquire(blocking=False):
-            return self._slots
-        if _peer_uid(client) == 0 and self._root_slots.acquire(blocking=False):
-            return self._root_slots
-        return None
 
     def stop(self) -> None:
         """End the waiting; called from another thread."""
@@ -152,20 +147,14 @@ class ControlServer:
         for end in (self._socket, self._wake_reader, self._wake_writer):
             end.close()
 
-    def _serve(self, client: socket.socket, place: threading.BoundedSemaphore) -> None:
-        timer = threading.Timer(CLIENT_S, _shut, (client,))
-        timer.daemon = True
-        timer.start()
+    def _serve(self, caller: Caller) -> None:
         try:
-            client.settimeout(READ_S)
-            _Exchange(client, self.handle, timer.cancel)
+            caller.socket.settimeout(READ_S)
+            _Exchange(caller.socket, self.handle, caller.untimed)
         except OSError as error:  # callers come and go as they like
             log.debug("Control socket: a caller went away: %s", error)
         finally:
-            timer.cancel()
-            _shut(client)
-            client.close()
-            place.release()
+            caller.leave()
 
 
 class _Head:
@@ -343,10 +332,3 @@ def _refuse(client: socket.socket) -> None:
             client.send(head.encode() + body)
         except OSError as error:
             log.debug("Control socket: a caller too many went away: %s", error)
-
-
-def _shut(client: socket.socket) -> None:
-    try:
-        client.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return  # closed already

@@ -100,7 +100,7 @@ class Socket:
             self.agent.clock,
         )
         self.path = folder / "agent.sock"
-        self.server = ControlServer(self.path, Heartbeat("control", SystemClock()))
+        self.server = ControlServer(self.path, Heartbeat("control", SystemClock()), SystemClock())
         self.server.handle = Routes(self.control.routes()).handle
         self.client = Client(self.path, SystemClock())
         self._ended = threading.Event()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dio_daemon.ipc import server
+from dio_daemon.ipc import callers
 from tests.support.processes import RealAgent, RealCenter, wait_for
 
 SEED = 20261124
@@ -189,7 +189,7 @@ def test_those_that_only_hold_on_are_cut_off(reporting: RealAgent) -> None:
     """Those that send a byte a second hold every place for 30 s at most; silent ones for 5 s."""
     path = reporting.folder / "agent.sock"
     began = time.monotonic()
-    places = server.MAX_CLIENTS + (server.ROOT_CLIENTS if os.geteuid() == 0 else 0)
+    places = callers.MAX_CLIENTS + (callers.ROOT_CLIENTS if os.geteuid() == 0 else 0)
     held = [connected(path) for _ in range(places)]
     for client in held:
         client.sendall(b"GET /v1/status HTTP/1.1\r\nX: ")

@@ -14,8 +14,8 @@ import pytest
 from dio_daemon import journal
 from dio_daemon.clock import SystemClock
 from dio_daemon.feed import MAX_FOLLOWERS
+from dio_daemon.ipc import callers, server
 from dio_daemon.ipc import client as clients
-from dio_daemon.ipc import server
 from dio_daemon.ipc.client import NotRunning, Refused
 from dio_daemon.ipc.server import Request, Response
 from dio_daemon.lifecycle import State
@@ -125,7 +125,7 @@ def test_followers_that_come_and_go_leave_their_places(running: Socket) -> None:
             client.connect(str(running.path))
             client.sendall(b"GET /v1/events HTTP/1.1\r\n\r\n")
         running.feed.publish("state", {})
-        wait_for(lambda: running.server._slots._value == server.MAX_CLIENTS)
+        wait_for(lambda: running.server._callers._places._value == callers.MAX_CLIENTS)
     assert running.feed._followers == []
 
 

@@ -13,6 +13,7 @@ import pytest
 from dio_daemon.clock import SystemClock
 from dio_daemon.feed import Feed
 from dio_daemon.heartbeat import Heartbeat
+from dio_daemon.ipc import callers
 from dio_daemon.ipc import server as ipc
 from dio_daemon.ipc.client import Client, NotRunning, Refused
 from dio_daemon.ipc.routes import Route, Routes, change, read
@@ -34,7 +35,7 @@ def running(path: Path) -> Iterator[ControlServer]:
             "/v1/events": Route("GET", lambda request: Response(200, None, stream=feed.follow())),
         }
     )
-    server = ControlServer(path, Heartbeat("control", SystemClock()))
+    server = ControlServer(path, Heartbeat("control", SystemClock()), SystemClock())
     server.handle = routes.handle
     thread = threading.Thread(target=lambda: [server.step() for _ in iter(lambda: server.stopping, True)])
     thread.start()
@@ -122,7 +123,7 @@ def test_head_sends_no_body(path: Path, running: ControlServer) -> None:
 
 def test_silent_callers_beyond_the_most_are_told_to_come_again(path: Path, running: ControlServer) -> None:
     silent = []
-    for _ in range(ipc.MAX_CLIENTS + ipc.ROOT_CLIENTS):
+    for _ in range(callers.MAX_CLIENTS + callers.ROOT_CLIENTS):
         client = socket.socket(socket.AF_UNIX)
         client.connect(str(path))
         silent.append(client)
@@ -142,7 +143,7 @@ def test_root_finds_a_place_where_others_hold_all(
 ) -> None:
     monkeypatch.setattr(ipc, "_peer_uid", lambda client: 4242)
     silent = []
-    for _ in range(ipc.MAX_CLIENTS + 3):
+    for _ in range(callers.MAX_CLIENTS + 3):
         client = socket.socket(socket.AF_UNIX)
         client.connect(str(path))
         silent.append(client)
@@ -154,9 +155,24 @@ def test_root_finds_a_place_where_others_hold_all(
         client.close()
 
 
+def test_no_room_for_a_thread_costs_that_caller_only(
+    path: Path, running: ControlServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    for _ in range(callers.MAX_CLIENTS + 1):
+        with monkeypatch.context() as no_room, socket.socket(socket.AF_UNIX) as client:
+            no_room.setattr(ipc.threading.Thread, "start", refuse)
+            client.settimeout(60)
+            client.connect(str(path))
+            assert client.recv(1) == b""
+    assert raw(path, b"GET /v1/status HTTP/1.1\r\nHost: dio\r\n\r\n").startswith(b"HTTP/1.1 200")
+
+
 def test_a_stale_socket_is_replaced_a_live_one_never(path: Path) -> None:
     def make() -> ControlServer:
-        return ControlServer(path, Heartbeat("control", SystemClock()))
+        return ControlServer(path, Heartbeat("control", SystemClock()), SystemClock())
 
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))

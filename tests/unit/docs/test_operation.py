@@ -16,7 +16,7 @@ import dio_daemon.app
 import dio_daemon.ctl
 import nerve_center.serve
 from dio_daemon import errors, feed, maintenance, submissions
-from dio_daemon.ipc import server
+from dio_daemon.ipc import callers, server
 from dio_daemon.lifecycle import Snapshot, State
 from dio_daemon.status import status_line
 from nerve_center.contract import PATH as OPENAPI
@@ -87,9 +87,9 @@ def test_fields_of_the_control_socket(tmp_path: Path) -> None:
 def test_limits_of_the_control_socket() -> None:
     text = pages.section(pages.page("control-socket"), "Limits")
     for told in (
-        f"| {server.MAX_CLIENTS}; one more gets",
+        f"| {callers.MAX_CLIENTS}; one more gets",
         f"| {feed.MAX_FOLLOWERS}, each with a queue of {feed.QUEUE_LENGTH} lines",
-        f"| {server.CLIENT_S:.0f} s; a follower",
+        f"| {callers.CLIENT_S:.0f} s; a follower",
         f"no progress | {server.READ_S:.0f} s",
         f"| {server.MAX_HEAD_BYTES // 1024} KiB each",
         f"a body | {server.MAX_BODY_BYTES // 1024} KiB",
