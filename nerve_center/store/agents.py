@@ -15,6 +15,7 @@ from sqlalchemy import bindparam, func, insert, literal, select, update
 from sqlalchemy.engine import Connection, Row
 
 from nerve_center import presence
+from nerve_center.store import labels, latest
 from nerve_center.store.tables import agents, instances, meta, threats
 
 
@@ -148,13 +149,17 @@ def add_agent(connection: Connection, agent_id: str, facts: Facts, now_us: int) 
             **facts.columns(),
         )
     )
-    return int(result.inserted_primary_key[0])
+    key = int(result.inserted_primary_key[0])
+    latest.add(connection, key)
+    labels.replace(connection, key, facts.labels)
+    return key
 
 
 def update_agent(connection: Connection, key: int, facts: Facts, now_us: int) -> None:
     connection.execute(
         update(agents).where(agents.c.key == key).values(last_registered_us=now_us, **facts.columns())
     )
+    labels.replace(connection, key, facts.labels)
 
 
 def add_instance(

@@ -21,7 +21,7 @@ from nerve_center.store import engine as engines
 from nerve_center.store import steady
 from nerve_center.store.tables import meta
 
-HEAD = "0001"
+HEAD = "0002"
 _SCRIPTS = Path(__file__).parent / "migrations"
 _PATIENCE_S = 20.0
 _PAUSE_S = 0.1

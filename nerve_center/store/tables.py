@@ -11,6 +11,8 @@
     skipped     ranges of a history whose records were there already, from another epoch
     runs        starts of an agent's process: the present one of an instance, those before it, and those in doubt
     threats     what the threat records add up to, one row a fingerprint
+    latest      the newest figures of an agent and the course of its last hour, one row an agent
+    labels      the labels of an agent, one row a label, to find agents by
     api_tokens  who may read
 
 Times are microseconds since 1970. Tags and epochs are 8 bytes. `data` is the record's JSON, deflated.
@@ -63,6 +65,31 @@ agents = Table(
     Column("samples", Integer, nullable=False, default=0),
     Column("events", Integer, nullable=False, default=0),
     Column("gaps", Integer, nullable=False, default=0),
+    Index("ix_agents_hostname", "hostname", "id"),
+    Index("ix_agents_presence", "goodbye_us", "last_report_us", "interval_s", "maintenance_until_us"),
+)
+
+latest = Table(
+    "latest",
+    metadata,
+    Column("agent_key", ForeignKey("agents.key"), primary_key=True, autoincrement=False),
+    Column("time_us", BigInteger),
+    Column("cpu_percent", Float, index=True),
+    Column("memory_percent", Float, index=True),
+    Column("disk_percent", Float, index=True),
+    Column("disk_mount", String(255)),
+    Column("load_1m", Float),
+    Column("course", Text, nullable=False),
+)
+
+labels = Table(
+    "labels",
+    metadata,
+    Column("agent_key", ForeignKey("agents.key"), primary_key=True, autoincrement=False),
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    Index("ix_labels_name", "name", "value", "agent_key"),
+    sqlite_with_rowid=False,
 )
 
 instances = Table(
