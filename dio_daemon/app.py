@@ -26,6 +26,8 @@ from dio_daemon.collect.collector import HostCollector
 from dio_daemon.collect.facts import host_facts
 from dio_daemon.control import Control
 from dio_daemon.delivery import Delivery
+from dio_daemon.detect.book import ThreatBook
+from dio_daemon.detect.watch import Watch
 from dio_daemon.errors import EX_CONFIG, EX_TEMPFAIL, ConfigError, DioError
 from dio_daemon.feed import Feed
 from dio_daemon.files import takes_files
@@ -45,7 +47,9 @@ from dio_daemon.service_manager import ServiceManager, Systemd
 from dio_daemon.spool import Budget
 from dio_daemon.starts import StartHistory
 from dio_daemon.submissions import Submissions
+from dio_daemon.threat_log import ThreatLog
 from dio_daemon.transport import RequestsTransport, Transport
+from dio_daemon.wire import EVENTS
 
 log = logging.getLogger(__name__)
 
@@ -168,6 +172,10 @@ class Agent:
             maintenance,
         )
         self._link = Link(state, Delivery(self._spool, clock))
+        self._book = ThreatBook(
+            state_dir / "threats.json", self._put_down_threat, ThreatLog(self._feed.publish), clock
+        )
+        self._watch = Watch([], self._book)
         self._sampler = Sampler(
             self._collector(settings),
             self._spool,
@@ -177,6 +185,7 @@ class Agent:
             clock,
             settings.agent.interval_s,
             self._feed.publish,
+            self._watch,
         )
         control = Control(
             self._board,
@@ -187,6 +196,7 @@ class Agent:
             maintenance,
             Submissions(self._spool, clock),
             self._feed,
+            self._book,
             lambda: self._config,
             self._ask_reload,
             clock,
@@ -214,7 +224,11 @@ class Agent:
         finally:
             self._feed.close()
             self._control.close()
+            self._watch.close()
             self._spool.close()
+
+    def _put_down_threat(self, data: bytes) -> None:
+        self._spool.append(EVENTS, "threat", data)
 
     def _connection(self, settings: config.Config) -> Connection:
         center = settings.nerve_center

@@ -15,6 +15,7 @@ from dio_daemon import __version__, journal, prometheus, status
 from dio_daemon.board import Board
 from dio_daemon.clock import Clock
 from dio_daemon.config import Config, describe
+from dio_daemon.detect.book import ThreatBook
 from dio_daemon.feed import MAX_FOLLOWERS, Feed
 from dio_daemon.heartbeat import Heartbeat
 from dio_daemon.ipc.routes import BadBody, Route, body_of, change, read
@@ -25,7 +26,7 @@ from dio_daemon.safe_spool import SafeSpool
 from dio_daemon.sampler import Sampler
 from dio_daemon.submissions import BadSubmission, Submissions, TooMany
 from dio_daemon.text import safe
-from dio_daemon.wire import EVENTS, SAMPLES
+from dio_daemon.wire import SAMPLES
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class Control:
     """The routes of `/v1`.
 
     Args:
-        board, spool, sampler, link, heartbeats, maintenance, submissions, feed: the agent's parts.
+        board, spool, sampler, link, heartbeats, maintenance, submissions, feed, book: the agent's parts.
         config: the configuration in force.
         reload: reads it again; the findings when it is bad, None when the agent did not get to it.
         clock: for ages and for waiting.
@@ -55,6 +56,7 @@ class Control:
         maintenance: Maintenance,
         submissions: Submissions,
         feed: Feed,
+        book: ThreatBook,
         config: Callable[[], Config],
         reload: Callable[[], list[str] | None],
         clock: Clock,
@@ -67,6 +69,7 @@ class Control:
         self._maintenance = maintenance
         self._submissions = submissions
         self._feed = feed
+        self._book = book
         self._config = config
         self._reload = reload
         self._clock = clock
@@ -103,11 +106,8 @@ class Control:
         return status.samples_json(self._spool.recent(SAMPLES, "sample", RECENT_S, MOST_RECENT))
 
     def _threats(self) -> dict[str, Any]:
-        newest: dict[str, dict[str, Any]] = {}
-        for record in self._spool.recent(EVENTS, "threat", 7 * 86400.0, 10_000):
-            document = status.record_document(record)
-            newest[str(document["data"].get("fingerprint"))] = document
-        return {"threats": [item for item in newest.values() if item["data"].get("state") == "open"]}
+        threats = self._book.open_threats()
+        return {"threats": [{"time": each.opened_at, "data": each.data()} for each in threats]}
 
     def _metrics(self) -> str:
         return prometheus.exposition(

@@ -54,6 +54,7 @@ class Kind(Enum):
     THREAT_OPENED = "d6f511d6538e4871a9b6575f94055dce"
     THREAT_ESCALATED = "c6f84e53ddd84d37b81ec80e4f59d4d8"
     THREAT_CLEARED = "2b2ae47f9c2a4318a5ac4946efaace97"
+    DETECTOR_FAILED = "3a5a1501395441ac8035750cbe854902"
 
     BAD_CONFIGURATION = "a1883f916a3f4a8e98bbe5dacf2a8c54"
     RELOADED = "aaf933c28c2a4792aa4689c349318f9b"
@@ -81,6 +82,7 @@ class Fields(TypedDict, total=False):
     exit_code: int
     thread: str
     left_out: int
+    detector: str
     threat_id: str
     threat_type: str
     severity: str

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from dio_daemon.board import Board
 from dio_daemon.clock import Clock
+from dio_daemon.detect.watch import Watch
 from dio_daemon.heartbeat import Heartbeat
 from dio_daemon.safe_spool import SafeSpool
 from dio_daemon.wire import SAMPLES, to_json
@@ -51,6 +52,7 @@ class Sampler:
         clock: for the schedule.
         interval_s: seconds between samples.
         publish: told of every sample; must not block.
+        watch: asked after every sample what is wrong.
     """
 
     def __init__(
@@ -63,7 +65,10 @@ class Sampler:
         clock: Clock,
         interval_s: float,
         publish: Callable[[str, dict[str, Any]], None],
+        watch: Watch,
     ) -> None:
+        self._watch = watch
+        self._look_soon = False
         self._publish = publish
         self._collector = collector
         self._spool = spool
@@ -89,6 +94,11 @@ class Sampler:
         self._next = (collector, interval_s)
         self._interrupt.set()
 
+    def look_soon(self) -> None:
+        """Ask the detectors before the next sample is due; called from another thread."""
+        self._look_soon = True
+        self._interrupt.set()
+
     def step(self) -> str:
         """Take the first look, wait for the next sample's time, or take a sample."""
         self._take_configuration()
@@ -102,6 +112,10 @@ class Sampler:
             self._heartbeat.beat(self._due - now)
             if self._clock.wait(self._interrupt, self._due - now):
                 self._interrupt.clear()
+            if self._look_soon and self.latest is not None and not self.stopping:
+                self._heartbeat.beat(STEP_S)
+                self._detect(self.latest)
+                self._appended()
             return "waited"
         self._heartbeat.beat(STEP_S)
         sample = self._collector.sample()
@@ -111,11 +125,17 @@ class Sampler:
         self.latest = sample
         self._publish("sample", {"seq": seq, **sample})
         self._board.set_conditions("collect", dict(self._collector.problems))
+        self._detect(sample)
         self._board.set_conditions("spool", self._spool.conditions())
         self._appended()
         missed = int(max(0.0, self._clock.monotonic() - self._due) // self._interval_s)
         self._due += (missed + 1) * self._interval_s
         return f"sampled {seq}"
+
+    def _detect(self, sample: Mapping[str, Any]) -> None:
+        self._look_soon = False
+        self._watch.look(sample, self._clock.monotonic())
+        self._board.set_conditions("detect", self._watch.conditions)
 
     def _take_configuration(self) -> None:
         new, self._next = self._next, None

@@ -11,6 +11,8 @@ from typing import Any
 
 from dio_daemon.clock import SystemClock
 from dio_daemon.control import Control
+from dio_daemon.detect.book import ThreatBook
+from dio_daemon.detect.watch import Watch
 from dio_daemon.feed import Feed
 from dio_daemon.heartbeat import Heartbeat
 from dio_daemon.ipc.client import Client
@@ -19,6 +21,7 @@ from dio_daemon.ipc.server import ControlServer
 from dio_daemon.lifecycle import State
 from dio_daemon.sampler import Sampler
 from dio_daemon.submissions import Submissions
+from dio_daemon.threat_log import ThreatLog
 from tests.unit.agent.test_link import Agent
 
 SAMPLE = {
@@ -76,6 +79,9 @@ class Socket:
         self.agent.board._publish = self.feed.publish
         self.beats = {name: Heartbeat(name, self.agent.clock) for name in ("control", "sampler", "link")}
         self.findings: list[str] | None = []
+        self.book = ThreatBook(
+            folder / "threats.json", lambda data: None, ThreatLog(lambda *_: None), self.agent.clock
+        )
         self.sampler = Sampler(
             Collector(),
             self.agent.spool,
@@ -85,6 +91,7 @@ class Socket:
             self.agent.clock,
             10.0,
             self.feed.publish,
+            Watch([], self.book),
         )
         self.control = Control(
             self.agent.board,
@@ -95,6 +102,7 @@ class Socket:
             self.agent.maintenance,
             Submissions(self.agent.spool, self.agent.clock),
             self.feed,
+            self.book,
             lambda: self.agent.config,
             lambda: self.findings,
             self.agent.clock,

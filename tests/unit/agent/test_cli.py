@@ -19,6 +19,7 @@ from dio_daemon import ctl, unit
 from dio_daemon.cli import bundle, terminal, top
 from dio_daemon.cli.show import event_line, verdict
 from dio_daemon.cli.steer import BadArgument, seconds
+from dio_daemon.detect.finding import Finding
 from dio_daemon.ipc.client import Client, NotRunning
 from dio_daemon.lifecycle import State
 from tests.support.control import SAMPLE, Socket, wait_for
@@ -133,14 +134,7 @@ def test_spool(dioctl: Any) -> None:
 
 def test_threats(dioctl: Any, running: Socket) -> None:
     assert dioctl("threats").out == "No open threats.\n"
-    data = {
-        "fingerprint": "a",
-        "state": "open",
-        "type": "disk_full",
-        "severity": "high",
-        "summary": "/ is full",
-    }
-    running.agent.spool.append("events", "threat", json.dumps(data).encode())
+    running.book.step([Finding("disk_full", "high", 1.0, "/", "/ is full")], 0.0)
     assert dioctl("threats").out.splitlines()[1].split(None, 3)[::3] == ["high", "/ is full"]
     assert len(json.loads(dioctl("threats", "--json").out)["threats"]) == 1
 
@@ -330,8 +324,7 @@ def test_80_columns(running: Socket, command: list[str]) -> None:
     agent.board.set_conditions(
         "spool", {"spool_filling": "A sentence that is longer than the terminal is wide. " * 3}
     )
-    data = {"fingerprint": "a", "state": "open", "type": "t", "severity": "high", "summary": "words " * 40}
-    agent.spool.append("events", "threat", json.dumps(data).encode())
+    running.book.step([Finding("t", "high", 1.0, "/", "words " * 40)], 0.0)
     code, said = process(running, *command, terminal_=True, COLUMNS="80")
     assert code == 0
     lines = [terminal._ESCAPES.sub("", line) for line in said.splitlines()]

@@ -13,6 +13,7 @@ import pytest
 
 from dio_daemon import journal
 from dio_daemon.clock import SystemClock
+from dio_daemon.detect.finding import Finding
 from dio_daemon.feed import MAX_FOLLOWERS
 from dio_daemon.ipc import callers, server
 from dio_daemon.ipc import client as clients
@@ -67,11 +68,12 @@ def test_samples(running: Socket) -> None:
 
 
 def test_threats_that_are_open(running: Socket) -> None:
-    for fingerprint, state in (("a", "open"), ("b", "open"), ("a", "cleared")):
-        data = json.dumps({"fingerprint": fingerprint, "state": state, "type": "x"}).encode()
-        running.agent.spool.append("events", "threat", data)
+    full = Finding("disk_space", "high", 1.0, "/", "/ is full")
+    running.book.step([full, Finding("swap", "low", 1.0, "swap", "swapping")], 0.0)
+    running.book.step([full], 100.0)
     threats = running.client.call("GET", "/v1/threats")["threats"]
-    assert [threat["data"]["fingerprint"] for threat in threats] == ["b"]
+    assert [threat["data"]["fingerprint"] for threat in threats] == [full.fingerprint]
+    assert threats[0]["data"]["state"] == "open"
 
 
 def test_configuration_names_files_and_no_secrets(running: Socket) -> None:

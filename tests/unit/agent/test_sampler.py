@@ -6,10 +6,13 @@ from typing import Any
 import pytest
 
 from dio_daemon.board import Board
+from dio_daemon.detect.book import ThreatBook
+from dio_daemon.detect.watch import Watch
 from dio_daemon.heartbeat import Heartbeat
 from dio_daemon.safe_spool import SafeSpool
 from dio_daemon.sampler import Sampler
 from dio_daemon.spool import Budget
+from dio_daemon.threat_log import ThreatLog
 from tests.support.clock import FakeClock
 
 
@@ -54,6 +57,7 @@ def sampler(tmp_path: Path, clock: FakeClock, host: Host, request: pytest.Fixtur
         clock,
         10.0,
         lambda *_: None,
+        Watch([], ThreatBook(tmp_path / "threats.json", lambda *_: None, ThreatLog(lambda *_: None), clock)),
     )
 
 

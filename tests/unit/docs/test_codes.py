@@ -102,7 +102,7 @@ def test_condition_codes() -> None:
     sources = {
         pages.text_of(call.args[0]) for call in pages.calls("dio_daemon", "set_conditions") if call.args
     }
-    assert sources == {"collect", "maintenance", "spool"}, (
+    assert sources == {"collect", "detect", "maintenance", "spool"}, (
         "another source of conditions: does condition_codes find its codes?"
     )
     codes = condition_codes()
