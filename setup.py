@@ -32,6 +32,7 @@ setup(
             "dio-agent = dio_daemon.app:main",
             "dioctl = dio_daemon.ctl:main",
             "dio-nerve-center = nerve_center.serve:main",
+            "dio-nerve-center-keeper = nerve_center.keeper.main:main",
             "nervectl = nerve_center.nervectl:main",
         ]
     },

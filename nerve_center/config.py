@@ -52,6 +52,13 @@ class Enrollment:
 
 
 @dataclass(frozen=True)
+class Keeper:
+    """The keeper: the process for what is not a request."""
+
+    lease_s: float = _bounded(15.0, 2, 300)
+
+
+@dataclass(frozen=True)
 class Limits:
     """The largest body of a request, as it comes and when unpacked."""
 
@@ -73,6 +80,7 @@ class Config:
     server: Server = Server()
     database: Database = Database()
     enrollment: Enrollment = Enrollment()
+    keeper: Keeper = Keeper()
     limits: Limits = Limits()
     log: Log = Log()
 

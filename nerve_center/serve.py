@@ -27,6 +27,7 @@ from pathlib import Path
 from nerve_center import __version__, config, healthcheck, logs, notify
 from nerve_center.config import Config
 from nerve_center.errors import ConfigError, StartError
+from nerve_center.store.place import file_id
 
 _log = logging.getLogger("nerve_center.serve")
 
@@ -128,7 +129,7 @@ class Supervisor:
                 f"healthy: {answer.agents} agent{'' if answer.agents == 1 else 's'}, "
                 f"listening on {_address(server.host, server.port)}"
             )
-            self._database = self._database or _file_id(self._settings.database.path)
+            self._database = self._database or file_id(self._settings.database.path)
             if not self._ready:
                 self._ready = True
                 self._manager.ready()
@@ -144,7 +145,7 @@ class Supervisor:
         if self._database is None:
             return False
         try:
-            return _file_id(self._settings.database.path) != self._database
+            return file_id(self._settings.database.path) != self._database
         except PermissionError:  # nobody can say; the probe tells whether it can be written
             return False
 
@@ -216,15 +217,6 @@ def check_port(host: str, port: int) -> None:
             errno.EACCES: "not allowed; a port below 1024 needs root, set a higher [server] port",
         }.get(exc.errno or 0, f"{exc.strerror}; check [server] host and port")
         raise StartError(f"cannot listen on {_address(host, port)}: {why}") from exc
-
-
-def _file_id(path: Path) -> tuple[int, int] | None:
-    """What a file is known by, None where there is none. Raises PermissionError."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _address(host: str, port: int) -> str:

@@ -1,10 +1,10 @@
-"""Runs a nerve center and an agent here, without systemd, and shows what the agent sees.
+"""Runs a nerve center with its keeper, and an agent, here, without systemd, and shows what the agent sees.
 
     python scripts/run.py [--folder FOLDER] [--port PORT]
 
 Everything is kept in the folder (.run/): the database, the enrollment token, the configurations, the logs.
-Both programs are the real ones and get a real notify socket each, as systemd would give them; what they say
-there is printed as it comes. Then the host's samples are shown, as the nerve center answers them. Ctrl-C stops both;
+The programs are the real ones and get a real notify socket each, as systemd would give them; what they say
+there is printed as it comes. Then the host's samples are shown, as the nerve center answers them. Ctrl-C stops them;
 when one ends by itself, its last log lines are shown and this ends with 1.
 """
 
@@ -85,25 +85,27 @@ def hold(folder: Path) -> Iterator[None]:
 
 
 def run(stop: threading.Event, folder: Path, sockets: Path, preferred_port: int) -> None:
-    """Start both, show what they see until `stop`, stop both. Raises Failure."""
+    """Start them, show what they see until `stop`, stop them. Raises Failure."""
     port = free_port(preferred_port)
     configure(port, folder, sockets)
     url = f"http://127.0.0.1:{port}"
     center_command = [command("dio-nerve-center"), "--config", str(folder / "nerve-center.toml")]
+    keeper_command = [command("dio-nerve-center-keeper"), "--config", str(folder / "nerve-center.toml")]
     agent_command = [command("dio-agent"), "--config", str(folder / "agent.toml")]
     with contextlib.ExitStack() as stack:
         center = stack.enter_context(service.Service("nerve center", center_command, folder, sockets))
         if not wait_ready(center, [center], stop):
             return
+        keeper = stack.enter_context(service.Service("keeper", keeper_command, folder, sockets))
         agent = stack.enter_context(service.Service("agent", agent_command, folder, sockets))
-        both = [center, agent]
-        if not wait_ready(agent, both, stop):
+        running = [center, keeper, agent]
+        if not (wait_ready(keeper, running, stop) and wait_ready(agent, running, stop)):
             return
-        service.say(f"Both are ready. Nerve center: {url}; logs, database and configuration: {folder}")
+        service.say(f"All are ready. Nerve center: {url}; logs, database and configuration: {folder}")
         view = live_view.LiveView(url, api_token(folder), sys.stdout)
         while not stop.is_set():
-            check(both)
-            view.show([f"{each.name}: {each.status}" for each in both])
+            check(running)
+            view.show([f"{each.name}: {each.status}" for each in running])
             stop.wait(1.0)
         service.say("\nStopping; the agent says goodbye first.")
 

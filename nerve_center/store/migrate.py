@@ -21,8 +21,9 @@ from nerve_center.store import engine as engines
 from nerve_center.store import steady
 from nerve_center.store.tables import meta
 
-HEAD = "0002"
 _SCRIPTS = Path(__file__).parent / "migrations"
+HEAD = max(script.name for script in (_SCRIPTS / "versions").glob("[0-9]*.py"))[:4]
+"""The newest script's number: each is named by its own."""
 _PATIENCE_S = 20.0
 _PAUSE_S = 0.1
 

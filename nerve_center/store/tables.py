@@ -14,6 +14,12 @@
     latest      the newest figures of an agent and the course of its last hour, one row an agent
     labels      the labels of an agent, one row a label, to find agents by
     api_tokens  who may read
+    leases      who of several processes does what only one may do
+    agent_states  the state of each agent from when until when; `until_us` is NULL in the row of the present one
+    dirty_hours   hours of an agent whose rollups are to be made (again); `mark` is new at each marking
+    minutes       rollups to one minute, one row an agent and hour (since 1970)
+    quarters      rollups to 15 minutes and to 6 hours, one row an agent and day (since 1970)
+    removed     ranges of a history that retention has removed
 
 Times are microseconds since 1970. Tags and epochs are 8 bytes. `data` is the record's JSON, deflated.
 """
@@ -65,6 +71,8 @@ agents = Table(
     Column("samples", Integer, nullable=False, default=0),
     Column("events", Integer, nullable=False, default=0),
     Column("gaps", Integer, nullable=False, default=0),
+    Column("rolled_hour", Integer, nullable=False, server_default="0"),
+    Column("raw_hour", Integer, nullable=False, server_default="0"),
     Index("ix_agents_hostname", "hostname", "id"),
     Index("ix_agents_presence", "goodbye_us", "last_report_us", "interval_s", "maintenance_until_us"),
 )
@@ -207,4 +215,62 @@ api_tokens = Table(
     Column("name", String(64), primary_key=True),
     Column("token_hash", LargeBinary(32), nullable=False, unique=True),
     Column("created_us", BigInteger, nullable=False),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("holder", String(128), nullable=False),
+    Column("beat", BigInteger, nullable=False),
+)
+
+agent_states = Table(
+    "agent_states",
+    metadata,
+    Column("key", Integer, primary_key=True),
+    Column("agent_key", ForeignKey("agents.key"), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("since_us", BigInteger, nullable=False),
+    Column("until_us", BigInteger),
+    Index("ix_agent_states_agent_since", "agent_key", "since_us"),
+    Index("ix_agent_states_until_agent", "until_us", "agent_key"),
+    Index("ix_agent_states_since", "since_us"),
+)
+
+dirty_hours = Table(
+    "dirty_hours",
+    metadata,
+    Column("agent_key", ForeignKey("agents.key"), primary_key=True),
+    Column("hour", Integer, primary_key=True, autoincrement=False),
+    Column("mark", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+minutes = Table(
+    "minutes",
+    metadata,
+    Column("agent_key", ForeignKey("agents.key"), primary_key=True),
+    Column("hour", Integer, primary_key=True, autoincrement=False),
+    Column("data", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+quarters = Table(
+    "quarters",
+    metadata,
+    Column("agent_key", ForeignKey("agents.key"), primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("coarse", LargeBinary, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+removed = Table(
+    "removed",
+    metadata,
+    Column("stream_key", ForeignKey("streams.key"), primary_key=True),
+    Column("from_seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )

@@ -14,6 +14,7 @@ from .host import Host
 
 AGENT = "dio-agent.service"
 CENTER = "dio-nerve-center.service"
+KEEPER = "dio-nerve-center-keeper.service"
 WATCHED = "dio-agent-watched.target"
 SAID_BY_SYSTEMD = "journalctl -q -b -o cat UNIT=dio-agent.service"
 CENTER_URL = "http://127.0.0.1:8000"

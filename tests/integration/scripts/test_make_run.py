@@ -109,9 +109,12 @@ def test_samples_arrive_and_an_interrupt_ends_all(start: Callable[..., Run]) -> 
         "agent: STATUS active",
     ):
         assert line in run.text
-    assert len(run.processes()) >= 4, "this, nerve center, its workers, agent"
+    assert len(run.processes()) >= 5, "this, nerve center, its workers, keeper, agent"
     assert run.end(signal.SIGINT) == 0, run.text
-    assert "agent: stopped, exit code 0\nnerve center: stopped, exit code 0\n" in run.text
+    assert (
+        "agent: stopped, exit code 0\nkeeper: stopped, exit code 0\nnerve center: stopped, exit code 0\n"
+        in run.text
+    )
     assert "Traceback" not in run.text
     assert run.processes() == []
 
@@ -127,14 +130,14 @@ def test_a_terminal_is_redrawn_and_shows_the_host(start: Callable[..., Run]) -> 
     assert run.processes() == []
 
 
-@pytest.mark.parametrize("name", ["dio-agent", "dio-nerve-center"])
+@pytest.mark.parametrize("name", ["dio-agent", "dio-nerve-center", "dio-nerve-center-keeper"])
 def test_when_one_dies_it_says_so_with_its_last_lines(start: Callable[..., Run], name: str) -> None:
     run = start()
     run.wait_for(lambda text: samples(text) >= 1)
     victim = next(
         pid
         for pid in run.processes()
-        if name.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0--")[0]
+        if Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0--")[0].endswith(f"/{name}".encode())
     )
     os.kill(victim, signal.SIGKILL)
     assert run.end() == 1, run.text

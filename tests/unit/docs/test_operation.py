@@ -14,6 +14,7 @@ import yaml
 
 import dio_daemon.app
 import dio_daemon.ctl
+import nerve_center.keeper.main
 import nerve_center.serve
 from dio_daemon import errors, feed, maintenance, submissions
 from dio_daemon.ipc import callers, server
@@ -122,7 +123,11 @@ def options(text: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("manual", "main"),
-    [("dio-agent.8", dio_daemon.app.main), ("dio-nerve-center.8", nerve_center.serve.main)],
+    [
+        ("dio-agent.8", dio_daemon.app.main),
+        ("dio-nerve-center.8", nerve_center.serve.main),
+        ("dio-nerve-center-keeper.8", nerve_center.keeper.main.main),
+    ],
 )
 def test_options_of_the_daemons(
     manual: str, main: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str]

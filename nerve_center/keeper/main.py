@@ -1,0 +1,158 @@
+"""dio-nerve-center-keeper: the process beside the nerve center that does what is not a request.
+
+READY is sent once the database is open and the lease is held, or another keeper holds it: then there is nothing to
+wait for. The watchdog is fed while no task hangs. SIGTERM and SIGINT stop it, SIGHUP reads the configuration anew;
+it ends non-zero, to be started again, where the database's file was deleted or replaced.
+
+Signals are blocked and taken with sigtimedwait in the main thread, which renews the lease in between.
+
+Exit codes: 0 stopped, 1 could not start or lost the database, 78 the configuration does not fit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+from nerve_center import __version__, config, logs, notify
+from nerve_center.clock import SystemClock
+from nerve_center.config import Config
+from nerve_center.errors import ConfigError, StartError
+from nerve_center.keeper.runner import Keeper
+from nerve_center.keeper.tasks import tasks
+from nerve_center.store import migrate
+from nerve_center.store.place import file_id
+
+_log = logging.getLogger("nerve_center.keeper")
+
+EX_CONFIG = 78
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    options = _parser().parse_args(argv)
+    try:
+        settings = config.load(options.config)
+    except ConfigError as exc:
+        prefix = "<3>" if logs.under_journal(os.environ) else ""
+        for line in exc.errors:
+            print(prefix + line, file=sys.stderr)  # noqa: T201 for the person who asked, or the journal
+        return EX_CONFIG
+    if options.check_config:
+        return 0
+    logs.set_up(settings.log.level)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # before the first thread, which inherits it
+    try:
+        return Process(options.config, settings, notify.from_environment()).run()
+    except StartError as exc:
+        _log.critical("%s", exc)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dio-nerve-center-keeper",
+        description="Run the keeper of the DIO nerve center in the foreground.",
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help=f"configuration file (default: {config.DEFAULT_PATH})"
+    )
+    parser.add_argument("--check-config", action="store_true", help="check the configuration and exit")
+    parser.add_argument("--version", action="version", version=f"dio-nerve-center-keeper {__version__}")
+    return parser
+
+
+class Process:
+    """The keeper under systemd, or without."""
+
+    def __init__(self, file: Path | None, settings: Config, manager: notify.ServiceManager) -> None:
+        self._file = file
+        self._settings = settings
+        self._manager = manager
+        self._clock = SystemClock()
+        self._holder = f"{socket.gethostname()[:64]}:{os.getpid()}:{secrets.token_hex(4)}"
+        watchdog_s = notify.watchdog_interval_s()
+        self._most_s = watchdog_s / 3 if watchdog_s else 10.0
+        self._ready = False
+
+    def run(self) -> int:
+        """Work until a signal. Raises StartError where the database cannot be used."""
+        while True:
+            self._manager.status(f"starting: opening {self._settings.database.path}")
+            migrate.prepare(self._settings.database.path, self._clock)
+            keeper = Keeper(self._settings, tasks(self._settings), self._clock, self._holder)
+            keeper.start()
+            try:
+                code = self._watch(keeper)
+            finally:
+                self._manager.status("stopping")
+                keeper.stop()
+            if code is not None:
+                return code
+
+    def _watch(self, keeper: Keeper) -> int | None:
+        """Tick until there is a reason to stop: an exit code, or None to begin again with new settings."""
+        path = self._settings.database.path
+        opened = file_id(path)
+        while True:
+            if _gone(path, opened):
+                _log.error("the database %s was deleted or replaced while in use; ending", path)
+                return 1
+            self._tell(keeper, keeper.tick())
+            found = self._wait(min(keeper.lease.every_s, self._most_s))
+            if found == signal.SIGHUP:
+                if self._reload():
+                    return None
+            elif found is not None:
+                self._manager.stopping()
+                return 0
+
+    def _tell(self, keeper: Keeper, sentence: str) -> None:
+        hung = keeper.hung()
+        if hung:
+            self._manager.status(f"hung: {', '.join(hung)}")
+            return
+        self._manager.status(sentence)
+        if not self._ready and (keeper.lease.held or keeper.lease.other):
+            self._ready = True
+            self._manager.ready()
+        if self._ready:
+            self._manager.alive()
+
+    def _wait(self, seconds: float) -> int | None:
+        until = time.monotonic() + seconds
+        found = signal.sigtimedwait(_SIGNALS, max(0.0, until - time.monotonic()))
+        return None if found is None else found.si_signo
+
+    def _reload(self) -> bool:
+        """Take the configuration as it is now; a bad one is told and changes nothing."""
+        self._manager.reloading()
+        try:
+            self._settings = config.load(self._file)
+        except ConfigError as exc:
+            for line in (*exc.errors, "the configuration is kept as it was"):
+                _log.error("%s", line)
+            return False
+        finally:
+            self._manager.ready()
+        logs.set_up(self._settings.log.level)
+        return True
+
+
+def _gone(path: Path, opened: tuple[int, int] | None) -> bool:
+    try:
+        return file_id(path) != opened
+    except PermissionError:  # nobody can say; the next write tells
+        return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())
