@@ -15,7 +15,7 @@ from pathlib import Path
 from flask import Flask
 
 from nerve_center import api, config
-from nerve_center.api import agents, context, delivery, health, openapi, problems
+from nerve_center.api import agents, context, delivery, events, health, openapi, problems, silences, threats
 from nerve_center.center import Center
 from nerve_center.clock import Clock, SystemClock
 from nerve_center.config import Config
@@ -33,8 +33,8 @@ def create_app(settings: Config, clock: Clock | None = None) -> Flask:
     app.url_map.merge_slashes = False
     app.extensions[context.EXTENSION] = Center(settings, Contract(), clock or SystemClock())
     problems.register(app)
-    for blueprint in (health.blueprint, openapi.blueprint, delivery.blueprint, agents.blueprint):
-        app.register_blueprint(blueprint)
+    for module in (health, openapi, delivery, agents, threats, silences, events):
+        app.register_blueprint(module.blueprint)
     return app
 
 

@@ -5,7 +5,7 @@ and an API token, made by `nervectl api-token add`. Both are 32 random bytes or 
 the right way to keep them. What is compared is compared in constant time.
 
 An agent's credential speaks for its own agent: its reports, its goodbye, and reading itself. An API token reads
-everything and writes nothing.
+everything; what it may change is what people do about threats, in its name.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from sqlalchemy.engine import Engine
 from nerve_center.errors import Refused
 from nerve_center.store import agents, tokens
 from nerve_center.store.engine import reading
+from nerve_center.store.triage import Actor
 
 _log = logging.getLogger(__name__)
 _LEAST_CREDENTIAL = 32
@@ -99,6 +100,18 @@ class Authority:
             "This needs an API token.",
             "Make one with: nervectl api-token add NAME",
         )
+
+    def actor(self, token: str) -> Actor:
+        """Who acts on threats with this API token.
+
+        Raises Refused: 401 `credential-unknown`, 403 `api-token-required`.
+        """
+        self.reader(token, None)
+        with reading(self._engine) as connection:
+            row = tokens.find(connection, hash_of(token))
+        if row is None:
+            raise unknown()
+        return Actor("token", row.name)
 
     def check_enrollment(self, offered: str | None) -> None:
         """Raise Refused unless the enrollment token is the right one.

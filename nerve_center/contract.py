@@ -20,7 +20,7 @@ from nerve_center.errors import Refused
 
 PATH = Path(__file__).parent / "api" / "openapi.yaml"
 MOST_DEPTH = 32
-_BODIES = ("Registration", "Report", "Goodbye")
+_BODIES = ("Registration", "Report", "Goodbye", "Remark", "Comment", "SilenceRequest")
 
 
 class Mismatch(ValueError):

@@ -6,7 +6,6 @@ Records are answered with the JSON that is stored, word for word; it is not pars
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 from flask import Blueprint, Response
@@ -14,7 +13,8 @@ from sqlalchemy.engine import Row
 
 from nerve_center import continuity, presence
 from nerve_center.api.context import center, credential, json_response, query
-from nerve_center.clock import format_time, parse_time
+from nerve_center.api.parameters import boolean, cursor, instant, short, whole
+from nerve_center.clock import format_time
 from nerve_center.errors import Refused
 from nerve_center.store import agents, records
 from nerve_center.store.continuity import stored as histories
@@ -24,8 +24,7 @@ from nerve_center.store.steady import Steady
 
 blueprint = Blueprint("agents", __name__, url_prefix="/api/v1/agents")
 
-_CURSOR = re.compile(r"(-?[0-9]{1,18})\.([0-9a-f]{16})")
-_TIME = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9](\.[0-9]{1,9})?Z")
+_CURSOR = cursor(r"(-?[0-9]{1,18})\.([0-9a-f]{16})")
 
 
 @blueprint.get("")
@@ -33,7 +32,7 @@ def list_agents() -> Response:
     """One page of agents, by id."""
     here = center()
     here.authority.reader(credential(), None)
-    asked = query({"limit": _whole(1, 1000), "after": _short})
+    asked = query({"limit": whole(1, 1000), "after": short})
     limit = asked.get("limit", 100)
     with reading(here.engine) as connection:
         rows = agents.page(connection, asked.get("after"), limit + 1)
@@ -72,7 +71,7 @@ def get_continuity(agent_id: str) -> Response:
     """Whether anything of an agent is unaccounted for."""
     here = center()
     here.authority.reader(credential(), agent_id)
-    asked = query({"since": _instant})
+    asked = query({"since": instant})
     with reading(here.engine) as connection:
         row = _known(agents.by_id(connection, agent_id))
         stored = histories(connection, row.key)
@@ -86,14 +85,14 @@ def list_samples(agent_id: str) -> Response:
     here.authority.reader(credential(), agent_id)
     asked = query(
         {
-            "since": _instant,
-            "until": _instant,
-            "limit": _whole(1, 5000),
-            "after": _cursor,
-            "newest": _boolean,
+            "since": instant,
+            "until": instant,
+            "limit": whole(1, 5000),
+            "after": _CURSOR,
+            "newest": boolean,
         }
     )
-    limit, newest = asked.get("limit", 360), asked.get("newest", False)
+    limit, newest, after = asked.get("limit", 360), asked.get("newest", False), asked.get("after")
     with reading(here.engine) as connection:
         row = _known(agents.by_id(connection, agent_id))
         found, more = records.sample_page(
@@ -102,7 +101,7 @@ def list_samples(agent_id: str) -> Response:
             limit,
             asked.get("since"),
             asked.get("until"),
-            asked.get("after"),
+            None if after is None else (int(after[0]), bytes.fromhex(after[1])),
             newest,
         )
     following = None
@@ -157,37 +156,3 @@ def _stored(sample: Sample) -> str:
 def _time(stamp_us: int | None, steady: Steady) -> str | None:
     """A stamp of steady time as the time of day, to the millisecond: the two clocks drift below it."""
     return None if stamp_us is None else format_time(steady.shown(stamp_us) // 1000 * 1000)
-
-
-def _whole(low: int, high: int) -> Any:
-    def parse(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and len(text) <= 9 and low <= int(text) <= high):
-            raise ValueError(f"must be a whole number, {low} to {high}")
-        return int(text)
-
-    return parse
-
-
-def _short(text: str) -> str:
-    if len(text) > 64 or not text.isprintable():
-        raise ValueError("must be at most 64 printable characters")
-    return text
-
-
-def _boolean(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise ValueError("must be true or false")
-    return text == "true"
-
-
-def _instant(text: str) -> int:
-    if not _TIME.fullmatch(text):
-        raise ValueError("must be RFC 3339 in UTC, such as 2026-01-01T00:00:00Z")
-    return parse_time(text)
-
-
-def _cursor(text: str) -> tuple[int, bytes]:
-    found = _CURSOR.fullmatch(text)
-    if found is None:
-        raise ValueError("must be the `next` of the page before")
-    return int(found[1]), bytes.fromhex(found[2])

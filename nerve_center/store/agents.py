@@ -17,6 +17,7 @@ from sqlalchemy.engine import Connection, Row
 from nerve_center import presence
 from nerve_center.store import labels, latest
 from nerve_center.store.tables import agents, instances, meta, threats
+from nerve_center.store.threats import ACTIVE
 
 
 @dataclass(frozen=True)
@@ -292,7 +293,7 @@ def by_id(connection: Connection, agent_id: str) -> Row[Any] | None:
 
 
 def counts(connection: Connection, now_us: int) -> tuple[int, int]:
-    """How many agents are connected (active or warning) and how many threats are open."""
+    """How many agents are connected (active or warning) and how many threats are open, taken on or not."""
     patience_us = (presence.OFFLINE_INTERVALS * agents.c.interval_s + presence.GRACE_S) * 1_000_000
     connected = connection.execute(
         select(func.count())
@@ -304,7 +305,7 @@ def counts(connection: Connection, now_us: int) -> tuple[int, int]:
         )
     ).scalar()
     active = connection.execute(
-        select(func.count()).select_from(threats).where(threats.c.state == "open")
+        select(func.count()).select_from(threats).where(threats.c.status.in_(ACTIVE))
     ).scalar()
     return int(connected or 0), int(active or 0)
 

@@ -16,6 +16,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from nerve_center import presence
 from nerve_center.store.tables import agents, labels, latest, threats
+from nerve_center.store.threats import ACTIVE
 
 STATES = ("offline", "warning", "maintenance", "stopped", "never_reported", "active")
 """The worst first."""
@@ -147,7 +148,7 @@ def open_threats(connection: Connection, limit: int) -> list[Row[Any]]:
     query = (
         select(threats, agents.c.id.label("agent_id"), agents.c.hostname)
         .join(agents, agents.c.key == threats.c.agent_key)
-        .where(threats.c.state == "open")
+        .where(threats.c.status.in_(ACTIVE))
         .order_by(rank(), threats.c.opened_us.desc())
         .limit(limit)
     )
@@ -160,7 +161,7 @@ def threats_of(connection: Connection, keys: Sequence[int]) -> dict[int, tuple[i
         return {}
     query = (
         select(threats.c.agent_key, func.count().label("open"), func.min(rank()).label("worst"))
-        .where(threats.c.agent_key.in_(keys), threats.c.state == "open")
+        .where(threats.c.agent_key.in_(keys), threats.c.status.in_(ACTIVE))
         .group_by(threats.c.agent_key)
     )
     return {

@@ -10,9 +10,11 @@
     gaps        ranges that are known to be missing  /
     skipped     ranges of a history whose records were there already, from another epoch
     runs        starts of an agent's process: the present one of an instance, those before it, and those in doubt
-    threats     what the threat records add up to, one row a fingerprint
     latest      the newest figures of an agent and the course of its last hour, one row an agent
     labels      the labels of an agent, one row a label, to find agents by
+    threats     what the threat records add up to, one row a fingerprint; without an agent it is the center's own
+    threat_log  what became of a threat: what its records changed, and what people did
+    silences    which threats notify nobody, and until when
     api_tokens  who may read
     leases      who of several processes does what only one may do
     agent_states  the state of each agent from when until when; `until_us` is NULL in the row of the present one
@@ -156,6 +158,8 @@ events = Table(
     *_record_columns(),
     Column("kind", String(64), nullable=False),
     Column("data", LargeBinary, nullable=False),
+    Index("ix_events_time", "time_us", "agent_key", "tag"),
+    Index("ix_events_kind", "kind", "time_us", "agent_key", "tag"),
     sqlite_with_rowid=False,
 )
 
@@ -193,20 +197,64 @@ threats = Table(
     "threats",
     metadata,
     Column("key", Integer, primary_key=True),
-    Column("agent_key", ForeignKey("agents.key"), nullable=False),
+    Column("agent_key", ForeignKey("agents.key")),
     Column("fingerprint", String(128), nullable=False),
     Column("type", String(64), nullable=False),
+    Column("subject", String(128), nullable=False),
     Column("severity", String(16), nullable=False),
+    Column("rank", Integer, nullable=False),
     Column("confidence", Float),
     Column("state", String(16), nullable=False),
+    Column("triage", String(16), nullable=False),
+    Column("triaged_us", BigInteger),
+    Column("triaged_by", String(128)),
+    Column("status", String(16), nullable=False),
+    Column("title", Text, nullable=False),
     Column("summary", Text, nullable=False),
     Column("evidence", LargeBinary, nullable=False),
+    Column("more", LargeBinary),
     Column("opened_us", BigInteger, nullable=False),
     Column("updated_us", BigInteger, nullable=False),
     Column("cleared_us", BigInteger),
     Column("times_opened", Integer, nullable=False),
     UniqueConstraint("agent_key", "fingerprint"),
-    Index("ix_threats_state", "state"),
+    Index("ix_threats_newest", "status", "opened_us", "key"),
+    Index("ix_threats_worst", "status", "rank", "opened_us", "key"),
+    Index("ix_threats_alike", "type", "subject", "status"),
+)
+
+threat_log = Table(
+    "threat_log",
+    metadata,
+    Column("key", Integer, primary_key=True),
+    Column("threat_key", ForeignKey("threats.key"), nullable=False),
+    Column("time_us", BigInteger, nullable=False),
+    Column("what", String(16), nullable=False),
+    Column("severity", String(16), nullable=False),
+    Column("actor", String(128)),
+    Column("text", Text, nullable=False),
+    Column("pending", Integer, nullable=False),
+    Index("ix_threat_log_threat", "threat_key", "key"),
+    Index("ix_threat_log_pending", "pending", "key"),
+)
+
+silences = Table(
+    "silences",
+    metadata,
+    Column("key", Integer, primary_key=True),
+    Column("agent_key", ForeignKey("agents.key")),
+    Column("fingerprint", String(128)),
+    Column("type", String(64), nullable=False),
+    Column("label_name", String(256)),
+    Column("label_value", String(256)),
+    Column("reason", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("created_by", String(128), nullable=False),
+    Column("until_us", BigInteger),
+    Column("until_cleared", Integer, nullable=False),
+    Column("ended_us", BigInteger),
+    Index("ix_silences_ended", "ended_us"),
+    Index("ix_silences_agent", "agent_key", "fingerprint"),
 )
 
 api_tokens = Table(

@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 
 import nerve_center
 from nerve_center.contract import Contract, _plain
-from tests.unit.center.harness import TOKEN, AgentUnderTest, CenterUnderTest
+from tests.unit.center.harness import API_TOKEN, TOKEN, AgentUnderTest, CenterUnderTest
 
 DOCUMENT = Contract().document
 SCHEMAS = {"schemas": _plain(DOCUMENT["components"]["schemas"])}
@@ -70,6 +70,42 @@ def test_what_every_operation_answers(center: CenterUnderTest) -> None:
     hold(agent.goodbye(), f"{AGENT}/goodbye", "post")
 
 
+def test_what_is_answered_about_threats(center: CenterUnderTest) -> None:
+    agent = center.agent()
+    data = {
+        "type": "disk_full",
+        "severity": "high",
+        "fingerprint": "disk:/",
+        "state": "open",
+        "why": "x",
+        "new": [1],
+    }
+    agent.deliver(agent.record(1, "threat", data=data), agent.record(2, "event"), stream="events")
+    found = hold(center.get("/api/v1/threats"), "/api/v1/threats", "get")["threats"]
+    assert len(found) == 1
+    path, template = f"/api/v1/threats/{found[0]['id']}", "/api/v1/threats/{id}"
+    hold(center.get(path), template, "get")
+    for act in ("acknowledge", "resolve", "reopen"):
+        hold(center.post(f"{path}/{act}", {}, API_TOKEN), f"{template}/{act}", "post")
+    hold(center.post(f"{path}/comment", {"text": "hello"}, API_TOKEN), f"{template}/comment", "post")
+    silence = {"scope": "host", "until_cleared": True}
+    made = hold(center.post(f"{path}/silence", silence, API_TOKEN), f"{template}/silence", "post")
+    hold(center.get("/api/v1/silences"), "/api/v1/silences", "get")
+    ended = center.post(f"/api/v1/silences/{made['id']}/end", None, API_TOKEN)
+    assert hold(ended, "/api/v1/silences/{id}/end", "post")["ended_at"] is not None
+    assert len(hold(center.get("/api/v1/events"), "/api/v1/events", "get")["events"]) == 2
+    for token in (None, "x" * 40, agent.credential):
+        for where, described in ((path, template), ("/api/v1/threats",) * 2, ("/api/v1/silences",) * 2):
+            hold(center.get(where, token), described, "get")
+        hold(center.get("/api/v1/events", token), "/api/v1/events", "get")
+        for act in ("acknowledge", "resolve", "reopen", "comment", "silence"):
+            hold(center.post(f"{path}/{act}", {}, token), f"{template}/{act}", "post")
+    for raw, content_type in ((b"{", "application/json"), (b"[]", "application/json"), (b"x", "text/plain")):
+        for act in ("acknowledge", "resolve", "reopen", "comment", "silence"):
+            refused = center.post(f"{path}/{act}", None, API_TOKEN, raw, Content_Type=content_type)
+            hold(refused, f"{template}/{act}", "post")
+
+
 def test_what_every_operation_refuses_with(center: CenterUnderTest) -> None:
     register, reports, goodbye = "/api/v1/agents/register", f"{AGENT}/reports", f"{AGENT}/goodbye"
     stranger, agent, other = AgentUnderTest(center), center.agent(), center.agent()
@@ -123,7 +159,7 @@ def test_while_the_database_takes_no_writes(center: CenterUnderTest) -> None:
 
 def test_every_operation_is_served_and_every_route_is_in_the_contract(center: CenterUnderTest) -> None:
     served = {
-        (rule.rule.replace("<agent_id>", "{id}"), method.lower())
+        (re.sub("<[a-z]+_id>", "{id}", rule.rule), method.lower())
         for rule in center.app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }

@@ -4,12 +4,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from nerve_center.errors import StartError
+from nerve_center.store import engine as engines
 from nerve_center.store import migrate
 from nerve_center.store.engine import writing_engine
 from nerve_center.store.tables import metadata
@@ -20,6 +22,20 @@ def start(path: Path) -> FakeClock:
     clock = FakeClock()
     migrate.prepare(path, clock)
     return clock
+
+
+def at(path: Path, revision: str) -> None:
+    """Make a database as an older version left it."""
+    engines.make_file(path)
+    engine = writing_engine(path)
+    settings = Config()
+    settings.set_main_option("script_location", str(Path(migrate.__file__).parent / "migrations"))
+    with engine.connect() as connection:
+        engines.begin_immediate(connection)
+        settings.attributes["connection"] = connection
+        command.upgrade(settings, revision)
+        connection.commit()
+    engine.dispose()
 
 
 def refusal(path: Path) -> str:
@@ -134,3 +150,27 @@ def test_many_processes_at_once(tmp_path: Path) -> None:
     ]
     results = [(process.communicate(timeout=60)[1], process.returncode) for process in started]
     assert results == [(b"", 0)] * 4
+
+
+def test_threats_of_before_have_not_been_looked_at(tmp_path: Path) -> None:
+    path = tmp_path / "n.db"
+    at(path, "0001")
+    raw = sqlite3.connect(path)
+    raw.execute(
+        "INSERT INTO agents (key, id, hostname, agent_version, host, labels, interval_s, run_id, registered_us,"
+        " last_registered_us, samples, events, gaps) VALUES (1, 'a', 'h', '', '{}', '{}', 1, '', 0, 0, 0, 0, 0)"
+    )
+    for fingerprint, state in (("disk:/", "open"), ("cpu", "cleared")):
+        raw.execute(
+            "INSERT INTO threats (agent_key, fingerprint, type, severity, state, summary, evidence, opened_us,"
+            " updated_us, times_opened) VALUES (1, ?, 'test', 'high', ?, '', x'', 0, 0, 1)",
+            (fingerprint, state),
+        )
+    raw.commit()
+    start(path)
+    found = raw.execute("SELECT fingerprint, subject, status, triage, rank, title FROM threats").fetchall()
+    raw.close()
+    assert sorted(found) == [
+        ("cpu", "cpu", "cleared", "none", 3, "test"),
+        ("disk:/", "disk:/", "open", "none", 3, "test"),
+    ]

@@ -1,0 +1,62 @@
+"""Silences in force, and the end of one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from flask import Blueprint, Response
+
+from nerve_center.api.context import center, credential, json_response, query
+from nerve_center.clock import format_time
+from nerve_center.errors import Refused
+from nerve_center.store import silences, triage
+from nerve_center.store.engine import reading
+from nerve_center.store.silences import Silence
+
+blueprint = Blueprint("silences", __name__, url_prefix="/api/v1/silences")
+
+
+@blueprint.get("")
+def list_silences() -> Response:
+    """All that hold now, the newest first."""
+    here = center()
+    here.authority.reader(credential(), None)
+    query({})
+    with reading(here.engine) as connection:
+        found = silences.in_force(connection, here.clock.now_us())
+    return json_response(json.dumps({"silences": [as_json(silence) for silence in found]}))
+
+
+@blueprint.post("/<silence_id>/end")
+def end_silence(silence_id: str) -> Response:
+    """End one now."""
+    here, token = center(), credential()
+    with here.admission:
+        actor = here.authority.actor(token)
+    if not (silence_id.isascii() and silence_id.isdigit() and len(silence_id) <= 9):
+        raise Refused(404, "silence-unknown", "There is no silence of this id.")
+    key, now_us = int(silence_id), here.clock.now_us()
+    ended = here.writer.submit(lambda connection: triage.end_silence(connection, key, actor, now_us))
+    return json_response(json.dumps(as_json(ended)))
+
+
+def as_json(silence: Silence) -> dict[str, Any]:
+    """A Silence of the contract."""
+    return {
+        "id": silence.key,
+        "scope": silence.scope,
+        "agent_id": silence.agent_id,
+        "hostname": silence.hostname,
+        "fingerprint": silence.fingerprint,
+        "type": silence.type,
+        "label": None
+        if silence.label_name is None
+        else {"name": silence.label_name, "value": silence.label_value},
+        "reason": silence.reason,
+        "created_at": format_time(silence.created_us),
+        "created_by": silence.created_by,
+        "until": None if silence.until_us is None else format_time(silence.until_us),
+        "until_cleared": silence.until_cleared,
+        "ended_at": None if silence.ended_us is None else format_time(silence.ended_us),
+    }
