@@ -9,7 +9,13 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["dio_daemon*", "nerve_center*"]),
     package_data={
-        "nerve_center": ["api/openapi.yaml", "store/migrations/*.py", "store/migrations/versions/*.py"],
+        "nerve_center": [
+            "api/openapi.yaml",
+            "dashboard/static/*",
+            "dashboard/templates/*",
+            "store/migrations/*.py",
+            "store/migrations/versions/*.py",
+        ],
         "dio_daemon": ["py.typed"],
     },
     install_requires=[

@@ -14,12 +14,13 @@ from pathlib import Path
 
 from flask import Flask
 
-from nerve_center import api, config
-from nerve_center.api import agents, context, delivery, events, health, openapi, problems, silences, threats
+from nerve_center import api, config, web
+from nerve_center.api import agents, delivery, events, health, openapi, problems, silences, threats
 from nerve_center.center import Center
 from nerve_center.clock import Clock, SystemClock
 from nerve_center.config import Config
 from nerve_center.contract import Contract
+from nerve_center.dashboard import views
 from nerve_center.errors import ConfigError, StartError
 from nerve_center.store import migrate
 
@@ -31,9 +32,10 @@ def create_app(settings: Config, clock: Clock | None = None) -> Flask:
     """The web application over a database that is up to date."""
     app = Flask(api.__name__, static_folder=None)
     app.url_map.merge_slashes = False
-    app.extensions[context.EXTENSION] = Center(settings, Contract(), clock or SystemClock())
+    app.extensions[web.EXTENSION] = Center(settings, Contract(), clock or SystemClock())
+    web.secure(app)
     problems.register(app)
-    for module in (health, openapi, delivery, agents, threats, silences, events):
+    for module in (health, openapi, delivery, agents, threats, silences, events, views):
         app.register_blueprint(module.blueprint)
     return app
 
@@ -52,7 +54,7 @@ def wsgi() -> Flask:
 
 def renewed(app: Flask) -> Flask:
     """The application with the configuration as it is now, or `app` itself where that one cannot be had."""
-    before: Center = app.extensions[context.EXTENSION]
+    before: Center = app.extensions[web.EXTENSION]
     try:
         settings = load_config()
         if settings.database != before.config.database:

@@ -13,6 +13,7 @@ from nerve_center.clock import Clock
 from nerve_center.config import Config
 from nerve_center.contract import Contract
 from nerve_center.ingest import Ingest
+from nerve_center.people import People
 from nerve_center.probe import Probe
 from nerve_center.registration import Registrar
 from nerve_center.store.engine import reading_engine
@@ -33,6 +34,7 @@ class Center:
         self.writer = Writer(config.database.path, clock)
         self.authority = Authority(self.engine, config.enrollment.token_file)
         self.steady = Steady(self.engine, clock)
+        self.people = People(config.login, self.engine, self.writer, clock, self.steady)
         self.ingest = Ingest(contract, self.writer, clock, self.steady)
         self.registrar = Registrar(contract, self.authority, self.writer, clock, self.steady)
         self.probe = Probe(self.engine, self.writer, clock, self.steady)

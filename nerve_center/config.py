@@ -59,6 +59,14 @@ class Keeper:
 
 
 @dataclass(frozen=True)
+class Login:
+    """How long a person stays logged in on the page: without doing anything, and at most."""
+
+    idle_h: float = _bounded(12.0, 0.05, 720)
+    lifetime_h: float = _bounded(168.0, 0.05, 8760)
+
+
+@dataclass(frozen=True)
 class Limits:
     """The largest body of a request, as it comes and when unpacked."""
 
@@ -81,6 +89,7 @@ class Config:
     database: Database = Database()
     enrollment: Enrollment = Enrollment()
     keeper: Keeper = Keeper()
+    login: Login = Login()
     limits: Limits = Limits()
     log: Log = Log()
 

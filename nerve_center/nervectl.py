@@ -5,6 +5,7 @@
     nervectl agents revoke|allow ID         refuse one, or accept it again
     nervectl continuity [--agent ID]        whether anything they sampled is unaccounted for
     nervectl api-token add|list|remove      tokens for programs that read
+    nervectl user ...                       people who may log in
 
 It works on the files and on the database directly, also while the nerve center runs or is stopped.
 
@@ -17,24 +18,21 @@ import json
 import re
 import secrets
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from sqlalchemy.engine import Connection, Row
 
 from nerve_center import __version__, admin, auth, config, continuity, presence
+from nerve_center.cli import users
+from nerve_center.cli.base import Failed, admin_call, aligned, read, steady_us, write
 from nerve_center.clock import SystemClock, format_time, parse_time
 from nerve_center.config import Config
-from nerve_center.errors import ConfigError, DatabaseUnavailable
-from nerve_center.store import agents, migrate, tokens
+from nerve_center.errors import ConfigError
+from nerve_center.store import agents, tokens
 from nerve_center.store.continuity import stored as histories
-from nerve_center.store.engine import reading, reading_engine
-from nerve_center.store.steady import offset_us
-from nerve_center.store.writer import Writer
 
-T = TypeVar("T")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _AGE = re.compile(r"([0-9]{1,6})([smhd])")
 _PAGE = 1000
@@ -55,20 +53,6 @@ class _Since(click.ParamType):
             self.fail(
                 f"{value!r} is no time such as 2026-01-01T00:00:00Z, nor an age such as 24h", param, ctx
             )
-
-
-class Failed(click.ClickException):
-    """What cannot be done, in two lines: what and why, then what to do."""
-
-    def __init__(self, message: str, hint: str = "", code: int = 1) -> None:
-        super().__init__(message)
-        self.exit_code = code
-        self._hint = hint
-
-    def show(self, file: Any = None) -> None:
-        click.echo(f"nervectl: {self.message}", err=True)
-        if self._hint:
-            click.echo(f"  {self._hint}", err=True)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -97,7 +81,7 @@ def token() -> None:
 @click.pass_obj
 def token_show(settings: Config) -> None:
     """Print the enrollment token."""
-    click.echo(_admin(admin.show_token, settings.enrollment.token_file))
+    click.echo(admin_call(admin.show_token, settings.enrollment.token_file))
 
 
 @token.command("rotate")
@@ -108,7 +92,7 @@ def token_rotate(settings: Config) -> None:
     Agents that are enrolled already go on; agents that are still to enroll need the new one. The nerve center
     sees the change by itself.
     """
-    click.echo(_admin(admin.rotate_token, settings.enrollment.token_file))
+    click.echo(admin_call(admin.rotate_token, settings.enrollment.token_file))
 
 
 @main.group("agents", invoke_without_command=True)
@@ -119,12 +103,12 @@ def list_agents(context: click.Context, as_json: bool) -> None:
     if context.invoked_subcommand is not None:
         return
     settings: Config = context.obj
-    rows, now_us = _read(settings, lambda connection: (_all_agents(connection), _steady_us(connection)))
+    rows, now_us = read(settings, lambda connection: (_all_agents(connection), steady_us(connection)))
     if as_json:
         click.echo(json.dumps({"agents": [_as_json(row, now_us) for row in rows]}, indent=2))
     elif rows:
         head = ("ID", "HOSTNAME", "STATE", "LAST REPORT", "VERSION", "SAMPLES")
-        click.echo(_aligned([head, *(_as_line(row, now_us) for row in rows)]))
+        click.echo(aligned([head, *(_as_line(row, now_us) for row in rows)]))
     else:
         click.echo(
             "No agent has enrolled yet. `nervectl token show` prints the token that an agent enrolls with."
@@ -168,7 +152,7 @@ def show_continuity(context: click.Context, agent_id: str | None, since: int | N
     Computed from what is stored: every seq is a record, part of a counted gap, or a duplicate that was skipped.
     Exit code 1 when something is neither.
     """
-    reports = _read(context.obj, lambda connection: _continuity(connection, agent_id, since))
+    reports = read(context.obj, lambda connection: _continuity(connection, agent_id, since))
     if agent_id is not None and not reports:
         raise Failed(f"there is no agent {agent_id}", "see: nervectl agents")
     if as_json:
@@ -176,7 +160,7 @@ def show_continuity(context: click.Context, agent_id: str | None, since: int | N
     else:
         head = ("AGENT", "STREAM", "EPOCH", "LAST SEQ", "RECORDS", "SKIPPED", "MISSING", "GAPS")
         lines = [_continuity_line(item["agent_id"], stream) for item in reports for stream in item["streams"]]
-        click.echo(_aligned([head, *lines]) if lines else "Nothing was reported yet.")
+        click.echo(aligned([head, *lines]) if lines else "Nothing was reported yet.")
     if not all(item["complete"] for item in reports):
         context.exit(1)
 
@@ -207,7 +191,7 @@ def api_token_add(settings: Config, name: str) -> None:
         tokens.add(connection, name, auth.hash_of(made), SystemClock().now_us())
         return True
 
-    if not _write(settings, work):
+    if not write(settings, work):
         raise Failed(
             f"there is an API token {name} already", f"remove it first: nervectl api-token remove {name}"
         )
@@ -219,13 +203,13 @@ def api_token_add(settings: Config, name: str) -> None:
 @click.pass_obj
 def api_token_list(settings: Config, as_json: bool) -> None:
     """List the names of the API tokens."""
-    rows = _read(settings, tokens.all_tokens)
+    rows = read(settings, tokens.all_tokens)
     if as_json:
         listed = [{"name": row.name, "created_at": format_time(row.created_us)} for row in rows]
         click.echo(json.dumps({"api_tokens": listed}, indent=2))
     elif rows:
         table = [("NAME", "CREATED")] + [(row.name, format_time(row.created_us)[:19] + "Z") for row in rows]
-        click.echo(_aligned(table))
+        click.echo(aligned(table))
     else:
         click.echo("There is no API token. Make one with: nervectl api-token add NAME")
 
@@ -235,51 +219,9 @@ def api_token_list(settings: Config, as_json: bool) -> None:
 @click.pass_obj
 def api_token_remove(settings: Config, name: str) -> None:
     """Remove the API token called NAME; it stops working at once."""
-    if not _write(settings, lambda connection: tokens.remove(connection, name)):
+    if not write(settings, lambda connection: tokens.remove(connection, name)):
         raise Failed(f"there is no API token {name}", "see: nervectl api-token list")
     click.echo(f"API token {name} removed")
-
-
-def _admin(action: Callable[[Path], T], path: Path) -> T:
-    try:
-        return action(path)
-    except admin.AdminError as exc:
-        raise Failed(str(exc), exc.hint) from exc
-
-
-def _open(settings: Config) -> Path:
-    """The database's path, once this process is the right user for it."""
-    path = settings.database.path
-    _admin(admin.become_owner, path)
-    _admin(admin.check_database, path)
-    if not migrate.is_current(path):
-        raise Failed(
-            f"{path} is not a database of this version",
-            "start the nerve center, which brings it up to date: systemctl start dio-nerve-center",
-        )
-    return path
-
-
-def _read(settings: Config, work: Callable[[Connection], T]) -> T:
-    engine = reading_engine(_open(settings))
-    try:
-        with reading(engine) as connection:
-            return work(connection)
-    except DatabaseUnavailable as exc:
-        raise Failed(exc.reason, "try again in a moment") from exc
-    finally:
-        engine.dispose()
-
-
-def _write(settings: Config, work: Callable[[Connection], T]) -> T:
-    writer = Writer(_open(settings), SystemClock())
-    writer.start()
-    try:
-        return writer.submit(work)
-    except DatabaseUnavailable as exc:
-        raise Failed(exc.reason, "try again in a moment") from exc
-    finally:
-        writer.stop()
 
 
 def _all_agents(connection: Connection) -> list[Row[Any]]:
@@ -289,10 +231,6 @@ def _all_agents(connection: Connection) -> list[Row[Any]]:
         found += page
         if len(page) < _PAGE:
             return found
-
-
-def _steady_us(connection: Connection) -> int:
-    return SystemClock().boottime_us() + offset_us(connection)
 
 
 def _shown(stamp_us: int, now_us: int) -> str:
@@ -308,7 +246,7 @@ def _set_revoked(settings: Config, agent_id: str, revoked_us: int | None) -> Non
         agents.set_revoked(connection, key, revoked_us)
         return True
 
-    if not _write(settings, work):
+    if not write(settings, work):
         raise Failed(f"there is no agent {agent_id}", "see: nervectl agents")
 
 
@@ -372,12 +310,7 @@ def _age(age_us: int) -> str:
     return f"{seconds} s ago"
 
 
-def _aligned(table: Sequence[tuple[str, ...]]) -> str:
-    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in table
-    )
+main.add_command(users.user)
 
 
 if __name__ == "__main__":

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Response, current_app, request
+from flask import Response, request
 
 from nerve_center import auth
-from nerve_center.center import Center
 from nerve_center.errors import Refused
+from nerve_center.web import EXTENSION, center
 
-EXTENSION = "nerve_center"
-
-
-def center() -> Center:
-    """The center that this app serves."""
-    found: Center = current_app.extensions[EXTENSION]
-    return found
+__all__ = ["EXTENSION", "bad_parameter", "center", "credential", "json_response", "query"]
 
 
 def credential() -> str:

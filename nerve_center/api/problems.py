@@ -81,9 +81,3 @@ def register(app: Flask) -> None:
     def unexpected(error: Exception) -> Response:
         _log.error("%s %s failed", request.method, printable(request.path), exc_info=error)
         return answer(500, "internal", "The nerve center met an error of its own.", "Its log says more.")
-
-    @app.after_request
-    def headers(response: Response) -> Response:
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Cache-Control"] = "no-store"
-        return response

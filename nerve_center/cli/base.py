@@ -1,0 +1,107 @@
+"""What all commands of nervectl stand on: how they fail, the database as the right user, tables for people."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from sqlalchemy.engine import Connection
+
+from nerve_center import admin
+from nerve_center.clock import SystemClock
+from nerve_center.config import Config
+from nerve_center.errors import DatabaseUnavailable
+from nerve_center.store import migrate
+from nerve_center.store.engine import reading, reading_engine
+from nerve_center.store.steady import offset_us
+from nerve_center.store.writer import Writer
+
+T = TypeVar("T")
+
+
+class Failed(click.ClickException):
+    """What cannot be done, in two lines: what and why, then what to do."""
+
+    def __init__(self, message: str, hint: str = "", code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = code
+        self._hint = hint
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"nervectl: {self.message}", err=True)
+        if self._hint:
+            click.echo(f"  {self._hint}", err=True)
+
+
+def admin_call(action: Callable[[Path], T], path: Path) -> T:
+    """Do something to a file. Raises Failed."""
+    try:
+        return action(path)
+    except admin.AdminError as exc:
+        raise Failed(str(exc), exc.hint) from exc
+
+
+def open_database(settings: Config) -> Path:
+    """The database's path, once this process is the right user for it."""
+    path = settings.database.path
+    admin_call(admin.become_owner, path)
+    admin_call(admin.check_database, path)
+    if not migrate.is_current(path):
+        raise Failed(
+            f"{path} is not a database of this version",
+            "start the nerve center, which brings it up to date: systemctl start dio-nerve-center",
+        )
+    return path
+
+
+def read(settings: Config, work: Callable[[Connection], T]) -> T:
+    """What `work` reads. Raises Failed."""
+    engine = reading_engine(open_database(settings))
+    try:
+        with reading(engine) as connection:
+            return work(connection)
+    except DatabaseUnavailable as exc:
+        raise Failed(exc.reason, "try again in a moment") from exc
+    finally:
+        engine.dispose()
+
+
+def write(settings: Config, work: Callable[[Connection], T]) -> T:
+    """What `work` comes to, once it is committed. Raises Failed."""
+    writer = Writer(open_database(settings), SystemClock())
+    writer.start()
+    try:
+        return writer.submit(work)
+    except DatabaseUnavailable as exc:
+        raise Failed(exc.reason, "try again in a moment") from exc
+    finally:
+        writer.stop()
+
+
+def steady_us(connection: Connection) -> int:
+    """Steady time now, in microseconds."""
+    return SystemClock().boottime_us() + offset_us(connection)
+
+
+def aligned(table: Sequence[tuple[str, ...]]) -> str:
+    """Rows as columns of text."""
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in table
+    )
+
+
+def actor() -> str:
+    """Who runs this command, for the audit log: the one who called sudo, where there is one."""
+    name = os.environ.get("SUDO_USER", "")
+    if not name or os.getuid() != 0:
+        try:
+            name = pwd.getpwuid(os.getuid()).pw_name
+        except KeyError:
+            name = str(os.getuid())
+    return f"local:{name}"

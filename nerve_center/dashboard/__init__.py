@@ -1,0 +1,1 @@
+"""The pages that people look at; every view is on `blueprint`, see `dashboard.views`."""
