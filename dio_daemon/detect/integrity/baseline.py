@@ -1,0 +1,141 @@
+"""How the host's files are when all is well; kept on disk, so that changes made while the agent was down are found.
+
+`integrity.json.gz` in the state folder: the state of every watched file, the contents of those that are small texts
+without secrets (for diffs), and what the other detectors remember. It is written whole, a while after a change.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import io
+import json
+import logging
+import zlib
+from pathlib import Path
+from typing import Any
+
+from dio_daemon.clock import Clock
+from dio_daemon.detect.integrity.state import FileState, from_kept
+from dio_daemon.files import replace_file
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+MOST_FILES = 30_000
+MOST_TEXT_BYTES = 24 * 1024
+"""Of a larger file no copy is kept, and so no diff is shown."""
+MOST_TEXTS_BYTES = 3 << 20
+"""Of all copies together, compressed."""
+MOST_DISK_BYTES = 64 << 20
+SAVE_AFTER_S = 5.0
+
+
+class Baseline:
+    """What is taken as well. Belongs to one thread.
+
+    Args:
+        path: its file.
+        clock: for how long a change may wait to be written.
+    """
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        self.files: dict[str, FileState] = {}
+        self._texts: dict[str, bytes] = {}
+        self._texts_bytes = 0
+        self.memory: dict[str, Any] = {}
+        """What other detectors remember, as JSON, by their names."""
+        self.complete = False
+        """Whether every watched file has been looked at once: what appears after that is new."""
+        self.problem = ""
+        self._dirty_since: float | None = None
+        self._load()
+
+    def set(self, path: str, state: FileState | None, text: bytes | None) -> None:
+        """This is how a file is when all is well; None when there is none."""
+        self._drop_text(path)
+        if state is None:
+            self.files.pop(path, None)
+        elif path in self.files or len(self.files) < MOST_FILES:
+            self.files[path] = state
+            if text is not None and len(text) <= MOST_TEXT_BYTES:
+                packed = zlib.compress(text, 6)
+                if self._texts_bytes + len(packed) <= MOST_TEXTS_BYTES:
+                    self._texts[path] = packed
+                    self._texts_bytes += len(packed)
+        self.changed()
+
+    def text(self, path: str) -> bytes | None:
+        """The content that a file had; empty when it was not there, None when no copy was kept."""
+        packed = self._texts.get(path)
+        if packed is not None:
+            return zlib.decompress(packed)
+        return None if path in self.files else b""
+
+    def changed(self) -> None:
+        """Something is to be written."""
+        if self._dirty_since is None:
+            self._dirty_since = self._clock.monotonic()
+
+    def save(self, at_once: bool = False) -> None:
+        """Write what changed, when it has waited long enough. A disk that takes nothing is tried again."""
+        now = self._clock.monotonic()
+        if self._dirty_since is None or not (at_once or now - self._dirty_since >= SAVE_AFTER_S):
+            return
+        document = {
+            "version": VERSION,
+            "complete": self.complete,
+            "files": {path: state.kept() for path, state in self.files.items()},
+            "texts": {path: base64.b64encode(text).decode("ascii") for path, text in self._texts.items()},
+            "memory": self.memory,
+        }
+        try:
+            replace_file(self._path, gzip.compress(json.dumps(document).encode("ascii"), 3, mtime=0), 0o600)
+        except OSError as error:
+            self.problem = f"Cannot write {self._path}: {error.strerror}"
+            self._dirty_since = now
+            return
+        self._dirty_since, self.problem = None, ""
+
+    def _drop_text(self, path: str) -> None:
+        packed = self._texts.pop(path, None)
+        if packed is not None:
+            self._texts_bytes -= len(packed)
+
+    def _load(self) -> None:
+        try:
+            raw = self._path.read_bytes()
+            with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
+                text = stream.read(MOST_DISK_BYTES + 1)
+            if len(text) > MOST_DISK_BYTES:
+                raise ValueError("it is too large")
+            document = json.loads(text)
+            if document["version"] != VERSION:
+                raise ValueError("it is of another version")
+            files = {path: from_kept(row) for path, row in document["files"].items()}
+            texts = {path: base64.b64decode(text) for path, text in document["texts"].items()}
+            memory, complete = document["memory"], document["complete"]
+            if not isinstance(memory, dict) or not isinstance(complete, bool):
+                raise ValueError("it is no baseline")
+        except FileNotFoundError:
+            return
+        except (
+            OSError,
+            EOFError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+            zlib.error,
+        ) as error:
+            log.warning(
+                "Cannot read %s (%s): how this host is now is taken as well, what changed before is not seen",
+                self._path,
+                error,
+            )
+            return
+        self.files, self._texts, self.memory, self.complete = files, texts, memory, complete
+        self._texts_bytes = sum(len(text) for text in texts.values())

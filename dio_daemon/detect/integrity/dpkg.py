@@ -1,0 +1,160 @@
+"""What the package database says of a file: whose it is, and whether it is as its package has it.
+
+The database is /var/lib/dpkg: `info/*.list` and `*.md5sums`, the conffiles' hashes in `status`, and diversions. It is
+read on demand, when a file has changed, and the answers are kept until the database changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+
+from dio_daemon.detect.integrity.host import Host
+
+DPKG = "/var/lib/dpkg"
+MOST_LIST_BYTES = 16 << 20
+MOST_STATUS_BYTES = 64 << 20
+MOST_ANSWERS = 5000
+_MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A package, and the md5 that it has for the file; None where it has none."""
+
+    package: str
+    md5: str | None
+    conffile: bool = False
+
+
+def aliases(path: str) -> tuple[str, ...]:
+    """A path as packages may have it: below / and below /usr, since these are merged."""
+    first = path[1:].split("/", 1)[0]
+    if first in _MERGED:
+        return (path, f"/usr{path}")
+    if first == "usr" and path[5:].split("/", 1)[0] in _MERGED:
+        return (path, path[4:])
+    return (path,)
+
+
+class Packages:
+    """The package database of a host."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._version: object = None
+        self._owners: dict[str, Owner | None] = {}
+        self._conffiles: dict[str, Owner] = {}
+        self._diverted: dict[str, str] = {}
+
+    @property
+    def present(self) -> bool:
+        """Whether this host has such a database."""
+        return self._stat() is not None
+
+    def owner(self, path: str) -> Owner | None:
+        """Whose a file is; None when no package has it."""
+        return self.owners([path])[path]
+
+    def owners(self, paths: list[str]) -> dict[str, Owner | None]:
+        """Whose files are; one pass over the database however many they are."""
+        self._refresh()
+        unknown = [path for path in paths if path not in self._owners]
+        if unknown:
+            if len(self._owners) + len(unknown) > MOST_ANSWERS:
+                self._owners.clear()
+                unknown = paths
+            self._owners.update(self._search(unknown))
+        return {path: self._owners[path] for path in paths}
+
+    def matches(self, path: str, owner: Owner, content: bytes) -> bool | None:
+        """Whether a content is the package's; None when the package does not say."""
+        if owner.md5 is None:
+            return None
+        return hashlib.md5(content, usedforsecurity=False).hexdigest() == owner.md5
+
+    def _search(self, paths: list[str]) -> dict[str, Owner | None]:
+        found: dict[str, Owner | None] = dict.fromkeys(paths)
+        wanted: dict[bytes, str] = {}
+        for path in paths:
+            for name in aliases(path):
+                if name in self._conffiles:
+                    found[path] = self._conffiles[name]
+                wanted[os.fsencode(self._diverted.get(name, name))] = path
+        left = {name: path for name, path in wanted.items() if found[path] is None}
+        try:
+            lists = sorted(
+                name for name in os.listdir(self._host.at(f"{DPKG}/info")) if name.endswith(".list")
+            )
+        except OSError:
+            return found
+        for name in lists:
+            if not left:
+                break
+            try:
+                text = self._host.read(f"{DPKG}/info/{name}", MOST_LIST_BYTES)
+            except OSError:
+                continue
+            for line in [line for line in left if b"\n" + line + b"\n" in text]:
+                package = name.removesuffix(".list")
+                found[left.pop(line)] = Owner(package, self._md5(package, line))
+        return found
+
+    def _md5(self, package: str, line: bytes) -> str | None:
+        try:
+            text = b"\n" + self._host.read(f"{DPKG}/info/{package}.md5sums", MOST_LIST_BYTES)
+        except OSError:
+            return None
+        end = text.find(b"  " + line[1:] + b"\n")
+        found = text[max(0, end - 33) : end]
+        return found[1:].decode("ascii", "replace") if end > 0 and found[:1] == b"\n" else None
+
+    def _stat(self) -> tuple[int, int, int] | None:
+        try:
+            status, info = os.stat(self._host.at(f"{DPKG}/status")), os.stat(self._host.at(f"{DPKG}/info"))
+        except OSError:
+            return None
+        return (status.st_ino, status.st_mtime_ns, info.st_mtime_ns)
+
+    def _refresh(self) -> None:
+        version = self._stat()
+        if version == self._version:
+            return
+        self._version = version
+        self._owners.clear()
+        try:
+            self._conffiles = conffiles(self._host.read(f"{DPKG}/status", MOST_STATUS_BYTES))
+        except OSError:
+            self._conffiles = {}
+        try:
+            self._diverted = diversions(self._host.read(f"{DPKG}/diversions", MOST_LIST_BYTES))
+        except OSError:
+            self._diverted = {}
+
+
+def conffiles(status: bytes) -> dict[str, Owner]:
+    """Path to owner, from a `status` file."""
+    found: dict[str, Owner] = {}
+    package, inside = "", False
+    for line in status.split(b"\n"):
+        if line.startswith(b"Package: "):
+            package = line[9:].decode("ascii", "replace").strip()
+        if line.startswith(b"Conffiles:"):
+            inside = True
+        elif not line.startswith(b" "):
+            inside = False
+        elif inside:
+            words = line.strip().split(b" ")
+            if len(words) >= 2 and len(words[1]) == 32 and b"obsolete" not in words[2:]:
+                found[os.fsdecode(words[0])] = Owner(package, words[1].decode("ascii", "replace"), True)
+    return found
+
+
+def diversions(text: bytes) -> dict[str, str]:
+    """Where a diverted file's original is looked for: its path as it is now to its path in the package.
+
+    The file records three lines for each: the path in the package, the path that it has instead, and by whom.
+    """
+    lines = text.split(b"\n")
+    return {os.fsdecode(lines[at + 1]): os.fsdecode(lines[at]) for at in range(0, len(lines) - 2, 3)}

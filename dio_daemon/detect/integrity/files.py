@@ -1,0 +1,336 @@
+"""The detector of changed files.
+
+inotify says which folders changed; those are looked at once they have settled. A look at all of them once a minute
+is the backstop, and what a full queue falls back on. The first look at a host is the baseline and silent. Whatever
+differs from the baseline after that is judged (see `verdict`): known work moves the baseline and is recorded as an
+event, the rest is a finding until the file is as it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from dio_daemon.clock import Clock
+from dio_daemon.detect.finding import Finding
+from dio_daemon.detect.integrity import inotify
+from dio_daemon.detect.integrity.baseline import MOST_TEXT_BYTES, Baseline
+from dio_daemon.detect.integrity.host import Host
+from dio_daemon.detect.integrity.inotify import Inotify
+from dio_daemon.detect.integrity.places import MOST_ENTRIES, Places
+from dio_daemon.detect.integrity.runs import Runs
+from dio_daemon.detect.integrity.state import FileState, examine
+from dio_daemon.detect.integrity.verdict import Change, Verdict
+from dio_daemon.detect.integrity.watched import Group
+from dio_daemon.text import safe
+
+SETTLE_S = 0.7
+BUSY_SETTLE_S = 5.0
+"""While dpkg works, folders change again and again."""
+RESCAN_S = 60.0
+EXPAND_S = 300.0
+MOST_BUSY_S = 3600.0
+"""Longer than this, changes do not wait for a run of dpkg to end."""
+STEP_FILES = 400
+STEP_BYTES = 2 << 20
+STEP_READS = 16
+STEP_JUDGED = 50
+MOST_SUSPECTS = 5000
+
+Record = Callable[[str, str, dict[str, Any]], None]
+"""Records an event: type, message, data."""
+
+
+class FileWatch:
+    """Watches files. Belongs to one thread.
+
+    Args:
+        host: whose files.
+        groups: which files.
+        baseline: how they are when all is well.
+        verdict, runs: whose work a change is.
+        notify: the kernel's news; None to go without.
+        clock: for what is due, and for when something was noticed.
+        record: where known work is recorded.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        groups: Sequence[Group],
+        baseline: Baseline,
+        verdict: Verdict,
+        runs: Runs,
+        notify: Inotify | None,
+        clock: Clock,
+        record: Record,
+    ) -> None:
+        self._host = host
+        self._baseline = baseline
+        self._verdict = verdict
+        self._runs = runs
+        self._notify = notify
+        self._clock = clock
+        self._record = record
+        self._places = Places(host, groups)
+        self._learning = self._new_groups(groups)
+        self._current: dict[str, FileState] = {}
+        self._names: dict[str, set[str]] = {}
+        self._watched: dict[int, str] = {}
+        self._watch_of: dict[str, int] = {}
+        self._dirty: dict[str, float] = {}
+        self._queue: deque[str] = deque()
+        self._queued: set[str] = set()
+        self._suspects: dict[str, tuple[Group, float]] = {}
+        self._findings: dict[str, tuple[FileState | None, Finding]] = {}
+        self._groups_of: dict[str, Group] = {}
+        self._expand_at = self._rescan_at = float("-inf")
+        self._first = True
+        self._busy_since: float | None = None
+        self.unwatched = 0
+        """Folders that the kernel takes no watch for; they are seen by the backstop."""
+        for path in baseline.files:
+            folder, _, name = path.rpartition("/")
+            self._names.setdefault(folder, set()).add(name)
+
+    def step(self) -> list[Finding]:
+        """Do a slice of the work; all findings that are the case."""
+        now = self._clock.monotonic()
+        busy = self._busy(now)
+        if now >= self._expand_at:
+            self._expand(now)
+        if now >= self._rescan_at:
+            self._rescan_at = now + RESCAN_S
+            self._enqueue([*self._places.folders, *(folder for folder in self._names)])
+        self._drain(now)
+        settle = BUSY_SETTLE_S if busy else SETTLE_S
+        for folder in [folder for folder, since in self._dirty.items() if now - since >= settle]:
+            del self._dirty[folder]
+            self._enqueue([folder], first=True)
+        self._scan()
+        if not busy:
+            self._judge()
+        return [finding for _, finding in self._findings.values()]
+
+    @property
+    def scanning(self) -> bool:
+        """Whether more is to be looked at right away."""
+        return bool(self._queue)
+
+    @property
+    def ready(self) -> bool:
+        """Whether every watched file was looked at since this process began."""
+        return not self._first
+
+    def wait_s(self) -> float:
+        """Seconds that may pass until the next step when nothing is told."""
+        if self._queue:
+            return 0.2
+        return SETTLE_S if self._dirty or self._suspects else 5.0
+
+    def accept(self) -> int:
+        """Take all that differs as well; how many files that were."""
+        for path, (state, _) in self._findings.items():
+            self._take(path, state)
+        count = len(self._findings)
+        self._findings.clear()
+        return count
+
+    def _new_groups(self, groups: Sequence[Group]) -> set[str]:
+        """Groups that this host was not watched for before: what they have now is taken as well."""
+        digests = {
+            group.name: hashlib.sha256(repr(group.patterns).encode()).hexdigest()[:16] for group in groups
+        }
+        known = self._baseline.memory.get("groups")
+        known = known if isinstance(known, dict) else {}
+        self._baseline.memory["groups"] = digests
+        return {name for name, digest in digests.items() if known.get(name) != digest}
+
+    def _busy(self, now: float) -> bool:
+        if not self._runs.busy(self._clock.now().timestamp()):
+            self._busy_since = None
+            return False
+        if self._busy_since is None:
+            self._busy_since = now
+        return now - self._busy_since < MOST_BUSY_S
+
+    def _expand(self, now: float) -> None:
+        self._expand_at = now + EXPAND_S
+        before = set(self._places.folders)
+        self._places.expand()
+        folders = self._places.folders
+        self._enqueue([folder for folder in folders if folder not in before])
+        self._enqueue([folder for folder in before if folder not in folders])
+        if self._notify is None:
+            return
+        for folder in [folder for folder in self._watch_of if folder not in folders]:
+            watch = self._watch_of.pop(folder)
+            self._watched.pop(watch, None)
+            self._notify.remove(watch)
+        self.unwatched = 0
+        for folder in folders:
+            try:
+                watch = self._notify.add(self._host.at(folder or "/"))
+            except OSError:  # it is gone already, or there are no watches left
+                self.unwatched += 1
+                continue
+            self._watched[watch] = folder
+            self._watch_of[folder] = watch
+
+    def _drain(self, now: float) -> None:
+        if self._notify is None:
+            return
+        for _ in range(STEP_READS):
+            count = 0
+            for watch, mask, raw in self._notify.events():
+                count += 1
+                self._take_event(watch, mask, os.fsdecode(raw), now)
+            if not count:
+                return
+        self._rescan_at = now + SETTLE_S  # a storm: one look at everything is cheaper than all of its news
+
+    def _take_event(self, watch: int, mask: int, name: str, now: float) -> None:
+        if mask & inotify.OVERFLOW:
+            self._rescan_at = now
+            return
+        folder = self._watched.get(watch)
+        at = None if folder is None else self._places.folders.get(folder)
+        if folder is None or at is None:
+            return
+        if mask & inotify.IGNORED:
+            self._watched.pop(watch, None)
+            self._watch_of.pop(folder, None)
+        if not name:
+            if mask & (inotify.IGNORED | inotify.DELETE_SELF | inotify.MOVE_SELF):
+                self._expand_at = min(self._expand_at, now + SETTLE_S)
+                self._dirty.setdefault(folder, now)
+        elif mask & inotify.IS_DIR:
+            if at.leads_on(name) and mask & ~inotify.ATTRIB & inotify.CHANGES:
+                self._expand_at = min(self._expand_at, now + SETTLE_S)
+        elif at.group(name) is not None:
+            self._dirty.setdefault(folder, now)
+
+    def _enqueue(self, folders: Sequence[str], first: bool = False) -> None:
+        for folder in folders:
+            if folder not in self._queued:
+                self._queued.add(folder)
+                (self._queue.appendleft if first else self._queue.append)(folder)
+
+    def _scan(self) -> None:
+        files, read_bytes = 0, 0
+        while self._queue and files < STEP_FILES and read_bytes < STEP_BYTES:
+            folder = self._queue.popleft()
+            self._queued.discard(folder)
+            counted = self._scan_folder(folder)
+            files, read_bytes = files + counted[0] + 1, read_bytes + counted[1]
+        if self._first and not self._queue:
+            self._first = False
+            self._learning.clear()
+            if not self._baseline.complete:
+                self._baseline.complete = True
+                count = len(self._baseline.files)
+                self._record(
+                    "integrity_baseline", f"{count} watched files were taken as well", {"files": count}
+                )
+            self._baseline.changed()
+
+    def _scan_folder(self, folder: str) -> tuple[int, int]:
+        at = self._places.folders.get(folder)
+        try:
+            names = os.listdir(self._host.at(folder or "/"))[:MOST_ENTRIES] if at is not None else []
+        except OSError:
+            names = []
+        files = read_bytes = 0
+        seen: set[str] = set()
+        for name in names:
+            group = at.group(name) if at is not None else None
+            if group is None:
+                continue
+            path = f"{folder}/{name}"
+            known = self._current.get(path) or self._baseline.files.get(path)
+            keep = MOST_TEXT_BYTES if group.shows != "nothing" else 0
+            look = examine(self._host, path, known, group.hashed, keep)
+            if look is None:
+                continue
+            seen.add(name)
+            files, read_bytes = files + 1, read_bytes + look.read_bytes
+            self._see(path, group, look.state, look.content)
+        for name in self._names.get(folder, set()) - seen:
+            path = f"{folder}/{name}"
+            self._current.pop(path, None)
+            if path in self._baseline.files or path in self._findings:
+                group = self._groups_of.get(path) or (at.group(name) if at is not None else None)
+                self._suspect(path, group or self._any_group(path))
+        self._names[folder] = seen
+        if not seen:
+            del self._names[folder]
+        return files, read_bytes
+
+    def _any_group(self, path: str) -> Group:
+        """The group of a file whose folder is gone."""
+        return self._places.group_of(path)
+
+    def _see(self, path: str, group: Group, state: FileState, content: bytes | None) -> None:
+        self._current[path] = state
+        self._groups_of[path] = group
+        known = self._baseline.files.get(path)
+        if known is None and (not self._baseline.complete or group.name in self._learning):
+            self._baseline.set(path, state, content)
+        elif not state.same(known):
+            judged = self._findings.get(path)
+            if judged is None or judged[0] is None or not state.same(judged[0]):
+                self._suspect(path, group)
+        else:
+            self._findings.pop(path, None)
+            self._suspects.pop(path, None)
+            if known is not None and known.stamp != state.stamp:
+                self._baseline.files[path] = state
+                self._baseline.changed()
+
+    def _suspect(self, path: str, group: Group) -> None:
+        if len(self._suspects) < MOST_SUSPECTS:
+            self._suspects.setdefault(path, (group, self._clock.now().timestamp()))
+
+    def _judge(self) -> None:
+        recorded: dict[str, list[str]] = {}
+        for path, (group, noticed_at) in list(self._suspects.items())[:STEP_JUDGED]:
+            del self._suspects[path]
+            before, after = self._baseline.files.get(path), self._current.get(path)
+            if (before is None and after is None) or (after is not None and after.same(before)):
+                self._findings.pop(path, None)
+                continue
+            change = Change(path, group, before, after, noticed_at)
+            known = self._verdict.known(change)
+            if known is None:
+                self._findings[path] = (after, self._verdict.finding(change, self._baseline.text(path)))
+            else:
+                self._findings.pop(path, None)
+                self._take(path, after)
+                recorded.setdefault(known, []).append(path)
+        for known, paths in recorded.items():
+            self._record(
+                "known_changes",
+                f"{len(paths)} watched files changed ({_REASONS[known]})",
+                {"reason": known, "count": len(paths), "paths": [safe(path, 300) for path in paths[:50]]},
+            )
+
+    def _take(self, path: str, state: FileState | None) -> None:
+        content = None
+        group = self._groups_of.get(path)
+        if state is not None and group is not None and group.shows != "nothing":
+            look = examine(self._host, path, None, True, MOST_TEXT_BYTES)
+            if look is not None and look.state.same(state):
+                content = look.content
+        self._baseline.set(path, state, content)
+
+
+_REASONS = {
+    "package": "the package manager's work",
+    "announced": "in an announced change window",
+    "unit": "a unit of a package was enabled or disabled",
+    "skel": "a new home as /etc/skel has it",
+    "home removed": "a home was removed",
+}

@@ -1,0 +1,323 @@
+"""The detector of processes that should not be.
+
+Every few seconds: one whose executable was deleted (and not by a package upgrade), one that runs from a temporary
+folder or from memory alone, a shell that talks to the network, and one that burns cpu and looks like a miner. What is
+gone before the next look is not told, for compilers and their tests make many such processes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dio_daemon.collect.processes import parse_stat
+from dio_daemon.collect.procfs import read, read_line
+from dio_daemon.detect.finding import Finding
+from dio_daemon.detect.integrity.dpkg import Packages
+from dio_daemon.detect.integrity.facts import (
+    DELETED,
+    describe,
+    name_of,
+    parents,
+    place_of,
+    socket_inode,
+    status_of,
+    user_name,
+)
+from dio_daemon.detect.integrity.host import Host
+from dio_daemon.detect.integrity.net import ESTABLISHED, Connection, connections
+from dio_daemon.detect.integrity.runs import Runs
+from dio_daemon.text import safe
+
+TEMPORARY = ("/tmp/", "/var/tmp/", "/dev/shm/", "/run/user/", "/run/shm/")  # noqa: S108
+SHELLS = frozenset(
+    ("sh", "dash", "bash", "zsh", "ksh", "ksh93", "mksh", "ash", "busybox", "fish", "tcsh", "csh", "rbash")
+)
+BUILDERS = frozenset(
+    (
+        "make",
+        "gmake",
+        "ninja",
+        "cmake",
+        "ctest",
+        "meson",
+        "go",
+        "cargo",
+        "rustc",
+        "gcc",
+        "g++",
+        "cc",
+        "c++",
+        "clang",
+        "ld",
+        "dpkg-buildpackage",
+        "dh",
+        "debuild",
+        "sbuild",
+        "bazel",
+        "gradle",
+        "mvn",
+        "tox",
+        "pytest",
+        "npm",
+        "node-gyp",
+        "configure",
+        "rpmbuild",
+        "scons",
+        "ccache",
+        "apt",
+        "dpkg",
+        "apt-get",
+    )
+)
+"""Parents that run what they have just built, or what a package brings along."""
+_BUILD_PATH = re.compile(r"/(go-build|go-link|cargo-install|\.mount_|conftest|tmp\.[^/]+/build)")
+_CLONED = re.compile(r"/memfd:(runc_cloned|crun|lxc-|.*systemd)")
+_MINER = re.compile(
+    rb"xmrig|minerd|cpuminer|ccminer|cgminer|nbminer|ethminer|t-rex|phoenixminer|lolminer|nanominer|kdevtmpfsi|kinsing"
+    rb"|stratum\+(?:tcp|ssl|tls)|--donate-level|randomx|cryptonight|moneroocean|nicehash|minexmr|supportxmr|monero",
+    re.IGNORECASE,
+)
+MINER_CORES = 0.5
+"""Cores that a process keeps busy from one look to the next to count as burning."""
+MINER_LOOKS = 3
+MOST_PROCESSES = 20_000
+MOST_TOLD = 100
+
+
+@dataclass
+class _Known:
+    exe: str
+    looks: int = 0
+    kind: str | None = None
+    hinted: bool = False
+    ticks: int | None = None
+    burning: int = 0
+
+
+class ProcessWatch:
+    """Watches processes. Belongs to one thread.
+
+    Args:
+        host: whose.
+        packages, runs: what the package manager has installed, and when.
+        own: pids that are never told: the agent's.
+    """
+
+    def __init__(self, host: Host, packages: Packages, runs: Runs, own: frozenset[int]) -> None:
+        self._host = host
+        self._packages = packages
+        self._runs = runs
+        self._own = own
+        self._known: dict[int, _Known] = {}
+        self._findings: dict[tuple[int, str], Finding] = {}
+        self._ticks_per_s = os.sysconf("SC_CLK_TCK")
+        self._looked: float | None = None
+
+    def look(self, now: float) -> list[Finding]:
+        """One look at all processes; what is the case. `now` is monotonic seconds."""
+        elapsed = None if self._looked is None else now - self._looked
+        self._looked = now
+        seen: dict[int, _Known] = {}
+        current: dict[tuple[int, str], Finding] = {}
+        for pid in self._pids():
+            try:
+                exe = os.readlink(f"{self._host.proc}/{pid}/exe")
+            except OSError:  # a kernel thread, one that has ended, or one that may not be looked at
+                continue
+            known = self._known.get(pid)
+            if known is None or known.exe != exe:
+                known = _Known(exe, hinted=self._hinted(pid))
+                known.kind = self._kind(pid, exe)
+            known.looks += 1
+            seen[pid] = known
+            for kind in self._kinds(pid, known, elapsed):
+                key = (pid, kind)
+                if len(current) < MOST_TOLD:
+                    finding = self._findings.get(key) or self._finding(pid, exe, kind)
+                    if finding is not None:
+                        current[key] = finding
+        self._known, self._findings = seen, current
+        return list(current.values())
+
+    def _pids(self) -> Iterable[int]:
+        try:
+            names = os.listdir(self._host.proc)
+        except OSError:
+            return []
+        return [int(name) for name in names[:MOST_PROCESSES] if name.isdigit() and int(name) not in self._own]
+
+    def _kinds(self, pid: int, known: _Known, elapsed: float | None) -> list[str]:
+        kinds = []
+        if known.kind is not None and known.looks >= 2:
+            if known.looks == 2 and self._built(pid, known):
+                known.kind = None
+            else:
+                kinds.append(known.kind)
+        if os.path.basename(known.exe.removesuffix(DELETED)) in SHELLS and self._on_network(pid) is not None:
+            kinds.append("shell_on_socket")
+        if known.hinted and self._burns(pid, known, elapsed):
+            kinds.append("miner_like_process")
+        return kinds
+
+    def _kind(self, pid: int, exe: str) -> str | None:
+        if exe.startswith("/memfd:"):
+            return None if _CLONED.match(exe) else "process_from_memory"
+        path = exe.removesuffix(DELETED)
+        if path != exe and self._removed(pid, path):
+            return "process_deleted_executable"
+        if path.startswith(TEMPORARY) and not _BUILD_PATH.search(path):
+            return "process_from_temporary_folder"
+        return None
+
+    def _removed(self, pid: int, path: str) -> bool:
+        """Whether an executable was removed rather than replaced: by an upgrade or by whoever deploys it."""
+        if os.path.lexists(f"{self._host.proc}/{pid}/root{path}") or self._packages.owner(path) is not None:
+            return False
+        try:
+            started = os.stat(f"{self._host.proc}/{pid}").st_mtime
+        except OSError:
+            return False
+        system = path.startswith(("/usr/", "/opt/", "/lib", "/bin/", "/sbin/"))
+        return not (system and self._runs.since(started))
+
+    def _built(self, pid: int, known: _Known) -> bool:
+        if known.kind != "process_from_temporary_folder":
+            return False
+        return any(str(each["name"]) in BUILDERS for each in parents(self._host, pid))
+
+    def _on_network(self, pid: int) -> Connection | None:
+        inodes = {socket_inode(f"{self._host.proc}/{pid}/fd/{number}") for number in (0, 1, 2)} - {None}
+        if not inodes:
+            return None
+        unit = place_of(self._host, pid).unit or ""
+        if "@" in unit and unit.endswith(".service") and not unit.startswith("user@"):
+            return None  # systemd runs it for each connection of a socket unit
+        for each in connections(f"{self._host.proc}/{pid}/net"):
+            if each.inode in inodes and (each.state == ESTABLISHED or each.protocol == "udp"):
+                return each
+        return None
+
+    def _hinted(self, pid: int) -> bool:
+        try:
+            return _MINER.search(read(f"{self._host.proc}/{pid}/cmdline", 8192)) is not None
+        except OSError:
+            return False
+
+    def _burns(self, pid: int, known: _Known, elapsed: float | None) -> bool:
+        try:
+            process = parse_stat(read_line(f"{self._host.proc}/{pid}/stat"))
+        except OSError:
+            return False
+        if process is None:
+            return False
+        before, known.ticks = known.ticks, process.ticks
+        if before is None or not elapsed:
+            return False
+        busy = (process.ticks - before) / self._ticks_per_s / elapsed >= MINER_CORES
+        known.burning = known.burning + 1 if busy else max(0, known.burning - 1)
+        return known.burning >= MINER_LOOKS or (
+            known.burning > 0 and (pid, "miner_like_process") in self._findings
+        )
+
+    def _finding(self, pid: int, exe: str, kind: str) -> Finding | None:
+        uid, _ = status_of(self._host, pid)
+        if uid is None:
+            return None
+        user = user_name(self._host, uid)
+        name = name_of(self._host, pid) or "?"
+        path = safe(exe.removesuffix(DELETED), 300)
+        evidence = describe(self._host, self._packages, pid)
+        words = _WORDS[kind]
+        subject, about = f"{path} as {user}", f"{name} (pid {pid}, user {user})"
+        summary = words.summary.format(about=about, path=path)
+        if kind == "shell_on_socket":
+            connection = self._on_network(pid)
+            if connection is None:
+                return None
+            subject = f"{path} as {user} with {connection.remote_address}"
+            summary = words.summary.format(about=about, path=connection.remote)
+        in_temporary = path.startswith(TEMPORARY)
+        severity = words.severity
+        if kind == "process_from_temporary_folder" and uid == 0:
+            severity = "high"
+        if kind == "process_deleted_executable" and in_temporary:
+            severity = "critical" if uid == 0 else "high"
+        return Finding(
+            type=kind,
+            severity=severity,
+            confidence=words.confidence,
+            subject=subject,
+            summary=summary,
+            why=words.why,
+            next=words.next.format(pid=pid),
+            technique=words.technique,
+            title=words.title,
+            evidence=evidence,
+        )
+
+
+@dataclass(frozen=True)
+class _Words:
+    title: str
+    severity: str
+    confidence: float
+    technique: str
+    summary: str
+    why: str
+    next: str
+
+
+_SEE = (
+    "See /proc/{pid} before ending it: a copy of /proc/{pid}/exe is the only one there is; "
+    "its parents tell who began it."
+)
+_WORDS = {
+    "process_deleted_executable": _Words(
+        "Process without its executable",
+        "high",
+        0.85,
+        "T1070.004",
+        "{about} runs {path}, which was deleted",
+        "Whoever deletes a program while it runs hides it from a look at the disk; a package upgrade is not the cause.",
+        _SEE,
+    ),
+    "process_from_temporary_folder": _Words(
+        "Process from a temporary folder",
+        "medium",
+        0.7,
+        "T1059",
+        "{about} runs {path}, in a folder where everybody may write",
+        "Programs are installed elsewhere; what runs from here was put there by a login, a script or a broken service.",
+        "See who owns the file and what the parents are; keep a copy before removing it.",
+    ),
+    "process_from_memory": _Words(
+        "Process from memory",
+        "high",
+        0.85,
+        "T1620",
+        "{about} runs {path}, a program that is in memory alone",
+        "Such a program never was a file: that is how loaders avoid a trace.",
+        _SEE,
+    ),
+    "shell_on_socket": _Words(
+        "Shell on a network connection",
+        "critical",
+        0.95,
+        "T1059.004",
+        "{about} is a shell whose input and output are the network connection with {path}",
+        "Whoever is at the other end types commands on this host.",
+        "Cut the connection (ss -K dst ADDRESS), then see the parents in the evidence for the way in.",
+    ),
+    "miner_like_process": _Words(
+        "Process that looks like a miner",
+        "high",
+        0.9,
+        "T1496",
+        "{about} keeps the cpu busy and is called like a cryptocurrency miner: {path}",
+        "It earns money for somebody on your electricity, and shows that somebody could start programs here.",
+        _SEE,
+    ),
+}

@@ -1,0 +1,149 @@
+"""One file as it is: what is compared, and a hash of its content within a budget.
+
+Nothing here waits: FIFOs and devices are never opened, a symbolic link is not followed, a file that is swapped for
+something else between two looks is taken as vanished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from dio_daemon.detect.integrity.host import Host
+
+MOST_HASHED_BYTES = 4 << 20
+"""Of a larger file the size and the times alone are compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """What a file is, by `lstat`, and its content's hash where it was read.
+
+    `stamp` is inode, mtime and ctime: as long as it stays, so does the content. It is no part of what a change is.
+    """
+
+    kind: str  # file, link, other
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    sha256: str | None
+    target: str | None
+    stamp: tuple[int, int, int]
+
+    def same(self, other: FileState | None) -> bool:
+        """Whether nothing that matters differs."""
+        if other is None or self.kind != other.kind or self.target != other.target:
+            return False
+        if (self.mode, self.uid, self.gid) != (other.mode, other.uid, other.gid) and self.kind != "link":
+            return False
+        if self.kind != "file":
+            return True
+        if self.sha256 is not None and other.sha256 is not None:
+            return self.sha256 == other.sha256
+        return self.size == other.size and self.stamp[1] == other.stamp[1]
+
+    def shown(self) -> dict[str, Any]:
+        """For evidence."""
+        found: dict[str, Any] = {
+            "kind": self.kind,
+            "mode": f"{self.mode:04o}",
+            "uid": self.uid,
+            "gid": self.gid,
+            "size": self.size,
+            "sha256": self.sha256,
+        }
+        if self.target is not None:
+            found["target"] = self.target
+        return found
+
+    def kept(self) -> list[Any]:
+        """As JSON, for the disk."""
+        return [*(value for name, value in asdict(self).items() if name != "stamp"), *self.stamp]
+
+
+def from_kept(row: Any) -> FileState:
+    """What `kept` gave. Raises ValueError."""
+    if not isinstance(row, list) or len(row) != 10:
+        raise ValueError("no state of a file")
+    kind, mode, uid, gid, size, sha256, target, *stamp = row
+    numbers = (mode, uid, gid, size, *stamp)
+    if not isinstance(kind, str) or not all(isinstance(each, int) for each in numbers):
+        raise ValueError("no state of a file")
+    if not all(each is None or isinstance(each, str) for each in (sha256, target)):
+        raise ValueError("no state of a file")
+    return FileState(kind, mode, uid, gid, size, sha256, target, (stamp[0], stamp[1], stamp[2]))
+
+
+@dataclass(frozen=True)
+class Look:
+    """A state, and the content when it was read and is small enough to be compared as text."""
+
+    state: FileState
+    content: bytes | None = None
+    read_bytes: int = 0
+
+
+def examine(host: Host, path: str, known: FileState | None, hashed: bool, keep_bytes: int = 0) -> Look | None:
+    """Look at a file; None when there is none, or when it is a folder.
+
+    Args:
+        host: whose file.
+        path: its path.
+        known: its last state: with the same stamp its hash is taken over.
+        hashed: whether the content is read where it is not known.
+        keep_bytes: of a content up to this size a copy is returned.
+    """
+    real = host.at(path)
+    try:
+        seen = os.lstat(real)
+    except (OSError, ValueError):
+        return None
+    if stat.S_ISDIR(seen.st_mode):
+        return None
+    stamp = (seen.st_ino, seen.st_mtime_ns, seen.st_ctime_ns)
+    kind = "file" if stat.S_ISREG(seen.st_mode) else "link" if stat.S_ISLNK(seen.st_mode) else "other"
+    sha256 = target = content = None
+    count = 0
+    unchanged = known is not None and (known.stamp, known.size, known.kind) == (stamp, seen.st_size, kind)
+    if known is not None and unchanged and (kind != "file" or known.sha256 is not None or not hashed):
+        return Look(known)
+    if kind == "link":
+        try:
+            target = os.readlink(real)
+        except OSError:
+            return None
+    elif kind == "file" and hashed and seen.st_size <= MOST_HASHED_BYTES:
+        data = read_regular(real)
+        if data is not None:
+            count = len(data)
+            sha256 = hashlib.sha256(data).hexdigest()
+            content = data if count <= keep_bytes else None
+    state = FileState(
+        kind, stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid, seen.st_size, sha256, target, stamp
+    )
+    return Look(state, content, count)
+
+
+def read_regular(path: str, limit: int = MOST_HASHED_BYTES) -> bytes | None:
+    """The content of a regular file, None when it is no such file, too large, or cannot be read."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except (OSError, ValueError):
+        return None
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return None
+        parts = []
+        left = limit + 1
+        while left > 0 and (part := os.read(fd, min(left, 1 << 18))):
+            parts.append(part)
+            left -= len(part)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    return b"".join(parts) if left > 0 else None

@@ -1,0 +1,225 @@
+"""Whether a change of a watched file is somebody's work that is known, and the words for one that is not.
+
+Known is what the package manager did (the file is as its package has it, or it changed while dpkg was at work), what
+was announced (`dioctl change begin`), a unit of a package that was enabled or disabled, and a new home as /etc/skel
+has it. Everything else is a finding, for as long as the file differs from the baseline.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dio_daemon.detect.finding import SEVERITIES, Finding, level
+from dio_daemon.detect.integrity import words
+from dio_daemon.detect.integrity.dpkg import Owner, Packages, aliases
+from dio_daemon.detect.integrity.host import Host
+from dio_daemon.detect.integrity.runs import Runs
+from dio_daemon.detect.integrity.state import FileState, read_regular
+from dio_daemon.detect.integrity.suspicious import signs
+from dio_daemon.detect.integrity.watched import Group
+from dio_daemon.text import safe
+
+_UNIT_LINK = re.compile(r"/etc/systemd/(system|user)/([^/]+\.(wants|requires|upholds)/)?[^/]+")
+_UNIT_FOLDERS = ("/usr/lib/systemd/", "/lib/systemd/")
+_HOME_FILE = re.compile(r"/home/[^/]+/\.[^/]+")
+
+
+@dataclass(frozen=True)
+class Change:
+    """A file that is not as the baseline has it."""
+
+    path: str
+    group: Group
+    before: FileState | None
+    after: FileState | None
+    noticed_at: float
+    """Wall clock, in seconds."""
+
+    @property
+    def what(self) -> str:
+        """In one word."""
+        if self.before is None:
+            return "added"
+        if self.after is None:
+            return "removed"
+        if self.before.sha256 is not None and self.after.sha256 is not None:
+            same = self.before.sha256 == self.after.sha256
+        else:
+            same = (self.before.size, self.before.stamp[1]) == (self.after.size, self.after.stamp[1])
+        return "attributes" if same and self.before.kind == self.after.kind else "changed"
+
+
+class Verdict:
+    """Judges changes.
+
+    Args:
+        host: whose files.
+        packages, runs: what the package manager says.
+        announced: whether a moment lies in a change window.
+        away: the span in which nobody looked, as wall clock seconds: from the last time that the baseline was
+            written to this start.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        packages: Packages,
+        runs: Runs,
+        announced: Callable[[float], bool],
+        away: tuple[float, float],
+    ) -> None:
+        self._host = host
+        self._packages = packages
+        self._runs = runs
+        self._announced = announced
+        self._away = away
+
+    def known(self, change: Change) -> str | None:
+        """By whose work it is, in a few words; None when that is not known."""
+        if self._announced(change.noticed_at):
+            return "announced"
+        owner = self._packages.owner(change.path)
+        if change.after is None:
+            return self._known_removal(change, owner)
+        by_dpkg = self._runs.during(change.after.stamp[2] / 1e9)
+        if change.after.kind == "link":
+            if by_dpkg or self._is_unit_link(change.path, change.after.target):
+                return "package" if by_dpkg else "unit"
+            return None
+        if change.after.kind != "file":
+            return None
+        if change.what == "attributes":
+            return "package" if by_dpkg else None
+        if owner is not None and owner.md5 is not None:
+            as_packaged = self._as_packaged(change, owner)
+            if as_packaged and not change.after.mode & 0o002:
+                return "package"
+            if not owner.conffile:
+                return None
+        if by_dpkg:
+            return "package"
+        return "skel" if change.before is None and self._as_skel(change.path, change.after) else None
+
+    def finding(self, change: Change, text_before: bytes | None) -> Finding:
+        """The words for a change that is nobody's known work."""
+        owner = self._packages.owner(change.path)
+        group, path = change.group, safe(change.path, 300)
+        content = None
+        if change.after is not None and change.after.kind == "file" and group.shows != "nothing":
+            content = read_regular(self._host.at(change.path), words.MOST_COMPARED_BYTES)
+        found = signs(content, text_before) if content is not None else []
+        replaced = (
+            owner is not None and owner.md5 is not None and not owner.conffile and change.what == "changed"
+        )
+        severity = _severity(change, bool(found), replaced)
+        verb = {
+            "added": "A new",
+            "removed": "A",
+            "attributes": "Owner or mode changed of a",
+            "changed": "A",
+        }[change.what]
+        end = {"removed": " was removed", "changed": " was changed"}.get(change.what, "")
+        summary = f"{verb} {group.noun}{end}: {path}"
+        if replaced and owner is not None:
+            summary += f", and is not what its package {owner.package} installed"
+        if found:
+            summary += f" ({found[0]})"
+        evidence: dict[str, object] = {
+            "path": path,
+            "change": change.what,
+            "group": group.name,
+            "before": change.before.shown() if change.before else None,
+            "after": change.after.shown() if change.after else None,
+            "package": owner.package if owner else None,
+            "who": None,
+        }
+        if found:
+            evidence["signs"] = found
+        if group.shows != "nothing" and change.what != "attributes":
+            after = b"" if change.after is None else content
+            evidence["diff"] = words.diff(text_before, after, keys=group.shows == "keys")
+        return Finding(
+            type="package_file_changed" if replaced and group.name == "binaries" else group.type,
+            severity=severity,
+            confidence=0.95 if found or replaced else 0.5 if severity == "low" else 0.8,
+            subject=change.path,
+            summary=summary,
+            why=group.why,
+            next=group.next,
+            technique="T1053.006" if change.path.endswith(".timer") else group.technique,
+            title=f"{group.noun[:1].upper()}{group.noun[1:]} {_WORDS[change.what]}",
+            evidence=evidence,
+        )
+
+    def _known_removal(self, change: Change, owner: Owner | None) -> str | None:
+        start, end = self._away
+        if self._runs.during(change.noticed_at) or (
+            change.noticed_at <= end + 60 and self._runs.between(start, end)
+        ):
+            # A package's file that is gone after a run that left the package in place was not removed by it;
+            # removed conffiles and what scripts clear away are nobody's any more.
+            return "package" if owner is None or owner.conffile or owner.md5 is None else None
+        if change.before is not None and change.before.kind == "link":
+            return "unit" if self._is_unit_link(change.path, change.before.target) else None
+        home = _HOME_FILE.match(change.path)
+        if home is not None and read_folder_gone(self._host, posixpath.dirname(change.path)):
+            return "home removed"
+        return None
+
+    def _is_unit_link(self, path: str, target: str | None) -> bool:
+        if target is None or not _UNIT_LINK.fullmatch(path):
+            return False
+        where = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+        if where == "/dev/null":
+            return True
+        if not where.startswith(_UNIT_FOLDERS):
+            return False
+        owner = self._packages.owner(where)
+        contents = [read_regular(self._host.at(path)) for path in aliases(where)]
+        return owner is not None and any(
+            content is not None and self._packages.matches(where, owner, content) is True
+            for content in contents
+        )
+
+    def _as_packaged(self, change: Change, owner: Owner) -> bool:
+        content = read_regular(self._host.at(change.path), 256 << 20)
+        return content is not None and self._packages.matches(change.path, owner, content) is True
+
+    def _as_skel(self, path: str, after: FileState) -> bool:
+        if not _HOME_FILE.fullmatch(path):
+            return False
+        skel = read_regular(self._host.at(f"/etc/skel/{posixpath.basename(path)}"), words.MOST_COMPARED_BYTES)
+        return skel is not None and skel == read_regular(self._host.at(path), words.MOST_COMPARED_BYTES)
+
+
+_WORDS = {
+    "added": "added",
+    "removed": "removed",
+    "attributes": "has another owner or mode",
+    "changed": "changed",
+}
+
+
+def _severity(change: Change, signs_found: bool, replaced: bool) -> str:
+    base = level(change.group.severity)
+    if change.what == "removed":
+        base = 1 if change.group.name in ("agent", "pam_modules") else 0
+    elif change.what == "attributes" and change.after is not None:
+        loose = change.after.mode & 0o022 or (
+            change.after.uid != 0 and change.path.startswith(("/etc/", "/usr/"))
+        )
+        base = base if loose else 0
+    elif change.group.name == "binaries" and not replaced:
+        base = level("medium")
+    if signs_found:
+        base += 1
+    return SEVERITIES[min(base, 3)]
+
+
+def read_folder_gone(host: Host, folder: str) -> bool:
+    """Whether a folder is no longer there."""
+    return not os.path.lexists(host.at(folder))
