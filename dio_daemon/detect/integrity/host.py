@@ -86,7 +86,7 @@ class Host:
 
     def homes(self, most: int = 500) -> list[str]:
         """Homes of the accounts that have one, without those of system users; root's first."""
-        found = {"/root": None}
+        homes = {"/root": None}
         try:
             text = self.read("/etc/passwd", 1 << 20)
         except OSError:
@@ -97,17 +97,17 @@ class Host:
                 continue
             home = os.fsdecode(fields[5]).rstrip("/")
             if (1000 <= int(fields[2]) < 65534 or int(fields[2]) == 0) and home.startswith("/"):
-                found[home] = None
+                homes[home] = None
         try:
             with os.scandir(self.at("/home")) as entries:
                 for entry in entries:
-                    if len(found) >= most:
+                    if len(homes) >= most:
                         break
                     if entry.is_dir(follow_symlinks=False):
-                        found[f"/home/{entry.name}"] = None
+                        homes[f"/home/{entry.name}"] = None
         except OSError:
             pass
-        return [home for home in list(found)[:most] if not self.off_limits(home)]
+        return [home for home in list(homes)[:most] if not self.off_limits(home)]
 
 
 def seen_from_here(proc: str = "/proc") -> Host:

@@ -48,7 +48,7 @@ class FileState:
 
     def shown(self) -> dict[str, Any]:
         """For evidence."""
-        found: dict[str, Any] = {
+        shown: dict[str, Any] = {
             "kind": self.kind,
             "mode": f"{self.mode:04o}",
             "uid": self.uid,
@@ -57,8 +57,8 @@ class FileState:
             "sha256": self.sha256,
         }
         if self.target is not None:
-            found["target"] = self.target
-        return found
+            shown["target"] = self.target
+        return shown
 
     def kept(self) -> list[Any]:
         """As JSON, for the disk."""

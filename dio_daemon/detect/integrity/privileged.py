@@ -1,0 +1,355 @@
+"""The detector of new files that give privileges: setuid, setgid, and files with capabilities.
+
+The folders where commands are, and those where everybody may write, are watched by inotify and looked at again and
+again; the rest of the disks is walked slowly, a slice a step. What is there after the first walk is the baseline.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import struct
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from dio_daemon.clock import Clock
+from dio_daemon.detect.finding import Finding
+from dio_daemon.detect.integrity import inotify
+from dio_daemon.detect.integrity.baseline import Baseline
+from dio_daemon.detect.integrity.dpkg import Packages
+from dio_daemon.detect.integrity.facts import user_name
+from dio_daemon.detect.integrity.host import Host
+from dio_daemon.detect.integrity.inotify import Inotify
+from dio_daemon.detect.integrity.runs import Runs
+from dio_daemon.detect.integrity.state import examine
+from dio_daemon.text import safe
+
+COMMANDS = (
+    "/usr/bin",
+    "/usr/sbin",
+    "/usr/local/bin",
+    "/usr/local/sbin",
+    "/usr/libexec",
+    "/usr/lib/openssh",
+    "/root",
+)
+OPEN = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108
+MASK = inotify.ATTRIB | inotify.MOVED_TO | inotify.CREATE
+BITS = stat.S_ISUID | stat.S_ISGID
+QUICK_S = 30.0
+WALK_S = 3600.0
+"""Between two walks of all disks."""
+STEP_ENTRIES = 250
+QUICK_ENTRIES = 4000
+MOST_WATCHES = 600
+MOST_NAMES = 256
+MOST_KNOWN = 5000
+MOST_DEPTH = 32
+MOST_FOLDER_QUEUE = 100_000
+SKIPPED = ("/proc", "/sys", "/dev", "/run", "/var/lib/dio-agent")
+
+
+class PrivilegedWatch:
+    """Watches for privileged files. Belongs to one thread.
+
+    Args:
+        host: whose.
+        packages, runs: what the package manager installed, and when.
+        baseline: remembers those that are well.
+        notify: the kernel's news, of its own; None to go without.
+        announced: whether a moment of the wall clock lies in a change window.
+        clock: for what is due.
+        record: where what is known is recorded.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        packages: Packages,
+        runs: Runs,
+        baseline: Baseline,
+        notify: Inotify | None,
+        announced: Callable[[float], bool],
+        clock: Clock,
+        record: Callable[[str, str, dict[str, Any]], None],
+    ) -> None:
+        self._host = host
+        self._packages = packages
+        self._runs = runs
+        self._baseline = baseline
+        self._notify = notify
+        self._announced = announced
+        self._clock = clock
+        self._record = record
+        memory = baseline.memory.get("privileged")
+        memory = memory if isinstance(memory, dict) else {}
+        known = memory.get("files")
+        self._known: dict[str, Any] = dict(known) if isinstance(known, dict) else {}
+        self._complete: bool = memory.get("complete") is True
+        self._quick_known: bool = memory.get("quick") is True
+        self._walk: Iterator[tuple[str, os.DirEntry[str]]] | None = None
+        self._walk_at = float("-inf")
+        self._quick_at = float("-inf")
+        self._folders: dict[int, str] = {}
+        self._names: deque[str] = deque(maxlen=MOST_NAMES)
+        self._waiting: dict[str, float] = {}
+        self._findings: dict[str, Finding] = {}
+
+    def step(self) -> list[Finding]:
+        """Do a slice of the work; what is the case."""
+        now = self._clock.monotonic()
+        if now >= self._quick_at:
+            self._quick_at = now + QUICK_S
+            self._quick()
+        self._drain()
+        while self._names:
+            self._look(self._names.popleft(), self._quick_known)
+        if self._walk is None and now >= self._walk_at:
+            self._walk = self._entries("/", MOST_DEPTH)
+        if self._walk is not None:
+            self._go_on(now)
+        self._judge()
+        for path in list(self._findings):
+            if _privilege(self._host, path) is None:
+                del self._findings[path]
+        return list(self._findings.values())
+
+    def accept(self) -> int:
+        """Take all that is told as well; how many they were."""
+        for path in self._findings:
+            self._know(path, _privilege(self._host, path))
+        count = len(self._findings)
+        self._findings.clear()
+        return count
+
+    def _quick(self) -> None:
+        folders = [*COMMANDS, *OPEN, *self._host.homes(100)]
+        count = 0
+        watched = []
+        for top in folders:
+            depth = 1 if top in COMMANDS else 3
+            watched.append(top)
+            for path, entry in self._entries(top, depth):
+                count += 1
+                if count > QUICK_ENTRIES:
+                    break
+                if _is_folder(entry):
+                    watched.append(path)
+                self._consider(path, entry, self._quick_known)
+        if not self._quick_known:
+            self._quick_known = True
+            self._keep()
+        if self._notify is None:
+            return
+        self._folders = {}
+        for folder in watched[:MOST_WATCHES]:
+            try:
+                self._folders[self._notify.add(self._host.at(folder), MASK)] = folder
+            except OSError:  # it is gone, or there are no watches left: the looks remain
+                continue
+
+    def _drain(self) -> None:
+        if self._notify is None:
+            return
+        for _ in range(4):
+            count = 0
+            for watch, mask, raw in self._notify.events():
+                count += 1
+                folder = self._folders.get(watch)
+                if mask & inotify.OVERFLOW:
+                    self._quick_at = min(self._quick_at, self._clock.monotonic() + 5.0)
+                if folder is None or not raw:
+                    continue
+                if mask & inotify.IS_DIR:
+                    if mask & (inotify.CREATE | inotify.MOVED_TO):
+                        self._quick_at = min(self._quick_at, self._clock.monotonic() + 5.0)
+                elif len(self._names) < MOST_NAMES:
+                    path = f"{folder}/{os.fsdecode(raw)}"
+                    if path not in self._names:
+                        self._names.append(path)
+            if not count:
+                return
+
+    def _go_on(self, now: float) -> None:
+        if self._walk is None:
+            return
+        for _ in range(STEP_ENTRIES):
+            found = next(self._walk, None)
+            if found is None:
+                self._walk, self._walk_at = None, now + WALK_S
+                if not self._complete:
+                    self._complete = True
+                    self._keep()
+                return
+            self._consider(*found, self._complete)
+
+    def _entries(self, top: str, depth: int) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        queue: deque[tuple[str, int]] = deque([("" if top == "/" else top, depth)])
+        while queue:
+            folder, left = queue.popleft()
+            if self._host.off_limits(folder or "/") or self._host.foreign(folder) or folder in SKIPPED:
+                continue
+            try:
+                with os.scandir(self._host.at(folder or "/")) as entries:
+                    for entry in entries:
+                        path = f"{folder}/{entry.name}"
+                        yield path, entry
+                        if left > 1 and len(queue) < MOST_FOLDER_QUEUE and _is_folder(entry):
+                            queue.append((path, left - 1))
+            except OSError:
+                continue
+
+    def _consider(self, path: str, entry: os.DirEntry[str], tell: bool) -> None:
+        try:
+            if not entry.is_file(follow_symlinks=False):
+                return
+            mode = entry.stat(follow_symlinks=False).st_mode
+        except OSError:
+            return
+        if mode & BITS or mode & 0o111:
+            self._look(path, tell)
+
+    def _look(self, path: str, tell: bool) -> None:
+        found = _privilege(self._host, path)
+        if found is None:
+            if path in self._known:
+                self._known.pop(path)
+                self._keep()
+            return
+        if self._known.get(path) == found or path in self._findings:
+            return
+        if tell:
+            self._waiting.setdefault(path, self._clock.now().timestamp())
+        else:
+            self._know(path, found)
+
+    def _judge(self) -> None:
+        if not self._waiting or self._runs.busy(self._clock.now().timestamp()):
+            return
+        for path, noticed in list(self._waiting.items())[:50]:
+            del self._waiting[path]
+            found = _privilege(self._host, path)
+            if found is None:
+                continue
+            if self._announced(noticed) or self._by_dpkg(path):
+                self._know(path, found)
+                words = f"{safe(path, 300)} gives privileges (a package's, or announced)"
+                self._record("known_changes", words, {"paths": [safe(path, 300)], "count": 1})
+            else:
+                self._findings[path] = self._finding(path, found)
+
+    def _by_dpkg(self, path: str) -> bool:
+        try:
+            changed = os.lstat(self._host.at(path)).st_ctime
+        except OSError:
+            return False
+        return self._packages.owner(path) is not None and self._runs.during(changed)
+
+    def _finding(self, path: str, found: list[Any]) -> Finding:
+        mode, uid, gid, capabilities = found
+        user, shown = user_name(self._host, uid), safe(path, 300)
+        loose = path.startswith((*(f"{folder}/" for folder in OPEN), "/home/"))
+        look = examine(self._host, path, None, True)
+        owner = self._packages.owner(path)
+        if capabilities:
+            type_, what = "capability_file", f"has capabilities of its own ({capabilities})"
+        elif mode & stat.S_ISUID:
+            type_, what = "setuid_file", f"runs as {user} whoever starts it (setuid)"
+        else:
+            type_, what = "setgid_file", f"runs with group {gid} whoever starts it (setgid)"
+        severity = "critical" if (uid == 0 and loose and mode & stat.S_ISUID) else "high"
+        if mode & stat.S_ISUID == 0 and not capabilities and gid >= 1000:
+            severity = "low"
+        elif uid >= 1000 and not capabilities:
+            severity = "medium"
+        return Finding(
+            type=type_,
+            severity=severity,
+            confidence=0.9,
+            subject=path,
+            summary=f"{shown} {what}, and it did not before",
+            why="Such a file turns any user into another one, mostly root: the classic way to keep root's rights.",
+            next=f"ls -l and getcap {shown}; take the bit away with chmod ug-s, or setcap -r; who made it?",
+            technique="T1548.001",
+            title="New privileged file",
+            evidence={
+                "path": shown,
+                "mode": f"{mode:04o}",
+                "uid": uid,
+                "gid": gid,
+                "user": user,
+                "capabilities": capabilities,
+                "package": owner.package if owner else None,
+                "file": look.state.shown() if look is not None else None,
+            },
+        )
+
+    def _know(self, path: str, found: list[Any] | None) -> None:
+        if found is not None and len(self._known) < MOST_KNOWN:
+            self._known[path] = found
+            self._keep()
+
+    def _keep(self) -> None:
+        self._baseline.memory["privileged"] = {
+            "files": self._known,
+            "complete": self._complete,
+            "quick": self._quick_known,
+        }
+        self._baseline.changed()
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
+
+
+def _privilege(host: Host, path: str) -> list[Any] | None:
+    """Mode, uid, gid and capabilities of a file that gives privileges; None for one that gives none."""
+    real = host.at(path)
+    try:
+        seen = os.lstat(real)
+        if not stat.S_ISREG(seen.st_mode) or not seen.st_mode & 0o111:
+            return None
+    except (OSError, ValueError):
+        return None
+    capabilities = None
+    with contextlib.suppress(OSError):
+        capabilities = capabilities_of(os.getxattr(real, "security.capability", follow_symlinks=False))
+    # setgid without the right to execute for the group is mandatory locking of old, no privilege
+    bits = seen.st_mode & (stat.S_ISUID | (stat.S_ISGID if seen.st_mode & stat.S_IXGRP else 0))
+    if not bits and not capabilities:
+        return None
+    return [stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid, capabilities]
+
+
+def capabilities_of(raw: bytes) -> str | None:
+    """A file's permitted capabilities, as numbers in hexadecimal (capabilities(7), `vfs_cap_data`)."""
+    if len(raw) < 20:
+        return None
+    _, low, _, high, _ = struct.unpack_from("<5I", raw)
+    mask = low | high << 32
+    if not mask:
+        return None
+    names = [_NAMES.get(bit, f"cap_{bit}") for bit in range(64) if mask >> bit & 1]
+    return ",".join(names)
+
+
+_NAMES = {
+    0: "cap_chown",
+    1: "cap_dac_override",
+    2: "cap_dac_read_search",
+    6: "cap_setgid",
+    7: "cap_setuid",
+    8: "cap_setpcap",
+    10: "cap_net_bind_service",
+    12: "cap_net_admin",
+    13: "cap_net_raw",
+    16: "cap_sys_module",
+    19: "cap_sys_ptrace",
+    21: "cap_sys_admin",
+    31: "cap_setfcap",
+}
