@@ -22,12 +22,10 @@ from dio_daemon.detect.integrity.state import read_regular
 from dio_daemon.text import safe
 
 FILES = ("/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow")
-PRIVILEGED = frozenset(
-    ("root", "sudo", "wheel", "admin", "adm", "shadow", "disk", "docker", "lxd", "incus", "libvirt", "kvm")
-    + ("systemd-journal", "dio")
-)
-"""Groups whose members may become root or read what only root should."""
 POWERFUL = frozenset(("root", "sudo", "wheel", "admin", "shadow", "disk", "docker", "lxd", "incus"))
+"""Groups whose members may become root in one step."""
+PRIVILEGED = POWERFUL | {"adm", "libvirt", "kvm", "systemd-journal", "dio"}
+"""Groups whose members may become root or read what only root should."""
 MOST_ACCOUNTS = 20_000
 SETTLE_S = 1.5
 """useradd writes one file after the other."""
