@@ -1,34 +1,61 @@
 """`dioctl`: ask the agent on this host, and tell it what to do.
 
-It has to be quick, so this module holds the command line only; what a command needs is imported when it runs.
+It has to be quick, so this module holds the command line only, and what a command needs is imported when it runs.
+Importing is what `dioctl status` spends its time on: command lines as plain as that one do without argparse, and what
+only type checkers read is imported for them alone (benchmarks/dioctl.py has the figures).
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from dio_daemon import __version__
-from dio_daemon.clock import SystemClock
 from dio_daemon.errors import EX_CONFIG, ConfigError, DioError
-from dio_daemon.ipc.client import Client, NotRunning
+from dio_daemon.ipc.client import BRIDGE_S, Client, NotRunning
 
-DEFAULT_SOCKET = Path("/run/dio-agent/agent.sock")
-DEFAULT_CONFIG = Path("/etc/dio-agent/agent.toml")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    Command = Callable[[Client, Any], int]
+
+DEFAULT_SOCKET = "/run/dio-agent/agent.sock"
+DEFAULT_CONFIG = "/etc/dio-agent/agent.toml"
 
 EX_FAILED = 1
 EX_NOT_RUNNING = 3
 
-Command = Callable[[Client, argparse.Namespace], int]
+PLAIN = {"status": ("show", "status"), "health": ("show", "health"), "spool": ("show", "spool")}
+"""Commands that scripts ask for again and again, with no option but --json: module and function of each."""
+
+
+class Plain:
+    """The options of a plain command line, as the parser would find them."""
+
+    def __init__(self, command: str, socket: str, json: bool) -> None:
+        self.run = lazily(*PLAIN[command])
+        self.socket = socket
+        self.json = json
+
+
+def plain(words: Sequence[str]) -> Plain | None:
+    """The options of `[--socket PATH] status [--json]` and its like; None for what takes the parser."""
+    socket, rest = DEFAULT_SOCKET, list(words)
+    if rest[:1] == ["--socket"] and len(rest) > 1 and not rest[1].startswith("-"):
+        socket, rest = rest[1], rest[2:]
+    if not rest or rest[0] not in PLAIN or rest[1:] not in ([], ["--json"]):
+        return None
+    return Plain(rest[0], socket, bool(rest[1:]))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The `dioctl` command; its exit code: 0 done, 1 failed, 2 usage, 3 no agent answers, 78 bad configuration."""
-    options = build_parser().parse_args(arguments)
-    client = Client(options.socket, SystemClock())
+    words = sys.argv[1:] if arguments is None else arguments
+    options: Any = plain(words) or build_parser().parse_args(words)
+    client = Client(options.socket, patience=lambda: patience_s(options.socket))
     try:
         code = int(options.run(client, options))
         sys.stdout.flush()
@@ -54,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def lazily(module: str, name: str) -> Command:
     """A command that is imported when it runs."""
 
-    def run(client: Client, options: argparse.Namespace) -> int:
+    def run(client: Client, options: Any) -> int:
         import importlib
 
         return int(getattr(importlib.import_module(f"dio_daemon.cli.{module}"), name)(client, options))
@@ -64,6 +91,9 @@ def lazily(module: str, name: str) -> Command:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
+    import argparse
+    from pathlib import Path
+
     parser = argparse.ArgumentParser(
         prog="dioctl",
         description="Ask the DIO agent on this host, and tell it what to do.",
@@ -73,7 +103,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"dioctl {__version__}")
     parser.add_argument(
         "--socket",
-        type=Path,
         default=DEFAULT_SOCKET,
         metavar="PATH",
         help="control socket (default: %(default)s)",
@@ -168,14 +197,18 @@ def _add_config(
     show.set_defaults(run=lazily("show", "config_show"))
     check = kinds.add_parser("check", help="every error of the files, with its line", parents=[as_json])
     same = commands.add_parser("check-config", help="the same as config check", parents=[as_json])
+    from pathlib import Path
+
     for parser in (check, same):
-        parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE")
+        parser.add_argument("--config", type=Path, default=Path(DEFAULT_CONFIG), metavar="FILE")
         parser.set_defaults(run=_check_config)
 
 
 def _add_enroll(
     commands: argparse._SubParsersAction[argparse.ArgumentParser], as_json: argparse.ArgumentParser
 ) -> None:
+    from pathlib import Path
+
     enroll = commands.add_parser(
         "enroll",
         help="name the nerve center and give the enrollment token (root)",
@@ -187,7 +220,7 @@ def _add_enroll(
         "url", metavar="URL", help="of the nerve center, such as https://center.example.org:8000"
     )
     enroll.add_argument("--token-file", type=Path, metavar="FILE", help="read the token from a file")
-    enroll.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE")
+    enroll.add_argument("--config", type=Path, default=Path(DEFAULT_CONFIG), metavar="FILE")
     enroll.add_argument(
         "--allow-plain-http",
         action="store_true",
@@ -235,13 +268,27 @@ def _enroll(client: Client, options: argparse.Namespace) -> int:
     return code
 
 
-def why_not_running(socket: Path) -> str:
+def why_not_running(socket: str) -> str:
     """What systemd knows of the agent, and what to do."""
-    if socket != DEFAULT_SOCKET or not Path("/run/systemd/system").is_dir():
+    if not is_unit(socket):
         return "Is the agent running?"
     from dio_daemon.unit import explain
 
     return explain()
+
+
+def patience_s(socket: str) -> float:
+    """How long an agent that does not answer is worth waiting for, in seconds, as systemd knows it."""
+    if not is_unit(socket):
+        return BRIDGE_S
+    from dio_daemon.unit import patience_s
+
+    return patience_s()
+
+
+def is_unit(socket: str) -> bool:
+    """Whether it is the unit's agent that was asked, under systemd."""
+    return socket == DEFAULT_SOCKET and os.path.isdir("/run/systemd/system")  # noqa: PTH112
 
 
 if __name__ == "__main__":

@@ -22,7 +22,9 @@ Foreign exceptions are translated where they enter (`center.py`, `spool.py`, `co
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # `dioctl` imports this module and has to be quick
+    from typing import Any
 
 EX_TEMPFAIL = 75
 """sysexits.h: the nerve center was not ready in time; systemd starts the agent again."""
@@ -38,12 +40,13 @@ class DioError(Exception):
     retry = False
 
 
-class Finding(NamedTuple):
+class Finding:
     """One thing that is wrong in a configuration file; `line` counts from 1, None where it has none."""
 
-    file: str
-    line: int | None
-    message: str
+    def __init__(self, file: str, line: int | None, message: str) -> None:
+        self.file = file
+        self.line = line
+        self.message = message
 
     def __str__(self) -> str:
         where = self.file if self.line is None else f"{self.file}:{self.line}"

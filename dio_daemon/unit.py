@@ -11,8 +11,12 @@ ENROLLED = ("/etc/dio-agent/enrollment-token", "/var/lib/dio-agent/identity.json
 """Either lets the unit start; its conditions."""
 _PROPERTIES = (
     "LoadState,ActiveState,SubState,Result,ConditionResult,ConditionTimestampMonotonic,StatusText,"
-    "ExecMainStatus,NRestarts"
+    "ExecMainStatus,NRestarts,Job"
 )
+SOON_S = 2.0
+"""How long an agent that runs, as systemd sees it, may be without its socket."""
+CHANGING_S = 9.0
+"""How long a start or stop in progress is waited for: less than the 10 s that monitoring systems give a check."""
 
 
 def show() -> dict[str, str]:
@@ -28,6 +32,21 @@ def show() -> dict[str, str]:
     except (OSError, subprocess.TimeoutExpired):
         return {}
     return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+
+
+def patience_s() -> float:
+    """How long an agent that does not answer is worth waiting for, in seconds. It asks systemd and starts nothing."""
+    return worth_waiting_s(show())
+
+
+def worth_waiting_s(unit: Mapping[str, str]) -> float:
+    """What `patience_s` says for these properties of the unit."""
+    state = unit.get("ActiveState", "")
+    if state in ("activating", "deactivating", "reloading") or unit.get("Job", "0") not in ("", "0"):
+        return CHANGING_S
+    if unit and state in ("inactive", "failed"):
+        return 0.0
+    return SOON_S
 
 
 def explain() -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
-from typing import Any
 
 from dio_daemon.cli.terminal import STATE_COLOURS, coloured, duration, percent, table, width, wrapped
 from dio_daemon.errors import DioError
-from dio_daemon.ipc.client import Client
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+    from dio_daemon.ipc.client import Client
 
 HEALTH_OK, HEALTH_WARNING, HEALTH_CRITICAL, HEALTH_UNKNOWN = 0, 1, 2, 3
 """Exit codes that monitoring plugins agree on."""

@@ -1,24 +1,31 @@
 """The control socket's client, for `dioctl`: quick to import, and able to bridge the second of a restart.
 
 It speaks the little HTTP that the agent's own server answers with, over a plain socket: the standard library's
-client takes longer to import than everything else that `dioctl status` does.
+client takes longer to import than everything else that `dioctl status` does. For the same reason the clock is made
+when somebody has to be waited for.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import socket
-import threading
-from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any, BinaryIO
 
-from dio_daemon.clock import Clock
 from dio_daemon.errors import DioError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from typing import Any, BinaryIO
+
+    from dio_daemon.clock import Clock
+
 BRIDGE_S = 2.0
-"""How long an agent that is being restarted, or has callers enough, may be away."""
+"""How long an agent that is being restarted, or has callers enough, may be away, when nobody knows better."""
+LOOK_AGAIN_S = 0.5
+ATTEMPT_EVERY_S = 0.1
 MAX_LINE_BYTES = 65536
 MAX_HEADERS = 100
 BUSY = 503
@@ -91,17 +98,58 @@ class _NoAnswer(OSError):
     """What came is no whole answer."""
 
 
+class _Wait:
+    """The wait of one call for an agent that does not answer; begins when it is first asked about."""
+
+    def __init__(self, clock: Clock | None, patience: Callable[[], float]) -> None:
+        self._given = clock
+        self._patience = patience
+        self._began_s: float | None = None
+        self._looked_s = 0.0
+        self._most_s = 0.0
+
+    def goes_on(self) -> bool:
+        """Whether another attempt is worth it."""
+        now = self._clock.monotonic()
+        if self._began_s is None or now - self._looked_s >= LOOK_AGAIN_S:
+            self._began_s = now if self._began_s is None else self._began_s
+            self._looked_s, self._most_s = now, self._patience()
+        return now - self._began_s < self._most_s
+
+    def a_moment(self) -> None:
+        """The time between two attempts."""
+        import threading
+
+        self._clock.wait(threading.Event(), ATTEMPT_EVERY_S)
+
+    @property
+    def _clock(self) -> Clock:
+        if self._given is None:
+            from dio_daemon.clock import SystemClock
+
+            self._given = SystemClock()
+        return self._given
+
+
 class Client:
     """Asks a running agent.
 
     Args:
         path: of the control socket.
-        clock: for the wait between two attempts.
+        clock: for the wait between two attempts; the system's by default.
+        patience: how many seconds an agent that does not answer is worth waiting for, as things are now; asked
+            when it does not, and again every half second. `BRIDGE_S` by default.
     """
 
-    def __init__(self, path: Path, clock: Clock) -> None:
-        self._path = path
+    def __init__(
+        self,
+        path: Path | str,
+        clock: Clock | None = None,
+        patience: Callable[[], float] | None = None,
+    ) -> None:
+        self._path = os.fspath(path)
         self._clock = clock
+        self._patience = patience or (lambda: BRIDGE_S)
 
     def call(self, method: str, path: str, body: Any = None, timeout_s: float = 10.0) -> Any:
         """One request; the JSON value of its answer.
@@ -142,18 +190,17 @@ class Client:
 
     def _answered(self, method: str, path: str, body: Any, timeout_s: float) -> _Answer:
         """Connect and ask; an agent that is just being restarted, or has callers enough, is waited for."""
-        deadline = self._clock.monotonic() + BRIDGE_S
-        never = threading.Event()
+        wait = _Wait(self._clock, self._patience)
         while True:
             try:
                 answer = self._ask(method, path, body, timeout_s)
                 if not (answer.status == BUSY and answer.headers.get("retry-after") == "1"):
                     return answer
-                if self._clock.monotonic() >= deadline:
+                if not wait.goes_on():
                     return answer
                 answer.close()
             except (FileNotFoundError, ConnectionRefusedError, BlockingIOError) as error:
-                if self._clock.monotonic() >= deadline:
+                if not wait.goes_on():
                     raise NotRunning(f"no agent answers on {self._path}") from error
             except PermissionError as error:
                 raise NoPermission(
@@ -161,11 +208,11 @@ class Client:
                     "or use sudo"
                 ) from error
             except ConnectionResetError as error:
-                if self._clock.monotonic() >= deadline or path.startswith(TWICE_IS_TWO):
+                if path.startswith(TWICE_IS_TWO) or not wait.goes_on():
                     raise NotRunning(f"the agent on {self._path} went away: {error}") from error
             except OSError as error:
                 raise NotRunning(f"the agent on {self._path} does not answer: {error}") from error
-            self._clock.wait(never, 0.1)
+            wait.a_moment()
 
     def _ask(self, method: str, path: str, body: Any, timeout_s: float) -> _Answer:
         content = b"" if body is None else json.dumps(body).encode()
@@ -173,7 +220,7 @@ class Client:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             connection.settimeout(timeout_s)
-            connection.connect(str(self._path))
+            connection.connect(self._path)
             with suppress(BrokenPipeError):  # answered before it read: what it said can still be read
                 connection.sendall(head.encode() + content)
             return _Answer(connection)

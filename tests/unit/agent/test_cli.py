@@ -9,6 +9,7 @@ import pty
 import subprocess
 import sys
 import tarfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -461,6 +462,94 @@ def test_an_agent_that_is_away_for_a_moment_is_waited_for(running: Socket) -> No
         Client(running.path, clock).call("GET", "/v1/status")
     assert 2 <= clock.time_s - before < 2.2
     away.rename(running.path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "seconds"),
+    [
+        ({}, 0.0),
+        ({"Job": "17"}, unit.CHANGING_S),  # a restart, between its stop and its start
+        ({"ActiveState": "activating"}, unit.CHANGING_S),
+        ({"ActiveState": "deactivating"}, unit.CHANGING_S),
+        ({"ActiveState": "failed"}, 0.0),
+        ({"ActiveState": "active"}, unit.SOON_S),
+    ],
+)
+def test_how_long_an_agent_is_worth_waiting_for(fields: dict[str, str], seconds: float) -> None:
+    assert unit.worth_waiting_s(UNIT | {"Job": "0"} | fields) == seconds
+    assert unit.worth_waiting_s({}) == unit.SOON_S  # systemd cannot be asked
+
+
+def test_a_start_in_progress_is_waited_for_and_a_stopped_agent_is_not(running: Socket) -> None:
+    away = running.path.with_name("away")
+    running.path.rename(away)
+    clock = running.agent.clock
+    before, answers = clock.time_s, [0.0]
+    client = Client(running.path, clock, lambda: answers[0])
+    with pytest.raises(NotRunning):
+        client.call("GET", "/v1/status")
+    assert clock.time_s == before
+
+    def come(event: threading.Event, timeout_s: float) -> None:
+        if clock.time_s - before > 8 and away.exists():
+            away.rename(running.path)
+
+    clock.on_wait = come
+    answers[0] = unit.CHANGING_S
+    assert client.call("GET", "/v1/status")["agent_id"]
+    assert 8 < clock.time_s - before < unit.CHANGING_S
+    running.path.rename(away)
+    before, clock.on_wait = clock.time_s, lambda event, timeout_s: answers.__setitem__(0, 0.0)
+    answers[0] = unit.CHANGING_S
+    with pytest.raises(NotRunning):  # it was starting, and then it had failed
+        client.call("GET", "/v1/status")
+    assert clock.time_s - before < 1
+    away.rename(running.path)
+
+
+def test_asking_for_the_status_imports_little(running: Socket) -> None:
+    """Importing is what it spends its time on; these would double it."""
+    code = (
+        "import sys; before = set(sys.modules); from dio_daemon.ctl import main; main(sys.argv[1:]);"
+        "print(*sorted(set(sys.modules) - before), file=sys.stderr)"
+    )
+    for command in ("status", "spool", "health"):
+        done = subprocess.run(
+            [
+                *(sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {code}"),
+                *("--socket", str(running.path), command),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        imported = set(done.stderr.split())
+        assert "dio_daemon.cli.show" in imported
+        heavy = {
+            "argparse",
+            "typing",
+            "pathlib",
+            "threading",
+            "datetime",
+            "dataclasses",
+            "http",
+            "subprocess",
+        }
+        assert not imported & heavy, command
+
+
+@pytest.mark.parametrize("command", sorted(ctl.PLAIN))
+def test_what_takes_no_parser_means_the_same_with_it(
+    command: str, dioctl: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = [dioctl(command), dioctl(command, "--json")]
+    monkeypatch.setattr(ctl, "plain", lambda words: None)
+    parsed = [dioctl(command), dioctl(command, "--json")]
+    assert [each.code for each in said] == [each.code for each in parsed]
+    assert [len(each.out.splitlines()) for each in said] == [len(each.out.splitlines()) for each in parsed]
+    for words in ([command, "-h"], [command, "--jso"], ["--socket", "-x", command], ["--socket", command]):
+        assert ctl.plain(words) is None
 
 
 @pytest.mark.parametrize(
