@@ -4,8 +4,8 @@ Two kinds of bearer token: an agent's credential, made by the agent and enrolled
 and an API token, made by `nervectl api-token add`. Both are 32 random bytes or more as text, so one SHA-256 is
 the right way to keep them. What is compared is compared in constant time.
 
-An agent's credential speaks for its own agent: its reports, its goodbye, and reading itself. An API token reads
-everything; what it may change is what people do about threats, in its name.
+An agent's credential speaks for its own agent: its reports, its goodbye, and reading itself. What an API token may
+be used for is its scope, see `store.tokens`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ import hashlib
 import hmac
 import logging
 import threading
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Engine, Row
 
+from nerve_center.clock import Clock, format_time
 from nerve_center.errors import Refused
-from nerve_center.store import agents, tokens
+from nerve_center.store import agents, enrollment, tokens
 from nerve_center.store.engine import reading
 from nerve_center.store.triage import Actor
 
@@ -45,11 +48,19 @@ def bearer(authorization: str | None) -> str:
     return token
 
 
-class Authority:
-    """Knows credentials, API tokens and the enrollment token."""
+@dataclass(frozen=True)
+class Vouched:
+    """An enrollment token was right. `token_hash` is that of a named one, whose use is counted at the enrollment."""
 
-    def __init__(self, engine: Engine, token_file: Path) -> None:
+    token_hash: bytes | None
+
+
+class Authority:
+    """Knows credentials, API tokens and enrollment tokens."""
+
+    def __init__(self, engine: Engine, token_file: Path, clock: Clock) -> None:
         self._engine = engine
+        self._clock = clock
         self._enrollment = EnrollmentToken(token_file)
 
     def reporter(self, credential: str, agent_id: str) -> agents.Instance:
@@ -78,45 +89,63 @@ class Authority:
         return found
 
     def reader(self, token: str, agent_id: str | None) -> None:
-        """Let through an API token, or an agent's own credential where `agent_id` is that agent.
+        """Let through an API token that reads, or an agent's own credential where `agent_id` is that agent.
 
-        Raises Refused: 401 `credential-unknown`, 403 `credential-revoked`, `not-your-agent` or
-        `api-token-required`.
+        Raises Refused: 401 `credential-unknown` or `token-expired`, 403 `scope-required`, `credential-revoked`,
+        `not-your-agent` or `api-token-required`.
         """
+        if agent_id is None or self._api_token(token) is not None:
+            self.program(token, "read")
+        else:
+            self.reporter(token, agent_id)
+
+    def actor(self, token: str) -> Actor:
+        """Who acts on threats with this API token. Raises Refused as `program` does."""
+        return self.program(token, "threats")
+
+    def program(self, token: str, scope: str) -> Actor:
+        """The program that an API token belongs to, where its scope grants this one.
+
+        Raises Refused: 401 `credential-unknown` or `token-expired`, 403 `scope-required`, or `api-token-required`
+        for an agent's credential.
+        """
+        row = self._api_token(token)
+        if row is None:
+            if self.instance(token) is None:
+                raise unknown()
+            raise Refused(
+                403,
+                "api-token-required",
+                "This needs an API token.",
+                "Make one with: nervectl api-token add NAME",
+            )
+        if row.expires_us is not None and row.expires_us <= self._clock.now_us():
+            raise Refused(
+                401,
+                "token-expired",
+                "This API token has reached its end.",
+                f"It ended at {format_time(row.expires_us)}. Make another one: nervectl api-token add NAME",
+                headers=_CHALLENGE,
+            )
+        if scope not in tokens.GRANTS.get(row.scope, ()):
+            raise Refused(
+                403,
+                "scope-required",
+                "This API token is for something else.",
+                f"This needs the scope {scope}; the token {row.name} has the scope {row.scope}.",
+            )
+        return Actor("token", row.name)
+
+    def _api_token(self, token: str) -> Row[Any] | None:
         wanted = hash_of(token)
         with reading(self._engine) as connection:
             row = tokens.find(connection, wanted)
-        if row is not None and hmac.compare_digest(row.token_hash, wanted):
-            return
-        if agent_id is not None:
-            self.reporter(token, agent_id)
-            return
-        instance = self.instance(token)
-        if instance is None:
-            raise unknown()
-        raise Refused(
-            403,
-            "api-token-required",
-            "This needs an API token.",
-            "Make one with: nervectl api-token add NAME",
-        )
+        return row if row is not None and hmac.compare_digest(row.token_hash, wanted) else None
 
-    def actor(self, token: str) -> Actor:
-        """Who acts on threats with this API token.
+    def check_enrollment(self, offered: str | None) -> Vouched:
+        """What vouches for a new agent: the token in its file, or one of the named ones.
 
-        Raises Refused: 401 `credential-unknown`, 403 `api-token-required`.
-        """
-        self.reader(token, None)
-        with reading(self._engine) as connection:
-            row = tokens.find(connection, hash_of(token))
-        if row is None:
-            raise unknown()
-        return Actor("token", row.name)
-
-    def check_enrollment(self, offered: str | None) -> None:
-        """Raise Refused unless the enrollment token is the right one.
-
-        401 `enrollment-token-missing` or `enrollment-token-invalid`.
+        Raises Refused: 401 `enrollment-token-missing` or `enrollment-token-invalid`.
         """
         if not offered:
             raise Refused(
@@ -126,14 +155,13 @@ class Authority:
                 "Enroll the agent with the token that `nervectl token show` prints.",
                 headers=_CHALLENGE,
             )
-        if not self._enrollment.matches(offered):
-            raise Refused(
-                401,
-                "enrollment-token-invalid",
-                "The enrollment token is not the right one.",
-                "Enroll the agent with the token that `nervectl token show` prints.",
-                headers=_CHALLENGE,
-            )
+        if self._enrollment.matches(offered):
+            return Vouched(None)
+        wanted = hash_of(offered.strip())
+        with reading(self._engine) as connection:
+            if not enrollment.is_good(connection, wanted, self._clock.now_us()):
+                raise enrollment_invalid()
+        return Vouched(wanted)
 
 
 class EnrollmentToken:
@@ -193,6 +221,16 @@ def unknown() -> Refused:
         "credential-unknown",
         "The nerve center does not know this credential for this agent.",
         "An agent registers again; a person makes an API token with: nervectl api-token add NAME",
+        headers=_CHALLENGE,
+    )
+
+
+def enrollment_invalid() -> Refused:
+    return Refused(
+        401,
+        "enrollment-token-invalid",
+        "The enrollment token is not the right one.",
+        "Enroll the agent with the token that `nervectl token show` prints, or with one that is still good.",
         headers=_CHALLENGE,
     )
 

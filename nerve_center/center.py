@@ -12,6 +12,7 @@ from nerve_center.budget import Budget
 from nerve_center.clock import Clock
 from nerve_center.config import Config
 from nerve_center.contract import Contract
+from nerve_center.enrolling import Enrolling
 from nerve_center.ingest import Ingest
 from nerve_center.people import People
 from nerve_center.probe import Probe
@@ -32,11 +33,12 @@ class Center:
         self.clock = clock
         self.engine = reading_engine(config.database.path)
         self.writer = Writer(config.database.path, clock)
-        self.authority = Authority(self.engine, config.enrollment.token_file)
+        self.authority = Authority(self.engine, config.enrollment.token_file, clock)
         self.steady = Steady(self.engine, clock)
         self.people = People(config.login, self.engine, self.writer, clock, self.steady)
         self.ingest = Ingest(contract, self.writer, clock, self.steady)
         self.registrar = Registrar(contract, self.authority, self.writer, clock, self.steady)
+        self.enrolling = Enrolling(self.writer, clock)
         self.probe = Probe(self.engine, self.writer, clock, self.steady)
         self.admission = Admission()
         self.budget = Budget(_MEMORY_FOR_BODIES)

@@ -4,7 +4,9 @@
     nervectl agents [--json]                the hosts under watch
     nervectl agents revoke|allow ID         refuse one, or accept it again
     nervectl continuity [--agent ID]        whether anything they sampled is unaccounted for
-    nervectl api-token add|list|remove      tokens for programs that read
+    nervectl enrollment add|list|remove     further tokens, each with an end, a number of uses, labels to give
+    nervectl api-token add|list|remove      tokens for programs
+    nervectl audit                          who changed what
     nervectl user ...                       people who may log in
 
 It works on the files and on the database directly, also while the nerve center runs or is stopped.
@@ -16,7 +18,6 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,13 @@ from typing import Any
 import click
 from sqlalchemy.engine import Connection, Row
 
-from nerve_center import __version__, admin, auth, config, continuity, presence
-from nerve_center.cli import users
-from nerve_center.cli.base import Failed, admin_call, aligned, read, steady_us, write
+from nerve_center import __version__, admin, config, continuity, presence
+from nerve_center.cli import api_tokens, audit_log, enrollment, users
+from nerve_center.cli.base import Failed, actor, admin_call, aligned, read, steady_us, write
 from nerve_center.clock import SystemClock, format_time, parse_time
 from nerve_center.config import Config
 from nerve_center.errors import ConfigError
-from nerve_center.store import agents, tokens
+from nerve_center.store import agents, audit, migrate
 from nerve_center.store.continuity import stored as histories
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -92,7 +93,11 @@ def token_rotate(settings: Config) -> None:
     Agents that are enrolled already go on; agents that are still to enroll need the new one. The nerve center
     sees the change by itself.
     """
+    who = actor()
     click.echo(admin_call(admin.rotate_token, settings.enrollment.token_file))
+    if migrate.is_current(settings.database.path):  # before the first start there is no log yet
+        now_us = SystemClock().now_us()
+        write(settings, lambda connection: audit.note(connection, now_us, who, "token.rotate", "file"))
 
 
 @main.group("agents", invoke_without_command=True)
@@ -165,65 +170,6 @@ def show_continuity(context: click.Context, agent_id: str | None, since: int | N
         context.exit(1)
 
 
-@main.group("api-token")
-def api_token() -> None:
-    """Tokens for programs and people that read the nerve center's API."""
-
-
-@api_token.command("add")
-@click.argument("name")
-@click.pass_obj
-def api_token_add(settings: Config, name: str) -> None:
-    """Make an API token called NAME and print it, this once.
-
-    Only its hash is kept. Send it as `Authorization: Bearer TOKEN`.
-    """
-    if not _NAME.fullmatch(name):
-        raise Failed(
-            f"{name[:80]!r} is no name for a token",
-            "use up to 64 letters, digits, dots, dashes and underscores, a letter or digit first",
-        )
-    made = secrets.token_urlsafe(32)
-
-    def work(connection: Connection) -> bool:
-        if tokens.named(connection, name) is not None:
-            return False
-        tokens.add(connection, name, auth.hash_of(made), SystemClock().now_us())
-        return True
-
-    if not write(settings, work):
-        raise Failed(
-            f"there is an API token {name} already", f"remove it first: nervectl api-token remove {name}"
-        )
-    click.echo(made)
-
-
-@api_token.command("list")
-@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document.")
-@click.pass_obj
-def api_token_list(settings: Config, as_json: bool) -> None:
-    """List the names of the API tokens."""
-    rows = read(settings, tokens.all_tokens)
-    if as_json:
-        listed = [{"name": row.name, "created_at": format_time(row.created_us)} for row in rows]
-        click.echo(json.dumps({"api_tokens": listed}, indent=2))
-    elif rows:
-        table = [("NAME", "CREATED")] + [(row.name, format_time(row.created_us)[:19] + "Z") for row in rows]
-        click.echo(aligned(table))
-    else:
-        click.echo("There is no API token. Make one with: nervectl api-token add NAME")
-
-
-@api_token.command("remove")
-@click.argument("name")
-@click.pass_obj
-def api_token_remove(settings: Config, name: str) -> None:
-    """Remove the API token called NAME; it stops working at once."""
-    if not write(settings, lambda connection: tokens.remove(connection, name)):
-        raise Failed(f"there is no API token {name}", "see: nervectl api-token list")
-    click.echo(f"API token {name} removed")
-
-
 def _all_agents(connection: Connection) -> list[Row[Any]]:
     found: list[Row[Any]] = []
     while True:
@@ -239,11 +185,15 @@ def _shown(stamp_us: int, now_us: int) -> str:
 
 
 def _set_revoked(settings: Config, agent_id: str, revoked_us: int | None) -> None:
+    who = actor()
+
     def work(connection: Connection) -> bool:
         key = agents.agent_key(connection, agent_id)
         if key is None:
             return False
         agents.set_revoked(connection, key, revoked_us)
+        action = "agent.allow" if revoked_us is None else "agent.revoke"
+        audit.note(connection, SystemClock().now_us(), who, action, agent_id)
         return True
 
     if not write(settings, work):
@@ -310,7 +260,8 @@ def _age(age_us: int) -> str:
     return f"{seconds} s ago"
 
 
-main.add_command(users.user)
+for group in (api_tokens.api_token, audit_log.audit_log, enrollment.enrollment, users.user):
+    main.add_command(group)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from nerve_center.errors import Refused
 from nerve_center.identity import Claim
 from nerve_center.ingest import invalid_body
 from nerve_center.logs import printable
-from nerve_center.store import agents, records, runs, threats
+from nerve_center.store import agents, enrollment, records, runs, threats
 from nerve_center.store.agents import Facts, Instance
 from nerve_center.store.steady import Steady
 from nerve_center.store.writer import Writer
@@ -76,21 +76,20 @@ class Registrar:
         self._clock = clock
         self._steady = steady
 
-    def admit(self, credential: str, enrollment_token: str | None) -> bool:
-        """Whether this credential must be enrolled; before anything of the body is read.
+    def admit(self, credential: str, enrollment_token: str | None) -> auth.Vouched | None:
+        """What vouches for a credential that must be enrolled, None for a known one; before the body is read.
 
         Raises Refused: 403 `credential-revoked`, 401 `enrollment-token-missing` or `-invalid`.
         """
         instance = self._authority.instance(credential)
         if instance is None:
-            self._authority.check_enrollment(enrollment_token)
-            return True
+            return self._authority.check_enrollment(enrollment_token)
         if instance.revoked:
             raise auth.revoked()
-        return False
+        return None
 
-    def register(self, credential: str, may_enroll: bool, body: Any) -> Registered:
-        """Register; `may_enroll` says that the enrollment token was right.
+    def register(self, credential: str, vouched: auth.Vouched | None, body: Any) -> Registered:
+        """Register; without `vouched` only a credential that is known.
 
         Raises Refused: 422 `invalid-body`, 403 `not-your-agent`; and DatabaseUnavailable.
         """
@@ -102,8 +101,8 @@ class Registrar:
             known = agents.instance_by_credential(connection, credential_hash)
             if known is not None:
                 found, enrolled = _again(connection, known, request, now_us), False
-            elif may_enroll:
-                found, enrolled = _enroll(connection, credential_hash, request, now_us), True
+            elif vouched is not None:
+                found, enrolled = _enroll(connection, credential_hash, vouched, request, now_us), True
             else:
                 raise auth.unknown()
             return found, enrolled, agents.center_id(connection)
@@ -206,7 +205,9 @@ def _again(connection: Connection, known: Instance, request: _Request, now_us: i
     return found
 
 
-def _enroll(connection: Connection, credential_hash: bytes, request: _Request, now_us: int) -> _Place:
+def _enroll(
+    connection: Connection, credential_hash: bytes, vouched: auth.Vouched, request: _Request, now_us: int
+) -> _Place:
     """Enroll a new credential."""
     if agents.instance_exists(connection, request.instance_id):
         raise Refused(
@@ -223,6 +224,12 @@ def _enroll(connection: Connection, credential_hash: bytes, request: _Request, n
         connection, request.instance_id, found.key, request.agent_id, credential_hash, run_id, now_us
     )
     runs.accepted(connection, run_id, request.instance_id, request.place, now_us)
+    if vouched.token_hash is not None:
+        given = enrollment.use(connection, vouched.token_hash, request.received_us)
+        if given is None:  # its last use went to another agent a moment ago: nothing of this one stays
+            raise auth.enrollment_invalid()
+        if given:
+            agents.give_labels(connection, found.key, given, request.facts.labels)
     return found
 
 

@@ -12,7 +12,7 @@ from flask import Blueprint, Response
 from sqlalchemy.engine import Row
 
 from nerve_center import continuity, presence
-from nerve_center.api.context import center, credential, json_response, query
+from nerve_center.api.context import center, json_response, query, reader
 from nerve_center.api.parameters import boolean, cursor, instant, short, whole
 from nerve_center.clock import format_time
 from nerve_center.errors import Refused
@@ -31,7 +31,7 @@ _CURSOR = cursor(r"(-?[0-9]{1,18})\.([0-9a-f]{16})")
 def list_agents() -> Response:
     """One page of agents, by id."""
     here = center()
-    here.authority.reader(credential(), None)
+    reader()
     asked = query({"limit": whole(1, 1000), "after": short})
     limit = asked.get("limit", 100)
     with reading(here.engine) as connection:
@@ -46,7 +46,7 @@ def list_agents() -> Response:
 def get_agent(agent_id: str) -> Response:
     """One agent, with its instances and its latest sample."""
     here = center()
-    here.authority.reader(credential(), agent_id)
+    reader(agent_id)
     query({})
     with reading(here.engine) as connection:
         row = _known(agents.by_id(connection, agent_id))
@@ -70,7 +70,7 @@ def get_agent(agent_id: str) -> Response:
 def get_continuity(agent_id: str) -> Response:
     """Whether anything of an agent is unaccounted for."""
     here = center()
-    here.authority.reader(credential(), agent_id)
+    reader(agent_id)
     asked = query({"since": instant})
     with reading(here.engine) as connection:
         row = _known(agents.by_id(connection, agent_id))
@@ -82,7 +82,7 @@ def get_continuity(agent_id: str) -> Response:
 def list_samples(agent_id: str) -> Response:
     """One page of an agent's samples, oldest first."""
     here = center()
-    here.authority.reader(credential(), agent_id)
+    reader(agent_id)
     asked = query(
         {
             "since": instant,

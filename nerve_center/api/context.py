@@ -6,16 +6,42 @@ from typing import Any
 
 from flask import Response, request
 
-from nerve_center import auth
+from nerve_center import auth, web
 from nerve_center.errors import Refused
+from nerve_center.store.triage import Actor
 from nerve_center.web import EXTENSION, center
 
-__all__ = ["EXTENSION", "bad_parameter", "center", "credential", "json_response", "query"]
+__all__ = ["EXTENSION", "actor", "bad_parameter", "center", "credential", "json_response", "query", "reader"]
 
 
 def credential() -> str:
     """The bearer token of the request. Raises Refused (401 `credential-missing`)."""
     return auth.bearer(request.headers.get("Authorization"))
+
+
+def reader(agent_id: str | None = None) -> None:
+    """Let through whoever may read: an API token, an agent where it is about itself, a person who is logged in.
+
+    Raises Refused, and DatabaseUnavailable.
+    """
+    if "Authorization" not in request.headers and web.person() is not None:
+        return
+    center().authority.reader(credential(), agent_id)
+
+
+def actor(scope: str, role: str) -> Actor:
+    """Who acts: a program whose token has the scope, or a person who has the role and sends the session's form token.
+
+    Raises Refused, and DatabaseUnavailable.
+    """
+    person = None if "Authorization" in request.headers else web.person()
+    if person is None:
+        return center().authority.program(credential(), scope)
+    if request.method not in ("GET", "HEAD"):
+        web.check_form(person.csrf)
+    if not person.may(role):
+        raise Refused(403, "role-required", f"This needs the role {role}.", f"Yours is {person.role}.")
+    return Actor("user", person.name)
 
 
 def json_response(body: bytes | str, status: int = 200) -> Response:

@@ -22,11 +22,11 @@ def register() -> Response:
     """201 when the credential was enrolled, 200 when it was known."""
     here, token = center(), credential()
     with here.admission:
-        may_enroll = here.registrar.admit(token, request.headers.get("DIO-Enrollment-Token"))
+        vouched = here.registrar.admit(token, request.headers.get("DIO-Enrollment-Token"))
     with here.budget.share() as share:
         raw = read(here, share)
         with here.admission:
-            result = here.registrar.register(token, may_enroll, unpack(here, share, raw))
+            result = here.registrar.register(token, vouched, unpack(here, share, raw))
     return json_response(json.dumps(result.body), 201 if result.enrolled else 200)
 
 

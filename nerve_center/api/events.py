@@ -6,7 +6,7 @@ import json
 
 from flask import Blueprint, Response
 
-from nerve_center.api.context import center, credential, json_response, query
+from nerve_center.api.context import center, json_response, query, reader
 from nerve_center.api.parameters import cursor, instant, short, whole
 from nerve_center.clock import format_time
 from nerve_center.errors import Refused
@@ -33,7 +33,7 @@ def list_events() -> Response:
             "after": _CURSOR,
         }
     )
-    here.authority.reader(credential(), asked.get("agent"))
+    reader(asked.get("agent"))
     after = asked.get("after")
     with reading(here.engine) as connection:
         agent_key = None

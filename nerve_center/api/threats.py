@@ -13,7 +13,7 @@ from flask import Blueprint, Response, request
 from sqlalchemy.engine import Connection
 
 from nerve_center.api.body import read, unpack
-from nerve_center.api.context import center, credential, json_response, query
+from nerve_center.api.context import actor, center, json_response, query, reader
 from nerve_center.api.parameters import boolean, cursor, label, several, whole, words
 from nerve_center.api.silences import as_json as silence_as_json
 from nerve_center.clock import format_time
@@ -40,7 +40,7 @@ _Act = Callable[[Connection, int, Actor, int, dict[str, Any]], None]
 def list_threats() -> Response:
     """One page of threats, the newest or the worst first."""
     here = center()
-    here.authority.reader(credential(), None)
+    reader()
     asked = query(
         {
             "state": several(STATUSES),
@@ -85,8 +85,7 @@ def list_threats() -> Response:
 @blueprint.get("/<threat_id>")
 def get_threat(threat_id: str) -> Response:
     """One threat with its evidence and what became of it."""
-    here = center()
-    here.authority.reader(credential(), None)
+    reader()
     query({})
     return _whole_threat(_key(threat_id))
 
@@ -122,14 +121,14 @@ def _comment(connection: Connection, key: int, actor: Actor, now_us: int, body: 
 @blueprint.post("/<threat_id>/silence")
 def silence(threat_id: str) -> Response:
     """Tell nobody for a while; 201 with the silence."""
-    here, token = center(), credential()
+    here = center()
     with here.admission:
-        actor = here.authority.actor(token)
+        who = actor("threats", "operator")
     body = _body("SilenceRequest")
     now_us = here.clock.now_us()
     quiet = _quiet(body, now_us)
     key = _key(threat_id)
-    made = here.writer.submit(lambda connection: triage.silence(connection, key, actor, now_us, quiet))
+    made = here.writer.submit(lambda connection: triage.silence(connection, key, who, now_us, quiet))
     return json_response(json.dumps(silence_as_json(made)), 201)
 
 
@@ -141,12 +140,12 @@ def _with_comment(act: Callable[[Connection, int, Actor, int, str], None]) -> _A
 
 def _act(threat_id: str, schema: str, act: _Act) -> Response:
     """Do something about a threat and answer with it as it is then."""
-    here, token = center(), credential()
+    here = center()
     with here.admission:
-        actor = here.authority.actor(token)
+        who = actor("threats", "operator")
     body = _body(schema)
     key, now_us = _key(threat_id), here.clock.now_us()
-    here.writer.submit(lambda connection: act(connection, key, actor, now_us, body))
+    here.writer.submit(lambda connection: act(connection, key, who, now_us, body))
     return _whole_threat(key)
 
 

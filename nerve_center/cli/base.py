@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ import click
 from sqlalchemy.engine import Connection
 
 from nerve_center import admin
-from nerve_center.clock import SystemClock
+from nerve_center.clock import SystemClock, format_time, parse_time
 from nerve_center.config import Config
 from nerve_center.errors import DatabaseUnavailable
 from nerve_center.store import migrate
@@ -21,6 +22,45 @@ from nerve_center.store.steady import offset_us
 from nerve_center.store.writer import Writer
 
 T = TypeVar("T")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_DURATION = re.compile(r"([0-9]{1,6})([mhd])")
+
+
+class Until(click.ParamType):
+    """An end: RFC 3339, or how long from now, such as 30m, 12h, 90d. Becomes microseconds since 1970."""
+
+    name = "end"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        now_us = SystemClock().now_us()
+        try:
+            if found := _DURATION.fullmatch(str(value)):
+                until_us = now_us + int(found[1]) * {"m": 60, "h": 3600, "d": 86400}[found[2]] * 1_000_000
+                format_time(until_us)
+            else:
+                until_us = parse_time(str(value))
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is no time such as 2026-01-01T00:00:00Z, nor 30m, 12h or 90d", param, ctx)
+        if until_us <= now_us:
+            self.fail(f"{value!r} is over already", param, ctx)
+        return until_us
+
+
+def check_name(name: str) -> None:
+    """Raise Failed where this is no name for a token."""
+    if not NAME.fullmatch(name):
+        raise Failed(
+            f"{name[:80]!r} is no name for a token",
+            "use up to 64 letters, digits, dots, dashes and underscores, a letter or digit first",
+        )
+
+
+def shown_end(expires_us: int | None) -> str:
+    """When something ends, for people."""
+    if expires_us is None:
+        return "-"
+    over = " (over)" if expires_us <= SystemClock().now_us() else ""
+    return format_time(expires_us)[:19] + "Z" + over
 
 
 class Failed(click.ClickException):

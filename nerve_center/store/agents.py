@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import bindparam, func, insert, literal, select, update
@@ -61,8 +61,8 @@ class Facts:
         return {
             "hostname": self.hostname,
             "agent_version": self.agent_version,
-            "host": json.dumps(self.host, ensure_ascii=False, separators=(",", ":")),
-            "labels": json.dumps(self.labels, ensure_ascii=False, separators=(",", ":")),
+            "host": _json(self.host),
+            "labels": _json(self.labels),
             "interval_s": self.interval_s,
             "run_id": self.run_id,
             "boot_id": self.boot_id,
@@ -157,10 +157,23 @@ def add_agent(connection: Connection, agent_id: str, facts: Facts, now_us: int) 
 
 
 def update_agent(connection: Connection, key: int, facts: Facts, now_us: int) -> None:
+    given = json.loads(
+        connection.execute(select(agents.c.given_labels).where(agents.c.key == key)).scalar_one()
+    )
+    facts = replace(facts, labels={**given, **facts.labels})
     connection.execute(
         update(agents).where(agents.c.key == key).values(last_registered_us=now_us, **facts.columns())
     )
     labels.replace(connection, key, facts.labels)
+
+
+def give_labels(connection: Connection, key: int, given: Mapping[str, str], own: Mapping[str, str]) -> None:
+    """Labels from the token that an agent enrolled with; what the agent says itself wins over them."""
+    shown = {**given, **own}
+    connection.execute(
+        update(agents).where(agents.c.key == key).values(given_labels=_json(given), labels=_json(shown))
+    )
+    labels.replace(connection, key, shown)
 
 
 def add_instance(
@@ -317,3 +330,7 @@ def center_id(connection: Connection) -> str:
 def touch(connection: Connection, now_us: int) -> None:
     """The probe's write: small, real, and always different."""
     connection.execute(update(meta).where(meta.c.name == "probe").values(value=str(now_us)))
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(dict(value), ensure_ascii=False, separators=(",", ":"))

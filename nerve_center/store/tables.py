@@ -15,7 +15,8 @@
     threats     what the threat records add up to, one row a fingerprint; without an agent it is the center's own
     threat_log  what became of a threat: what its records changed, and what people did
     silences    which threats notify nobody, and until when
-    api_tokens  who may read
+    api_tokens  programs that may use the API, and for what
+    enrollment_tokens  tokens that vouch for new agents, beside the one in its file
     leases      who of several processes does what only one may do
     agent_states  the state of each agent from when until when; `until_us` is NULL in the row of the present one
     dirty_hours   hours of an agent whose rollups are to be made (again); `mark` is new at each marking
@@ -66,6 +67,7 @@ agents = Table(
     Column("agent_version", String(64), nullable=False),
     Column("host", Text, nullable=False),
     Column("labels", Text, nullable=False),
+    Column("given_labels", Text, nullable=False, server_default="{}"),
     Column("interval_s", Float, nullable=False),
     Column("run_id", String(32), nullable=False),
     Column("boot_id", String(64)),
@@ -268,6 +270,21 @@ api_tokens = Table(
     Column("name", String(64), primary_key=True),
     Column("token_hash", LargeBinary(32), nullable=False, unique=True),
     Column("created_us", BigInteger, nullable=False),
+    Column("scope", String(16), nullable=False, server_default="read"),
+    Column("expires_us", BigInteger),
+)
+
+enrollment_tokens = Table(
+    "enrollment_tokens",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("token_hash", LargeBinary(32), nullable=False, unique=True),
+    Column("created_us", BigInteger, nullable=False),
+    Column("created_by", String(96), nullable=False),
+    Column("expires_us", BigInteger),
+    Column("uses_left", Integer),
+    Column("used", Integer, nullable=False),
+    Column("labels", Text, nullable=False),
 )
 
 leases = Table(

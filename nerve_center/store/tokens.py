@@ -1,4 +1,10 @@
-"""API tokens: who may read. Only hashes are kept."""
+"""API tokens: which programs may do what, and until when. Only hashes are kept.
+
+read      everything that GET gives, but the audit log; `GET /metrics` too
+threats   that, and what people do about threats
+metrics   nothing but `GET /metrics`
+admin     everything
+"""
 
 from __future__ import annotations
 
@@ -8,6 +14,14 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.engine import Connection, Row
 
 from nerve_center.store.tables import api_tokens
+
+GRANTS = {
+    "read": ("read", "metrics"),
+    "threats": ("read", "metrics", "threats"),
+    "metrics": ("metrics",),
+    "admin": ("read", "metrics", "threats", "admin"),
+}
+"""What a token of each scope may be used for."""
 
 
 def find(connection: Connection, token_hash: bytes) -> Row[Any] | None:
@@ -22,8 +36,20 @@ def named(connection: Connection, name: str) -> Row[Any] | None:
     return row
 
 
-def add(connection: Connection, name: str, token_hash: bytes, now_us: int) -> None:
-    connection.execute(insert(api_tokens).values(name=name, token_hash=token_hash, created_us=now_us))
+def add(
+    connection: Connection,
+    name: str,
+    token_hash: bytes,
+    now_us: int,
+    scope: str = "read",
+    expires_us: int | None = None,
+) -> None:
+    """Add a token. `expires_us` is the time of day when it ends, or None."""
+    connection.execute(
+        insert(api_tokens).values(
+            name=name, token_hash=token_hash, created_us=now_us, scope=scope, expires_us=expires_us
+        )
+    )
 
 
 def remove(connection: Connection, name: str) -> bool:

@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from sqlalchemy.engine import Connection, Row
 
 from nerve_center.errors import Refused
-from nerve_center.store import silences, threat_log
+from nerve_center.store import audit, silences, threat_log
 from nerve_center.store.silences import Silence
 from nerve_center.store.tables import threats
 from nerve_center.store.threats import status_of
@@ -59,7 +59,7 @@ def reopen(connection: Connection, key: int, actor: Actor, now_us: int, comment:
 def comment(connection: Connection, key: int, actor: Actor, now_us: int, text: str) -> None:
     """Say something about a threat. Raises Refused (404 `threat-unknown`)."""
     row = _known(connection, key)
-    threat_log.add(connection, key, now_us, "commented", row.severity, text, str(actor))
+    _log(connection, key, now_us, "commented", row.severity, text, actor)
 
 
 def silence(connection: Connection, key: int, actor: Actor, now_us: int, quiet: Quiet) -> Silence:
@@ -91,7 +91,7 @@ def silence(connection: Connection, key: int, actor: Actor, now_us: int, quiet: 
             "until_cleared": int(quiet.until_cleared),
         },
     )
-    threat_log.add(connection, key, now_us, "silenced", row.severity, quiet.reason, str(actor))
+    _log(connection, key, now_us, "silenced", row.severity, quiet.reason, actor)
     found = silences.get(connection, made)
     assert found is not None  # noqa: S101 it was made a moment ago, in this transaction
     return found
@@ -105,6 +105,7 @@ def end_silence(connection: Connection, key: int, actor: Actor, now_us: int) -> 
     if found.ended_us is not None:
         return found
     silences.end(connection, key, now_us)
+    audit.note(connection, now_us, str(actor), "silence.end", str(key))
     if found.fingerprint is not None:
         row = connection.execute(
             select(threats.c.key, threats.c.severity).where(
@@ -148,4 +149,12 @@ def _set(
             status=status_of(row.state, triage),
         )
     )
-    threat_log.add(connection, key, now_us, what, row.severity, text, str(actor))
+    _log(connection, key, now_us, what, row.severity, text, actor)
+
+
+def _log(
+    connection: Connection, key: int, now_us: int, what: str, severity: str, text: str, actor: Actor
+) -> None:
+    """In the threat's own log with what was said, and in the audit log."""
+    threat_log.add(connection, key, now_us, what, severity, text, str(actor))
+    audit.note(connection, now_us, str(actor), f"threat.{what}", str(key))

@@ -10,10 +10,13 @@ from typing import Any
 
 import fastjsonschema
 import pytest
+from sqlalchemy.engine import Connection
 from werkzeug.test import TestResponse
 
 import nerve_center
+from nerve_center import auth
 from nerve_center.contract import Contract, _plain
+from nerve_center.store import audit, tokens
 from tests.unit.center.harness import API_TOKEN, TOKEN, AgentUnderTest, CenterUnderTest
 
 DOCUMENT = Contract().document
@@ -138,6 +141,20 @@ def test_what_every_operation_refuses_with(center: CenterUnderTest) -> None:
         hold(center.get(f"/api/v1/agents{path}", unknown=1), f"/api/v1/agents{template}", "get")
     hold(center.get("/api/v1/agents/agent-0000000000000000"), AGENT, "get")
     hold(center.get("/api/v1/agents/agent-0000000000000000/samples"), f"{AGENT}/samples", "get")
+
+
+def test_the_audit_log(center: CenterUnderTest) -> None:
+    path, made = "/api/v1/audit", "a-token-of-an-admin-that-is-long-enough"
+
+    def work(connection: Connection) -> None:
+        tokens.add(connection, "admin", auth.hash_of(made), 1, "admin")
+        audit.note(connection, 1, "local:root", "api-token.add", "admin", {"scope": "admin"})
+
+    center.center.writer.submit(work)
+    assert hold(center.get(path, made), path, "get")["audit"][0]["actor"] == "local:root"
+    for token in (None, "x" * 40, center.agent().credential, API_TOKEN):
+        hold(center.get(path, token), path, "get")
+    hold(center.get(path, made, after="x"), path, "get")
 
 
 def test_while_the_database_takes_no_writes(center: CenterUnderTest) -> None:

@@ -110,7 +110,7 @@ class CenterUnderTest:
 
     def _add_api_token(self, connection: Connection) -> None:
         if tokens.named(connection, "test") is None:
-            tokens.add(connection, "test", auth.hash_of(API_TOKEN), self.clock.now_us())
+            tokens.add(connection, "test", auth.hash_of(API_TOKEN), self.clock.now_us(), "threats")
 
     def close(self) -> None:
         self.center.stop()
