@@ -40,8 +40,9 @@ format: venv ## Put the code into its format
 	$(PYTHON) -m ruff format $(CODE)
 	$(PYTHON) -m ruff check --fix $(CODE)
 
-bench: venv ## What the agent costs beside its peers, how a center bears a herd, and how fast dioctl is
+bench: venv ## What the agent costs beside its peers, how much a center takes, how it bears a herd, how fast dioctl is
 	$(PYTHON) -m benchmarks.agent_footprint
+	$(PYTHON) -m benchmarks.ingest
 	$(PYTHON) -m benchmarks.herd
 	$(PYTHON) -m benchmarks.dioctl
 

@@ -31,7 +31,7 @@ from typing import Any  # noqa: E402
 
 import gevent  # noqa: E402
 
-from benchmarks.measure import machine  # noqa: E402
+from benchmarks.measure import free_port, machine  # noqa: E402
 from dio_daemon import wire  # noqa: E402
 from dio_daemon.backoff import Backoff  # noqa: E402
 from dio_daemon.clock import SystemClock, rfc3339  # noqa: E402
@@ -221,8 +221,7 @@ class Center:
     """A real nerve center as a process."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port = listener.getsockname()[1]
+        self.port = free_port()
         self.token = secrets.token_urlsafe(32)
         (folder / "token").write_text(self.token)
         self.config = folder / "nerve-center.toml"

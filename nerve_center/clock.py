@@ -7,6 +7,7 @@ keeps and compares; on the wire they are RFC 3339 in UTC.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,8 @@ from typing import Protocol
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+# strptime took an eighth of all that a report of 60 samples costs.
+_RFC3339 = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?Z")
 
 
 class Clock(Protocol):
@@ -54,17 +57,14 @@ def parse_time(text: str) -> int:
     Digits beyond the microsecond are cut off and a leap second counts as the last microsecond before it.
     Raises ValueError where the text names no real time.
     """
-    if not text.endswith("Z") or len(text) < 20 or text[10] != "T":
+    found = _RFC3339.fullmatch(text)
+    if found is None:
         raise ValueError(f"not an RFC 3339 time in UTC: {text[:40]!r}")
-    whole, _, fraction = text[:-1].partition(".")
-    leap = whole.endswith(":60")
-    moment = datetime.strptime(whole[:-2] + "59" if leap else whole, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC)
-    seconds = (moment - _EPOCH) // timedelta(seconds=1)
-    if leap:
-        return seconds * 1_000_000 + 999_999
-    if fraction and not (fraction.isascii() and fraction.isdigit()):
-        raise ValueError(f"not an RFC 3339 time in UTC: {text[:40]!r}")
-    return seconds * 1_000_000 + int(fraction[:6].ljust(6, "0") or 0)
+    year, month, day, hour, minute, second = map(int, found.groups()[:6])
+    leap = second == 60
+    since = datetime(year, month, day, hour, minute, 59 if leap else second, tzinfo=UTC) - _EPOCH
+    time_us = (since.days * 86400 + since.seconds) * 1_000_000
+    return time_us + 999_999 if leap else time_us + int((found[7] or "")[:6].ljust(6, "0"))
 
 
 def format_time(time_us: int) -> str:

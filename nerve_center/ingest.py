@@ -26,6 +26,8 @@ from nerve_center.store.writer import Writer
 
 MOST_DATA_BYTES = 65536
 _MOST_ERRORS = 10
+# json.dumps with settings of its own makes an encoder for each call.
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _MOST_MAINTENANCE_S = 7 * 86400.0
 
 
@@ -205,7 +207,7 @@ def _record(contract: Contract, item: dict[str, Any]) -> Record:
         contract.check_data(kind, data)
         if kind in ("threat", "gap"):
             check_text(data)
-        text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
+        text = _encode(data).encode("utf-8")
     except Mismatch as exc:
         raise Mismatch(("data", *exc.path), exc.message) from None
     except UnicodeEncodeError:

@@ -74,6 +74,7 @@ _INSTANCE = select(instances, agents.c.id, agents.c.interval_s).join(
 )
 
 _BY_CREDENTIAL = _INSTANCE.where(instances.c.credential_hash == bindparam("of_hash"))
+_BY_INSTANCE = _INSTANCE.where(instances.c.instance_id == bindparam("of_instance"))
 
 
 def _instance(row: Row[Any]) -> Instance:
@@ -101,9 +102,7 @@ def instance_by_credential(connection: Connection, credential_hash: bytes) -> In
 
 def instance_now(connection: Connection, instance: Instance) -> Instance:
     """An instance as it is inside this transaction."""
-    return _instance(
-        connection.execute(_INSTANCE.where(instances.c.instance_id == instance.instance_id)).one()
-    )
+    return _instance(connection.execute(_BY_INSTANCE, {"of_instance": instance.instance_id}).one())
 
 
 def is_revoked(connection: Connection, key: int) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.engine import Connection
 
 from nerve_center.store.tables import runs
 
+_GET = select(runs).where(runs.c.run_id == bindparam("of_run"))  # built once: every report asks
 _KEPT = 50
 """Earlier runs of an instance that are remembered: a twin takes turns at once, not after fifty restarts."""
 
@@ -26,7 +27,7 @@ class Run:
 
 
 def get(connection: Connection, run_id: str) -> Run | None:
-    row = connection.execute(select(runs).where(runs.c.run_id == run_id)).first()
+    row = connection.execute(_GET, {"of_run": run_id}).first()
     return None if row is None else Run(*row)
 
 
