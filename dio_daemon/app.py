@@ -44,7 +44,7 @@ from dio_daemon.registrar import Registrar, hostname
 from dio_daemon.safe_spool import SafeSpool
 from dio_daemon.sampler import Sampler
 from dio_daemon.service_manager import ServiceManager, Systemd
-from dio_daemon.spool import Budget
+from dio_daemon.spool_model import Budget
 from dio_daemon.starts import StartHistory
 from dio_daemon.submissions import Submissions
 from dio_daemon.threat_log import ThreatLog
@@ -56,6 +56,9 @@ log = logging.getLogger(__name__)
 UNUSABLE_S = 20.0
 """Before an end because the state folder or the socket cannot be used: systemd starts the agent again at once,
 and nothing can be remembered from one start to the next."""
+
+SAMPLER_JOIN_S = 2.0
+"""How long the last flush waits for a sample that is being taken."""
 
 
 def main(arguments: Sequence[str] | None = None, parts: Parts | None = None) -> int:
@@ -205,8 +208,9 @@ class Agent:
         self._daemon = daemon.Daemon(
             [
                 daemon.Part(self._control, beats["control"]),
-                daemon.Part(self._sampler, beats["sampler"]),
                 daemon.Part(self._link, beats["link"], self._link.finish),
+                # Last, for it stops first: the link's last flush takes its last sample along.
+                daemon.Part(self._sampler, beats["sampler"], join_s=SAMPLER_JOIN_S),
             ],
             self._board,
             self._spool,

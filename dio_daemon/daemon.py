@@ -52,11 +52,12 @@ class Worker(Protocol):
 
 @dataclass(frozen=True)
 class Part:
-    """A worker, its sign of life, and what comes after its last step."""
+    """A worker, its sign of life, what comes after its last step, and how many seconds its end may take."""
 
     worker: Worker
     heartbeat: Heartbeat
     finish: Callable[[], None] | None = None
+    join_s: float = JOIN_S
 
 
 @dataclass
@@ -227,11 +228,11 @@ class Daemon:
             self._manager.status(f"stopping, {self._spool.pending} records to deliver")
         for part, thread in reversed(self._threads):
             part.worker.stop()
-            thread.join(JOIN_S)
+            thread.join(part.join_s)
             if thread.is_alive():
                 log.warning(
                     "Thread %s did not end within %.0f s",
                     part.heartbeat.name,
-                    JOIN_S,
-                    extra=about(Kind.THREAD_STUCK, thread=part.heartbeat.name, duration_s=JOIN_S),
+                    part.join_s,
+                    extra=about(Kind.THREAD_STUCK, thread=part.heartbeat.name, duration_s=part.join_s),
                 )

@@ -20,7 +20,7 @@ from dio_daemon.errors import NotANerveCenter, Rejected
 from dio_daemon.identity import Identity
 from dio_daemon.messages import Kind, about
 from dio_daemon.safe_spool import SafeSpool
-from dio_daemon.spool import Settled
+from dio_daemon.spool_model import Settled
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class Delivery:
         mark = mark_in(error.body)
         seq = error.body.get("seq")
         if error.status == 409 and error.code == "mark-mismatch" and mark is not None:
-            self._mismatches += 1
+            self._mismatches += 1 if batch.records else 0  # a report that only asks fits by chance
             if self._mismatches > MAX_MISMATCHES_IN_A_ROW:
                 raise error
             self._settle(batch, mark)
@@ -131,10 +131,12 @@ class Delivery:
         )
 
     def _settle(self, batch: wire.Batch, mark: wire.Mark) -> None:
+        about_now = batch.epoch == self._spool.epoch  # or about another history, of which something is owed
         settled = self._spool.settle(batch.epoch, batch.stream, mark)
         if settled in (Settled.REWOUND, Settled.PARTED):
             self.ask_for_marks()
-        self._unsure.discard(batch.stream)
+        if about_now:
+            self._unsure.discard(batch.stream)
         match settled:
             case Settled.REWOUND:
                 log.warning(

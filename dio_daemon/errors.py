@@ -5,7 +5,8 @@
     ├── IdentityError            the identity cannot be read or written
     ├── SpoolError               the spool cannot be used as it is
     │   ├── SpoolUnavailable     the disk refuses (full, read-only, I/O): try again later
-    │   └── SpoolCorrupt         the file is not a spool: set it aside
+    │   ├── SpoolCorrupt         the file is not a spool: set it aside
+    │   └── SpoolClosed          the agent is ending: nothing is taken any more
     ├── GiveUp                   the agent cannot go on in this process and exits
     └── CenterError              an exchange with the nerve center failed
         ├── Unreachable          no connection: refused, unreachable, reset
@@ -77,6 +78,10 @@ class SpoolUnavailable(SpoolError):
 
 class SpoolCorrupt(SpoolError):
     """The file is damaged or is not a spool."""
+
+
+class SpoolClosed(SpoolError):
+    """The spool was closed: the agent is ending."""
 
 
 class GiveUp(DioError):

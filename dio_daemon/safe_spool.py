@@ -1,11 +1,11 @@
 """The spool that goes on when its disk does not.
 
-A full or read-only disk: new records go to a bounded spool in memory, with an epoch of its own, and are
-delivered from there; every half minute the disk is tried again, and what still waits moves over to it. A damaged
-file: set aside for whoever wants to look, a new epoch begins, and what waited in it stands there as a gap. A file
-that was deleted under the agent: what waits in it is still there, and moves to a new one. What waited in a file that
-is found damaged or gone at the start, or in the memory of a process that was killed, is known from the tally and
-becomes a gap as well. The rest of the agent sees one spool throughout.
+A full or read-only disk: new records go to a bounded spool in memory, with an epoch of its own, and are delivered
+from there; every half minute the disk is tried again, and what still waits moves over to it. A damaged file: set
+aside for whoever wants to look, and a new epoch begins. A file that was deleted under the agent: what waits in it is
+still there, and moves to a new one. Each such move is one transaction. What waited in a file that is damaged, gone or
+back in an earlier state, or in the memory of a process that was killed, is known from the tally; as far as the nerve
+center does not have it, it becomes a gap. The rest of the agent sees one spool throughout.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from dio_daemon.clock import Clock, rfc3339
-from dio_daemon.errors import SpoolCorrupt, SpoolUnavailable
+from dio_daemon.errors import SpoolClosed, SpoolCorrupt, SpoolUnavailable
+from dio_daemon.histories import Histories
 from dio_daemon.messages import Kind, about
-from dio_daemon.spool import Budget, Settled, Spool, Stats
-from dio_daemon.tally import Tally, Waiting
-from dio_daemon.wire import SAMPLES, STREAMS, Batch, Mark, Record, to_json
+from dio_daemon.spool import Spool
+from dio_daemon.spool_model import Budget, Settled, Stats
+from dio_daemon.spool_store import new_tag
+from dio_daemon.tally import Known, Tally
+from dio_daemon.wire import STREAMS, Batch, Mark, Record
 
 log = logging.getLogger(__name__)
 
@@ -49,22 +52,26 @@ class SafeSpool:
         self._memory: Spool | None = None
         self._tried = clock.monotonic()
         self._problem = ""
+        self._closed = False
         self._tally = Tally(path.with_name("waiting"))
-        self._died_in_memory = self._tally.last.memory
-        self._damaged = False
-        self._spool = self._open()
-        if self._memory is None:
-            self._own_up(self._spool.unused)
+        self._disk_epoch = self._tally.last.disk
+        self._away: Histories = {}
+        self._reasons: dict[str, str] = {}
+        self._spool = self._open(self._tally.last.histories)
         self._count()
 
-    def append(self, stream: str, kind: str, data: bytes, sampling_s: float = 0.0, time: str = "") -> int:
+    def append(
+        self, stream: str, kind: str, data: bytes, sampling_s: float = 0.0, time: str = "", tag: str = ""
+    ) -> int:
         """Commit a record, sampled now unless `time` says otherwise, and return its seq."""
         moment = time or rfc3339(self._clock.now())
-        self._return_to_disk()
-        self._follow_file()
-        seq = self._do(lambda spool: spool.append(stream, kind, moment, data, sampling_s))
-        self._count()
-        return seq
+        mark = tag or new_tag()  # one for all attempts: a commit that was not heard of may have been made
+        with self._lock:
+            self._return_to_disk()
+            self._follow_file()
+            seq = self._do(lambda spool: spool.append(stream, kind, moment, data, sampling_s, mark))
+            self._count()
+            return seq
 
     def batch(self, stream: str, max_records: int) -> Batch:
         """The next records of a stream."""
@@ -72,9 +79,10 @@ class SafeSpool:
 
     def settle(self, epoch: str, stream: str, mark: Mark) -> Settled:
         """Compare the center's mark with the spool."""
-        settled = self._do(lambda spool: spool.settle(epoch, stream, mark))
-        self._count()
-        return settled
+        with self._lock:
+            settled = self._do(lambda spool: spool.settle(epoch, stream, mark))
+            self._count()
+            return settled
 
     def set_aside(self, stream: str, seq: int, reason: str) -> bool:
         """Move a record that the center calls invalid to the dead letters."""
@@ -83,7 +91,10 @@ class SafeSpool:
 
     def disown(self) -> None:
         """Forget what was there before this process and begin a new epoch (see `Spool.disown`)."""
-        self._do(lambda spool: spool.disown())
+        with self._lock:
+            self._do(lambda spool: spool.disown())
+            self._away = {}
+            self._count()
 
     def recent(self, stream: str, kind: str, age_s: float, most: int) -> list[Record]:
         """The newest records of a kind, delivered or not."""
@@ -103,6 +114,12 @@ class SafeSpool:
     def stats(self) -> Stats:
         """The spool in figures."""
         return self._do(lambda spool: spool.stats())
+
+    @property
+    def epoch(self) -> str:
+        """The id of the history in use."""
+        with self._lock:
+            return self._spool.epoch
 
     @property
     def pending(self) -> int:
@@ -135,9 +152,13 @@ class SafeSpool:
     def close(self) -> None:
         """Close the file. What waits in memory is tried on the disk once more."""
         with self._lock:
+            if self._closed:
+                return
             self._tried = -RETURN_EVERY_S
             self._return_to_disk()
+            self._follow_file()
             self._count()
+            self._closed = True
             if self._memory is not None and self._memory.pending:
                 log.error(
                     "%d records were kept in memory only and are lost: %s",
@@ -151,66 +172,63 @@ class SafeSpool:
                 log.warning(
                     "Cannot close the spool cleanly, the nerve center will skip what it has: %s", error
                 )
+            self._tally.close()
 
     def _do(self, operation: Callable[[Spool], T]) -> T:
         with self._lock:
-            try:
-                return operation(self._spool)
-            except SpoolCorrupt as error:
-                self._replace_damaged(error)
-            except SpoolUnavailable as error:
-                self._fall_back(error)
-            return operation(self._spool)
+            while True:
+                if self._closed:
+                    raise SpoolClosed(f"The spool {self._path} is closed: the agent is ending")
+                try:
+                    return operation(self._spool)
+                except SpoolCorrupt as error:
+                    self._replace_damaged(error)
+                except SpoolUnavailable as error:
+                    self._fall_back(error)
 
-    def _open(self) -> Spool:
+    def _open(self, known: Histories) -> Spool:
+        """The spool on disk, or one in memory; `known` histories that it does not have are owed."""
         try:
-            return Spool(self._path, self._budget)
+            return self._on_disk(known)
         except SpoolCorrupt as error:
-            self._move_away(error)
+            if not self._move_away(error):
+                return self._in_memory(error, known)
         except SpoolUnavailable as error:
-            return self._in_memory(error)
+            return self._in_memory(error, known)
         try:
-            return Spool(self._path, self._budget)
+            return self._on_disk(known)
         except (SpoolUnavailable, SpoolCorrupt) as error:
-            return self._in_memory(error)
+            return self._in_memory(error, known)
 
-    def _own_up(self, begun_anew: bool) -> None:
-        """Put down as gaps what is known to have waited and is nowhere now."""
-        with self._lock:
-            known = self._tally.last
-            of_file = known.disk if begun_anew and known.epoch != self._spool.epoch else {}
-            of_memory, self._died_in_memory = self._died_in_memory, {}
-            for stream, count in of_file.items():
-                self._put_down(stream, count, "spool_corrupt" if self._damaged else "spool_lost")
-            for stream, count in of_memory.items():
-                self._put_down(stream, count, "spool_lost")
+    def _on_disk(self, known: Histories) -> Spool:
+        spool = Spool(self._path, self._budget)
+        try:
+            self._owe(spool, known)
+        except (SpoolUnavailable, SpoolCorrupt):
+            self._discard(spool)
+            raise
+        return spool
 
-    def _put_down(self, stream: str, count: int, reason: str) -> None:
-        log.error(
-            "%d %s that waited are lost with the spool that held them",
-            count,
-            stream,
-            extra=about(Kind.RECORDS_LOST, records=count, stream=stream),
-        )
-        now = rfc3339(self._clock.now())
-        gap = to_json({"count": count, "reason": reason})
-        self._do(lambda spool: spool.append(stream, "gap", now, gap, 0.0))
+    def _owe(self, spool: Spool, known: Histories) -> None:
+        for owed in spool.owe(known, self._reasons, rfc3339(self._clock.now())):
+            log.warning(
+                "The spool that held %s up to %d is gone: the nerve center is asked which of them it has",
+                owed.stream,
+                owed.reach.next_seq - 1,
+            )
 
     def _count(self) -> None:
-        """Write down what waits, and where."""
-        with self._lock:
-            if self._memory is None:
-                self._tally.write(Waiting(self._spool.epoch, self._spool.pending_by_stream()))
-                return
-            known, died = self._tally.last, self._died_in_memory
-            waiting = self._memory.pending_by_stream()
-            both = {name: waiting.get(name, 0) + died.get(name, 0) for name in {*waiting, *died}}
-            self._tally.write(Waiting(known.epoch, known.disk, both))
+        """Write down how far each history came."""
+        if self._memory is None:
+            self._disk_epoch = self._spool.epoch
+        self._tally.write(Known(self._disk_epoch, {**self._away, **self._spool.histories()}))
 
-    def _in_memory(self, error: Exception) -> Spool:
+    def _in_memory(self, error: Exception, away: Histories) -> Spool:
+        """A spool in memory; `away` histories are on the disk or owed to it, as far as is known."""
         log.warning("%s; going on in memory", error, extra=about(Kind.SPOOL_IN_MEMORY))
         self._problem = str(error)
         self._tried = self._clock.monotonic()
+        self._away = away
         bounds = Budget(min(MEMORY_BYTES, self._budget.max_bytes), self._budget.max_age_s, 0.0)
         self._memory = Spool(":memory:", bounds)
         return self._memory
@@ -219,22 +237,20 @@ class SafeSpool:
         if self._memory is not None:
             raise error
         self._discard(self._spool)
-        self._spool = self._in_memory(error)
+        self._spool = self._in_memory(error, self._tally.last.histories)
+        self._count()
 
     def _replace_damaged(self, error: SpoolCorrupt) -> None:
         if self._memory is not None:
             raise error
-        waited = self._spool.pending
         self._discard(self._spool)
-        self._move_away(error)
-        self._spool = self._open()
-        if waited:
-            now = rfc3339(self._clock.now())
-            gap = to_json({"count": waited, "reason": "spool_corrupt"})
-            self._spool.append(SAMPLES, "gap", now, gap, 0.0)
+        known = self._tally.last.histories
+        self._spool = self._open(known) if self._move_away(error) else self._in_memory(error, known)
+        self._count()
 
-    def _move_away(self, error: Exception) -> None:
-        self._damaged = True
+    def _move_away(self, error: Exception) -> bool:
+        """Set a damaged file aside; whether it is out of the way."""
+        self._reasons[self._disk_epoch] = "spool_corrupt"
         log.error(
             "%s; set aside as %s.damaged, a new one is begun",
             error,
@@ -249,58 +265,63 @@ class SafeSpool:
                 continue
             except OSError as failure:
                 log.warning("Cannot set %s aside: %s", source, failure.strerror)
+                return False
+        return True
 
     def _return_to_disk(self) -> None:
-        with self._lock:
-            now = self._clock.monotonic()
-            if self._memory is None or now - self._tried < RETURN_EVERY_S:
-                return
-            self._tried = now
-            disk: Spool | None = None
-            try:
-                disk = Spool(self._path, self._budget)
-                begun_anew = disk.unused
-                disk.trim()  # opening writes nothing, and a full disk would only refuse the next sample
-                _move(self._memory, disk)
-            except (SpoolUnavailable, SpoolCorrupt) as error:
-                log.debug("The disk does not take the spool yet: %s", error)
-                if disk is not None:
-                    self._discard(disk)
-                if isinstance(error, SpoolCorrupt):
-                    self._move_away(error)
-                return
-            moved = self._memory.pending
-            self._memory.close()
-            self._memory = None
-            self._spool = disk
-            self._own_up(begun_anew)
-            log.info(
-                "The spool is on disk again (%d records moved there from memory)",
-                moved,
-                extra=about(Kind.SPOOL_ON_DISK, records=moved),
-            )
+        now = self._clock.monotonic()
+        if self._closed or self._memory is None or now - self._tried < RETURN_EVERY_S:
+            return
+        self._tried = now
+        disk: Spool | None = None
+        try:
+            disk = self._on_disk(self._away)
+            disk.trim()  # opening writes nothing, and a full disk would only refuse the next sample
+            moved = disk.take_over(self._memory)
+        except (SpoolUnavailable, SpoolCorrupt) as error:
+            log.debug("The disk does not take the spool yet: %s", error)
+            if disk is not None:
+                self._discard(disk)
+            if isinstance(error, SpoolCorrupt):
+                self._move_away(error)
+            return
+        self._discard(self._memory)
+        self._memory = None
+        self._away = {}
+        self._spool = disk
+        self._count()
+        log.info(
+            "The spool is on disk again (%d records moved there from memory)",
+            moved,
+            extra=about(Kind.SPOOL_ON_DISK, records=moved),
+        )
 
     def _follow_file(self) -> None:
         """Move to a new file when the one in use was deleted or replaced under the agent."""
-        with self._lock:
-            if self._memory is not None or not self._spool.detached:
-                return
-            log.warning(
-                "The spool %s was deleted or replaced while in use: moving to a new one",
-                self._path,
-                extra=about(Kind.SPOOL_REPLACED),
-            )
-            old = self._spool
-            self._spool = self._open()
+        if self._closed or self._memory is not None or not self._spool.detached:
+            return
+        log.warning(
+            "The spool %s was deleted or replaced while in use: moving to a new one",
+            self._path,
+            extra=about(Kind.SPOOL_REPLACED),
+        )
+        old, ours = self._spool, self._spool.histories()
+        self._spool = self._open(_without(self._tally.last.histories, ours))
+        self._disk_epoch = self._spool.epoch
+        try:
             try:
-                _move(old, self._spool)
-            except (SpoolUnavailable, SpoolCorrupt) as error:
-                log.error(
-                    "Not all that waited in the deleted spool could be moved: %s",
-                    error,
-                    extra=about(Kind.RECORDS_LOST),
-                )
-            self._discard(old)
+                self._spool.take_over(old)
+            except SpoolUnavailable as error:
+                if self._memory is None:
+                    self._discard(self._spool)
+                    self._spool = self._in_memory(error, self._spool.histories())
+                self._spool.take_over(old)
+        except (SpoolUnavailable, SpoolCorrupt) as error:
+            log.error("The deleted spool does not read: %s", error, extra=about(Kind.SPOOL_DAMAGED))
+            self._reasons[old.epoch] = "spool_corrupt"
+            self._do(lambda spool: self._owe(spool, ours))
+        self._discard(old)
+        self._count()
 
     @staticmethod
     def _discard(spool: Spool) -> None:
@@ -310,7 +331,5 @@ class SafeSpool:
             log.debug("The old spool did not close cleanly: %s", error)
 
 
-def _move(source: Spool, target: Spool) -> None:
-    """Append what waits in one spool to another; tags stay, so nothing is stored twice."""
-    for stream, record in source.waiting():
-        target.append(stream, record.kind, record.time, record.data, 0.0, record.tag)
+def _without(histories: Histories, others: Histories) -> Histories:
+    return {epoch: streams for epoch, streams in histories.items() if epoch not in others}

@@ -13,80 +13,37 @@ answers, `settle` compares its mark with the record here:
 - another tag, or a mark beyond all that is here: the histories parted (a disk was rolled back, a clone); a new
   epoch is opened and all that is kept is numbered anew. Tags stay, so that nothing is stored twice.
 
-A stream has no holes: whatever is dropped leaves a gap record for its range, with count and reason.
-`tests/property` runs these rules against random faults.
+A stream has no holes: whatever is dropped leaves a gap record for its range, with count and reason. A gap takes as
+many numbers as it counts, so that a history that is lost can be counted by how far it came: `owe` writes down what is
+gone with another history, the nerve center is asked for its mark there by a report without records, and what it does
+not have becomes a gap here. `tests/property` runs these rules against random faults.
 """
 
 from __future__ import annotations
 
-import sqlite3
+import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
+from dio_daemon import spool_ledger as ledger
 from dio_daemon import spool_store as store
 from dio_daemon import spool_trim as trim
-from dio_daemon.errors import SpoolCorrupt, SpoolUnavailable
+from dio_daemon.errors import SpoolClosed, SpoolUnavailable
+from dio_daemon.histories import Histories, Owed, Reach
+from dio_daemon.spool_file import file_id, translated
+from dio_daemon.spool_model import Budget, Settled, Stats, StreamStats
 from dio_daemon.wire import EVENTS, SAMPLES, STREAMS, Batch, Mark, Record
+
+log = logging.getLogger(__name__)
 
 MAX_BATCH_BYTES = 512 * 1024
 """JSON bytes of a report's records; a nerve center takes 8 MiB, and small reports come through bad lines."""
 
 MAX_DEAD_LETTERS = 1000
-
-
-class Settled(Enum):
-    """What comparing the center's mark with the spool showed."""
-
-    SAME = "same"
-    ADVANCED = "advanced"
-    REWOUND = "rewound"
-    PARTED = "parted"
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What a spool may take.
-
-    Attributes: `max_bytes` on disk; `max_age_s` of records not yet delivered and `keep_acknowledged_s` of those
-    delivered, both in seconds of sampling (the wall clock may step; a host that is off samples nothing).
-    """
-
-    max_bytes: int
-    max_age_s: float
-    keep_acknowledged_s: float
-
-
-@dataclass(frozen=True)
-class StreamStats:
-    """One stream: its next seq, the cursor, how many records wait and how many are kept, and what the gaps that
-    are kept count, by reason."""
-
-    next_seq: int
-    acknowledged_seq: int
-    pending: int
-    kept: int
-    gaps: dict[str, int]
-    oldest_pending: str | None
-
-
-@dataclass(frozen=True)
-class Stats:
-    """The spool in figures; `bytes` are those in use on disk."""
-
-    epoch: str
-    bytes: int
-    max_bytes: int
-    dead_letters: int
-    streams: dict[str, StreamStats]
-
-    @property
-    def pending(self) -> int:
-        """Records of both streams that wait."""
-        return sum(stream.pending for stream in self.streams.values())
+PAGE = 200
+"""Records that are held in memory at once when a spool moves."""
 
 
 class Spool:
@@ -97,24 +54,35 @@ class Spool:
         budget: what it may take.
 
     Raises:
-        SpoolUnavailable: the disk refuses. SpoolCorrupt: the file is damaged. So does every method.
+        SpoolUnavailable: the disk refuses. SpoolCorrupt: the file is damaged. So does every method, and SpoolClosed
+            after `close`.
     """
 
     def __init__(self, path: Path | str, budget: Budget) -> None:
         self._lock = threading.RLock()
         self._budget = budget
         self._in_flight = dict.fromkeys(STREAMS, 0)
-        with _translated(path):
+        self._closed = False
+        with translated(path):
             self._db = store.connect(str(path))
-            self._state = store.load(self._db)
+            try:
+                self._state = store.load(self._db)
+            except BaseException:
+                self._db.close()  # else its lock would stay, and nobody could use the file
+                raise
         self._opened_at = {stream: cursor.next_seq for stream, cursor in self._state.streams.items()}
         self.path = path
-        self._file = _file_id(path)
+        self._file = file_id(path)
 
     @property
     def detached(self) -> bool:
         """Whether the file under its path is another one by now, or none: what is written here would be lost."""
-        return self._file is not None and _file_id(self.path) != self._file
+        if self._file is None:
+            return False
+        try:
+            return file_id(self.path) != self._file
+        except OSError:  # not allowed to look: nothing is known
+            return False
 
     @property
     def epoch(self) -> str:
@@ -122,8 +90,11 @@ class Spool:
         return self._state.epoch
 
     def close(self) -> None:
-        """Write the cursors down and close the file."""
-        with self._lock, _translated(self.path):
+        """Write the cursors down and close the file; it is closed whatever is raised."""
+        with self._lock, translated(self.path):
+            if self._closed:
+                return
+            self._closed = True
             try:
                 with store.transaction(self._db):
                     store.save(self._db, self._state)
@@ -141,25 +112,26 @@ class Spool:
             sampling_s: seconds of sampling since the record before, for the age of records.
             tag: that of a record that comes from another spool; a new one when empty.
         """
-        with self._lock, self._changing():
-            cursor = self._state.streams[stream]
-            seq = cursor.next_seq
+        with self._changing():
             self._state.sampling_s += max(0.0, sampling_s)
-            row = Record(seq, seq, tag or store.new_tag(), kind, time, data)
-            store.insert(self._db, stream, row, self._state.sampling_s)
-            cursor.next_seq = seq + 1
-            cursor.pending += 1
+            seq = store.append(self._db, self._state, stream, kind, time, data, tag)
             if store.used_bytes(self._db) > self._budget.max_bytes or seq % 64 == 0:
                 self._trim()
             return seq
 
     def batch(self, stream: str, max_records: int) -> Batch:
-        """The next records of a stream after its cursor; none when all are acknowledged."""
-        with self._lock, _translated(self.path):
+        """The next records of a stream after its cursor; none when all are acknowledged.
+
+        As long as something is owed, it is the question for the nerve center's mark in that history.
+        """
+        with self._using():
             cursor = self._state.streams[stream]
+            owed = next((item for item in self._state.owed if item.stream == stream), None)
+            if owed is not None:
+                return Batch(owed.epoch, stream, Mark(0, None), ())
             records: list[Record] = []
             size = 0
-            for record in store.after(self._db, stream, cursor.acknowledged, max_records):
+            for record in self._after(stream, cursor.acknowledged, max_records):
                 size += len(record.data)
                 if records and size > MAX_BATCH_BYTES:
                     break
@@ -169,10 +141,22 @@ class Spool:
             tag = store.tag_of(self._db, stream, cursor.acknowledged)
             return Batch(self._state.epoch, stream, Mark(cursor.acknowledged, tag), tuple(records))
 
+    def _after(self, stream: str, seq: int, limit: int) -> Iterator[Record]:
+        """Records after a seq. Raises NotASpool for a hole: there is none in what was written here."""
+        last = self._state.streams[stream].next_seq - 1
+        for record in store.after(self._db, stream, seq, limit):
+            if record.from_seq != seq + 1 or record.seq > last:
+                raise store.NotASpool(f"{stream} does not go on with {seq + 1}, but with {record.from_seq}")
+            seq, limit = record.seq, limit - 1
+            yield record
+        if limit > 0 and seq != last:
+            raise store.NotASpool(f"{stream} ends with {seq}, not with {last}")
+
     def next_stream(self, streams: Sequence[str] = STREAMS) -> str | None:
         """The first of some streams in which something waits: events before samples; None when nothing does."""
         with self._lock:
-            return next((s for s in streams if self._state.streams[s].pending > 0), None)
+            waiting = self.pending_by_stream()
+            return next((stream for stream in streams if stream in waiting), None)
 
     @property
     def pending(self) -> int:
@@ -180,15 +164,60 @@ class Spool:
         return sum(self.pending_by_stream().values())
 
     def pending_by_stream(self) -> dict[str, int]:
-        """Records that wait, of each stream in which any does."""
+        """Records that wait, of each stream in which any does; what is owed counts as one each."""
         with self._lock:
-            return {name: cursor.pending for name, cursor in self._state.streams.items() if cursor.pending}
+            waiting = {name: cursor.pending for name, cursor in self._state.streams.items()}
+            for item in self._state.owed:
+                waiting[item.stream] += 1
+            return {name: count for name, count in waiting.items() if count}
 
-    @property
-    def unused(self) -> bool:
-        """Whether this history has no record yet."""
+    def histories(self) -> dict[str, dict[str, Reach]]:
+        """How far this history came, and what is owed of others."""
         with self._lock:
-            return all(cursor.next_seq == 1 for cursor in self._state.streams.values())
+            streams = self._state.streams.items()
+            found = {self.epoch: {name: Reach(cursor.next_seq, cursor.held) for name, cursor in streams}}
+            for item in self._state.owed:
+                found.setdefault(item.epoch, {})[item.stream] = item.reach
+            return found
+
+    def owe(self, histories: Histories, reasons: Mapping[str, str], time: str) -> list[Owed]:
+        """Write down what is gone with other histories, and with the end of this one where the file went back.
+
+        Args:
+            histories: how far those that were here once had come.
+            reasons: of the gaps, by epoch; `spool_lost` where there is none.
+            time: of the gaps.
+        """
+        with self._lock:
+            if not ledger.news(self._state, histories):
+                return []
+            with self._changing():
+                new = ledger.owe(self._db, self._state, histories, reasons, time)
+            self._checkpoint()
+            return new
+
+    def take_over(self, source: Spool) -> int:
+        """Append what waits in another spool, whose history ends here: all of it or, where this raises, none.
+
+        Tags stay, and what is here already is not taken again, so that a move that was broken off, or whose commit
+        was not heard of, can be made again. Returns how many records waited.
+        """
+        moved = 0
+        with self._changing():
+            for stream in STREAMS:
+                new = self._state.streams[stream].next_seq == 1
+                there = set() if new else store.tags(self._db, stream)
+                for record in source.waiting(stream):
+                    moved += 1
+                    if record.tag not in there:
+                        width = record.seq - record.from_seq + 1
+                        fields = record.kind, record.time, record.data, record.tag
+                        store.append(self._db, self._state, stream, *fields, width)
+            self._state.owed += [item for item in source._state.owed if item.epoch not in self._state.past]
+            self._state.end(*source._state.past, source.epoch)
+            if store.used_bytes(self._db) > self._budget.max_bytes:
+                self._trim()
+        return moved
 
     def settle(self, epoch: str, stream: str, mark: Mark) -> Settled:
         """Compare the center's mark with the spool and move the cursor accordingly.
@@ -197,10 +226,10 @@ class Spool:
         """
         with self._lock:
             if epoch != self._state.epoch:
-                return Settled.SAME
+                return self._settle_owed(epoch, stream, mark.seq)
             cursor = self._state.streams[stream]
             seq, tag = mark.seq, mark.tag
-            with _translated(self.path):
+            with self._using():
                 ours = store.tag_of(self._db, stream, seq) if seq else None
             if seq >= cursor.next_seq or (ours is not None and ours != tag):
                 return self._part(stream, seq)
@@ -210,7 +239,7 @@ class Spool:
                 return self._part(stream, seq)
             if seq > cursor.acknowledged:
                 # Not written now: a cursor lost in a crash is found again by this comparison, an fsync saved.
-                with _translated(self.path):
+                with self._using():
                     cursor.acknowledged = seq
                     cursor.pending = store.pending(self._db, stream, seq)
                 return Settled.ADVANCED
@@ -222,16 +251,24 @@ class Spool:
                 cursor.pending = store.pending(self._db, stream, seq)
             return Settled.REWOUND
 
+    def _settle_owed(self, epoch: str, stream: str, seq: int) -> Settled:
+        owed = [item for item in self._state.owed if (item.epoch, item.stream) == (epoch, stream)]
+        if owed:
+            with self._changing():
+                for item in owed:
+                    ledger.put_down(self._db, self._state, item, seq)
+        return Settled.SAME
+
     def set_aside(self, stream: str, seq: int, reason: str, time: str) -> bool:
         """Move a record that the center calls invalid to the dead letters; a gap takes its place."""
-        with self._lock, self._changing():
+        with self._changing():
             if seq <= self._state.streams[stream].acknowledged:
                 return False
             return trim.set_aside(self._db, stream, seq, reason, time, MAX_DEAD_LETTERS)
 
     def stats(self) -> Stats:
         """The spool in figures."""
-        with self._lock, _translated(self.path):
+        with self._using():
             return Stats(
                 self._state.epoch,
                 store.used_bytes(self._db),
@@ -252,26 +289,28 @@ class Spool:
 
     def fill_ratio(self) -> float:
         """Share of the budget in use, 0 to 1."""
-        with self._lock, _translated(self.path):
+        with self._using():
             return store.used_bytes(self._db) / self._budget.max_bytes
 
-    def waiting(self) -> Iterator[tuple[str, Record]]:
-        """All records that wait, events first (to move them to another spool)."""
-        for stream in STREAMS:
-            with self._lock, _translated(self.path):
-                rows = list(store.after(self._db, stream, self._state.streams[stream].acknowledged, 1 << 30))
-            for row in rows:
-                yield stream, row
+    def waiting(self, stream: str) -> Iterator[Record]:
+        """All records of a stream that wait (to move them to another spool)."""
+        seq, left = self._state.streams[stream].acknowledged, True
+        while left:
+            with self._using():
+                page = list(self._after(stream, seq, PAGE))
+            yield from page
+            left = len(page) == PAGE
+            seq = page[-1].seq if page else seq
 
     def recent(self, stream: str, kind: str, age_s: float, most: int) -> list[Record]:
         """The newest records of a kind, delivered or not, of the last `age_s` seconds of sampling; `most` at most."""
-        with self._lock, _translated(self.path):
+        with self._using():
             first = max(1, self._state.streams[stream].next_seq - most)
             return list(store.since(self._db, stream, kind, first, self._state.sampling_s - age_s))
 
     def custom_bytes(self) -> int:
         """Bytes of submissions of other programs that wait."""
-        with self._lock, _translated(self.path):
+        with self._using():
             return store.custom_bytes(self._db, SAMPLES, self._state.streams[SAMPLES].acknowledged)
 
     def reconfigure(self, budget: Budget) -> None:
@@ -283,10 +322,19 @@ class Spool:
         """Open a new epoch. What the center lacks of this one and is no longer here begins it as a gap."""
         with self._changing():
             lost = store.first_seq(self._db, stream) - 1 - center_seq
-            store.renumber(self._db, self._state, {stream: lost} if lost > 0 else {})
-            self._opened_at = dict.fromkeys(STREAMS, 1)
-            self._in_flight = dict.fromkeys(STREAMS, 0)
+            held = {name: cursor.acknowledged for name, cursor in self._state.streams.items()}
+            held[stream] = min(held[stream], center_seq)
+            store.renumber(self._db, self._state, {stream: lost}, held)
+        self._checkpoint()
         return Settled.PARTED
+
+    def _checkpoint(self) -> None:
+        """Bring a new epoch into the file itself, so that with the log not the numbering is lost as well."""
+        try:
+            with self._using():
+                store.checkpoint(self._db)
+        except SpoolUnavailable as error:
+            log.debug("The log of the spool stays for now: %s", error)
 
     def disown(self) -> None:
         """Forget every record from before this spool was opened and begin a new epoch.
@@ -294,16 +342,17 @@ class Spool:
         For a clone that was given an identity of its own: what it brought along belongs to the other host, which
         delivers it itself.
         """
-        with self._lock, self._changing():
+        with self._changing():
             for stream, seq in self._opened_at.items():
                 store.delete_before(self._db, stream, seq)
-            store.renumber(self._db, self._state, {})
-            self._opened_at = dict.fromkeys(STREAMS, 1)
-            self._in_flight = dict.fromkeys(STREAMS, 0)
+            self._state.end(*(item.epoch for item in self._state.owed))
+            self._state.owed = []
+            store.renumber(self._db, self._state, {}, {})
+        self._checkpoint()
 
     def trim(self) -> None:
         """Hold the budget now: forget what was delivered, then thin samples, drop samples, drop events."""
-        with self._lock, self._changing():
+        with self._changing():
             self._trim()
 
     def _trim(self) -> None:
@@ -329,38 +378,24 @@ class Spool:
             cursor.pending = store.pending(self._db, stream, cursor.acknowledged)
 
     @contextmanager
+    def _using(self) -> Iterator[None]:
+        with self._lock, translated(self.path):
+            if self._closed:
+                raise SpoolClosed(f"The spool {self.path} is closed: the agent is ending")
+            yield
+
+    @contextmanager
     def _changing(self) -> Iterator[None]:
         """One transaction; what is held in memory goes back with it when it fails."""
-        before = self._state.copy()
-        try:
-            with _translated(self.path), store.transaction(self._db):
-                yield
-                store.save(self._db, self._state)
-        except BaseException:
-            self._state = before
-            raise
-
-
-def _file_id(path: Path | str) -> tuple[int, int] | None:
-    try:
-        found = Path(path).stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-@contextmanager
-def _translated(path: Path | str) -> Iterator[None]:
-    """SQLite's errors as ours, here and nowhere else."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if "malformed" in str(error):
-            raise SpoolCorrupt(f"The spool {path} is damaged: {error}") from error
-        raise SpoolUnavailable(f"The spool {path} cannot be used: {error}") from error
-    except sqlite3.DatabaseError as error:
-        raise SpoolCorrupt(f"The spool {path} is damaged: {error}") from error
-    except (store.NotASpool, OverflowError) as error:
-        raise SpoolCorrupt(f"The spool {path} is damaged: {error}") from error
-    except OSError as error:
-        raise SpoolUnavailable(f"The spool {path} cannot be used: {error.strerror}") from error
+        with self._using():
+            before = self._state.copy()
+            try:
+                with store.transaction(self._db):
+                    yield
+                    store.save(self._db, self._state)
+            except BaseException:
+                self._state = before
+                raise
+            if self._state.epoch != before.epoch:
+                self._opened_at = dict.fromkeys(STREAMS, 1)
+                self._in_flight = dict.fromkeys(STREAMS, 0)

@@ -8,13 +8,17 @@ written with the next record, not by themselves.
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import sqlite3
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from typing import Any
 
+from dio_daemon.histories import EPOCH, owed_from_text, owed_to_text
+from dio_daemon.spool_model import Cursor, SpoolState
 from dio_daemon.wire import STREAMS, Record, to_json
 
 SCHEMA_VERSION = 1
@@ -31,32 +35,12 @@ CREATE TABLE dead_letters (
   time TEXT NOT NULL, data BLOB NOT NULL, reason TEXT NOT NULL, set_aside_at TEXT NOT NULL);
 """
 _COLUMNS = "seq, from_seq, tag, kind, time, data"
+_KIND = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
+_TIME = re.compile(r"[0-9T:.+-]{10,32}Z")
 
 
 class NotASpool(Exception):
     """The file is a database, but not a spool of this agent."""
-
-
-@dataclass
-class Cursor:
-    """A stream's counters. `pending` counts records after the cursor; it is derived, never stored."""
-
-    next_seq: int = 1
-    acknowledged: int = 0
-    pending: int = 0
-
-
-@dataclass
-class SpoolState:
-    """What is held in memory beside the file and saved with each transaction."""
-
-    epoch: str
-    sampling_s: float
-    streams: dict[str, Cursor]
-
-    def copy(self) -> SpoolState:
-        """A copy that later changes do not reach."""
-        return replace(self, streams={name: replace(cursor) for name, cursor in self.streams.items()})
 
 
 def new_tag() -> str:
@@ -72,6 +56,7 @@ def connect(path: str) -> sqlite3.Connection:
         db.execute("PRAGMA synchronous=FULL")
         db.execute("PRAGMA cache_size=-512")
         db.execute("PRAGMA wal_autocheckpoint=256")
+        db.execute("PRAGMA temp_store=MEMORY")  # numbering anew takes no file, which a full disk would refuse
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
             with transaction(db):
@@ -100,26 +85,51 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 
 def load(db: sqlite3.Connection) -> SpoolState:
-    """The state as it was saved; a new epoch in a new file."""
+    """The state as it was saved; a new epoch in a new file. Raises NotASpool where it cannot be what was saved."""
     meta = dict(db.execute("SELECT key, value FROM meta").fetchall())
-    state = SpoolState(
-        meta.get("epoch") or new_tag(),
-        float(meta.get("sampling_s", 0.0)),
-        {stream: Cursor() for stream in STREAMS},
-    )
-    for stream, next_seq, acknowledged in db.execute("SELECT stream, next_seq, acknowledged FROM cursors"):
-        state.streams[stream] = Cursor(next_seq, acknowledged, pending(db, stream, acknowledged))
     if "epoch" not in meta:
+        state = SpoolState(new_tag(), 0.0, {stream: Cursor() for stream in STREAMS})
         with transaction(db):
             save(db, state)
+        return state
+    try:
+        state = SpoolState(meta["epoch"], float(meta["sampling_s"]), {})
+        ledger = json.loads(meta.get("ledger", "{}"))
+        held = {stream: int(ledger.get("held", {}).get(stream, 0)) for stream in STREAMS}
+        state.owed = [owed_from_text(item) for item in ledger.get("owed", [])]
+        state.past = [str(epoch) for epoch in ledger.get("past", [])]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise NotASpool(f"its state does not read: {error}") from error
+    if not EPOCH.fullmatch(state.epoch) or not math.isfinite(state.sampling_s):
+        raise NotASpool("its epoch or its clock is damaged")
+    for stream, next_seq, acknowledged in db.execute("SELECT stream, next_seq, acknowledged FROM cursors"):
+        if type(next_seq) is not int or type(acknowledged) is not int or not 0 <= acknowledged < next_seq:
+            raise NotASpool(f"the cursor of {stream} is damaged")
+        if next_seq > 1 and tag_of(db, stream, next_seq - 1) is None:
+            raise NotASpool(f"the last record of {stream} is not there")
+        state.streams[stream] = Cursor(
+            next_seq, acknowledged, pending(db, stream, acknowledged), held.get(stream, 0)
+        )
+    if not state.streams.keys() >= set(STREAMS):
+        raise NotASpool("a cursor is not there")
     return state
 
 
 def save(db: sqlite3.Connection, state: SpoolState) -> None:
-    """Write epoch, clock and cursors."""
+    """Write epoch, clock and cursors, and what is remembered of other epochs when that changed."""
+    meta = [("epoch", state.epoch), ("sampling_s", repr(state.sampling_s))]
+    ledger = json.dumps(
+        {
+            "held": {name: cursor.held for name, cursor in state.streams.items()},
+            "owed": [owed_to_text(item) for item in state.owed],
+            "past": state.past,
+        }
+    )
+    if ledger != state.ledger:
+        meta.append(("ledger", ledger))
+        state.ledger = ledger
     db.executemany(
-        "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        [("epoch", state.epoch), ("sampling_s", repr(state.sampling_s))],
+        "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", meta
     )
     db.executemany(
         "INSERT INTO cursors VALUES (?, ?, ?) ON CONFLICT (stream) DO UPDATE"
@@ -145,6 +155,25 @@ def insert(db: sqlite3.Connection, stream: str, record: Record, at_s: float) -> 
     )
 
 
+def append(
+    db: sqlite3.Connection,
+    state: SpoolState,
+    stream: str,
+    kind: str,
+    time: str,
+    data: bytes,
+    tag: str = "",
+    width: int = 1,
+) -> int:
+    """Add a record behind the last one and return its seq; a gap takes `width` numbers."""
+    cursor = state.streams[stream]
+    seq = cursor.next_seq + width - 1
+    insert(db, stream, Record(seq, cursor.next_seq, tag or new_tag(), kind, time, data), state.sampling_s)
+    cursor.next_seq = seq + 1
+    cursor.pending += 1
+    return seq
+
+
 def after(db: sqlite3.Connection, stream: str, seq: int, limit: int) -> Iterator[Record]:
     """Records after a seq, in order."""
     rows = db.execute(
@@ -152,11 +181,34 @@ def after(db: sqlite3.Connection, stream: str, seq: int, limit: int) -> Iterator
         (stream, seq, limit),
     )
     for row in rows:
-        try:
-            data = zlib.decompress(row[5])
-        except zlib.error as error:
-            raise NotASpool(f"record {row[0]} of {stream} does not unpack: {error}") from error
-        yield Record(row[0], row[1], row[2], row[3], row[4], data)
+        yield _record(stream, *row)
+
+
+def _record(stream: str, seq: Any, from_seq: Any, tag: Any, kind: Any, time: Any, data: Any) -> Record:
+    """A row as a record. A page that is damaged in part reads as anything; raises NotASpool for that."""
+    whole = (
+        type(seq) is int
+        and type(from_seq) is int
+        and 1 <= from_seq <= seq
+        and isinstance(tag, str)
+        and EPOCH.fullmatch(tag)
+        and isinstance(kind, str)
+        and _KIND.fullmatch(kind)
+        and isinstance(time, str)
+        and _TIME.fullmatch(time)
+        and isinstance(data, bytes)
+    )
+    if not whole:
+        raise NotASpool(f"record {seq} of {stream} is damaged")
+    try:
+        return Record(seq, from_seq, tag, kind, time, zlib.decompress(data))
+    except zlib.error as error:
+        raise NotASpool(f"record {seq} of {stream} does not unpack: {error}") from error
+
+
+def tags(db: sqlite3.Connection, stream: str) -> set[str]:
+    """The tags of all records of a stream."""
+    return {str(tag) for (tag,) in db.execute("SELECT tag FROM records WHERE stream = ?", (stream,))}
 
 
 def tag_of(db: sqlite3.Connection, stream: str, seq: int) -> str | None:
@@ -207,12 +259,12 @@ def custom_bytes(db: sqlite3.Connection, stream: str, acknowledged: int) -> int:
 
 def since(db: sqlite3.Connection, stream: str, kind: str, first_seq: int, at_s: float) -> Iterator[Record]:
     """Records of a kind from a seq on that are not older than a moment, in order."""
-    for record in after(db, stream, first_seq - 1, 1 << 30):
-        row = db.execute(
-            "SELECT at_s FROM records WHERE stream = ? AND seq = ?", (stream, record.seq)
-        ).fetchone()
-        if record.kind == kind and row[0] >= at_s:
-            yield record
+    rows = db.execute(
+        f"SELECT {_COLUMNS} FROM records WHERE stream = ? AND seq >= ? AND kind = ? AND at_s >= ? ORDER BY seq",  # noqa: S608 constants
+        (stream, first_seq, kind, at_s),
+    )
+    for row in rows:
+        yield _record(stream, *row)
 
 
 def delete_before(db: sqlite3.Connection, stream: str, seq: int) -> None:
@@ -263,28 +315,44 @@ def first_seq(db: sqlite3.Connection, stream: str) -> int:
     return int(row[0])
 
 
-def renumber(db: sqlite3.Connection, state: SpoolState, lost: Mapping[str, int]) -> None:
-    """Open a new epoch: everything kept is numbered anew and waits again; tags stay.
+def renumber(
+    db: sqlite3.Connection, state: SpoolState, lost: Mapping[str, int], held: Mapping[str, int]
+) -> None:
+    """Open a new epoch: everything kept is numbered anew and waits again; tags stay, gaps keep their width.
 
-    `lost` says for a stream how many records are neither here nor at the center: a gap that begins its epoch.
+    `lost` says for a stream how many records are neither here nor at the center: a gap that begins its epoch. `held`
+    says up to which seq of the old epoch the center has them.
     """
     db.execute(
-        "CREATE TEMP TABLE renumbered AS SELECT stream, row_number() OVER"
-        " (PARTITION BY stream ORDER BY seq) AS new_seq, tag, kind, time, at_s, data FROM records"
+        "CREATE TEMP TABLE renumbered AS SELECT stream, seq AS old_seq, seq - from_seq AS more,"
+        " sum(seq - from_seq + 1) OVER (PARTITION BY stream ORDER BY seq) AS new_seq, tag, kind, time, at_s, data"
+        " FROM records"
     )
     db.execute("DELETE FROM records")
     for stream, cursor in state.streams.items():
-        shift = 1 if lost.get(stream) else 0
+        shift = max(0, lost.get(stream, 0))
         db.execute(
             "INSERT INTO records (stream, seq, from_seq, tag, kind, time, at_s, data)"
-            " SELECT stream, new_seq + ?, new_seq + ?, tag, kind, time, at_s, data FROM renumbered WHERE stream = ?",
+            " SELECT stream, new_seq + ?, new_seq - more + ?, tag, kind, time, at_s, data"
+            " FROM renumbered WHERE stream = ?",
             (shift, shift, stream),
         )
         if shift:
             time = oldest_pending(db, stream, 0) or "1970-01-01T00:00:00.000Z"
-            data = to_json({"count": lost[stream], "reason": "center_restored"})
-            insert(db, stream, Record(1, 1, new_tag(), "gap", time, data), state.sampling_s)
-        count = pending(db, stream, 0)
-        cursor.next_seq, cursor.acknowledged, cursor.pending = count + 1, 0, count
+            data = to_json({"count": shift, "reason": "center_restored"})
+            insert(db, stream, Record(shift, 1, new_tag(), "gap", time, data), state.sampling_s)
+        last, there = db.execute(
+            "SELECT coalesce(max(new_seq), 0), coalesce(max(CASE WHEN old_seq <= ? THEN new_seq END), 0)"
+            " FROM renumbered WHERE stream = ?",
+            (held.get(stream, 0), stream),
+        ).fetchone()
+        cursor.next_seq, cursor.acknowledged = last + shift + 1, 0
+        cursor.pending, cursor.held = pending(db, stream, 0), 0 if shift else there
     db.execute("DROP TABLE renumbered")
+    state.end(state.epoch)
     state.epoch = new_tag()
+
+
+def checkpoint(db: sqlite3.Connection) -> None:
+    """Bring all of the write-ahead log into the file, as far as nobody else reads it."""
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()

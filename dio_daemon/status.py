@@ -11,7 +11,7 @@ from dio_daemon.clock import Clock
 from dio_daemon.heartbeat import Heartbeat
 from dio_daemon.lifecycle import Snapshot, State
 from dio_daemon.safe_spool import SafeSpool
-from dio_daemon.spool import Stats
+from dio_daemon.spool_model import Stats
 from dio_daemon.wire import Record
 
 

@@ -1,9 +1,10 @@
-"""How many records wait, written down where damage to the spool does not reach it.
+"""How far the histories of this agent came, written down where damage to the spool does not reach it.
 
-A spool that is found damaged or gone at the start cannot say what was in it, and one in memory dies with its
-process. This small file beside the spool says how many records waited, so that they stand at the nerve center as a
-gap in place of never having been. It is written over in place and not synced: it is right after a crash of the
-process and about right after a loss of power, and it costs no wait for the disk.
+A spool that is found damaged, gone or set back cannot say what was in it, and one in memory dies with its process.
+This small file beside the spool says how far each history came that still has records here, or whose loss is still to
+be told, so that they stand at the nerve center as a gap in place of never having been. It is written over in place
+and not synced: it is right after a crash of the process and never ahead of the spool after a loss of power, and it
+costs no wait for the disk. The file is kept open: a process that is out of descriptors can write it as well.
 """
 
 from __future__ import annotations
@@ -11,23 +12,23 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from dio_daemon.histories import Histories, from_text, to_text
 
 log = logging.getLogger(__name__)
 
-_BYTES = 512
-"""Always as long: a shorter text leaves nothing of a longer one behind it."""
+_BYTES = 4096
+"""Always as long: a shorter text leaves nothing of a longer one behind it, and a full disk has its place already."""
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """Records that wait, by stream: in the spool on disk, which has this `epoch`, and in memory."""
+class Known:
+    """What is known: the epoch of the spool on disk, and how far it and all others came."""
 
-    epoch: str = ""
-    disk: Mapping[str, int] = field(default_factory=dict)
-    memory: Mapping[str, int] = field(default_factory=dict)
+    disk: str = ""
+    histories: Histories = field(default_factory=dict)
 
 
 class Tally:
@@ -39,30 +40,52 @@ class Tally:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._file: int | None = None
+        self._written = False
         self.last = self._read()
 
-    def write(self, waiting: Waiting) -> None:
+    def write(self, known: Known) -> None:
         """Write it over; a disk that refuses leaves the old one, which is better than none."""
-        if waiting == self.last:
+        moved = self._follow()
+        if known == self.last and self._written and not moved:
             return
-        self.last = waiting
-        content = json.dumps(asdict(waiting)).encode().ljust(_BYTES)
+        self.last = known
+        text = json.dumps({"disk": known.disk, "histories": to_text(known.histories)}, separators=(",", ":"))
         try:
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            try:
-                os.pwrite(descriptor, content, 0)
-            finally:
-                os.close(descriptor)
+            if self._file is None:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+                self._file = os.open(self._path, flags, 0o600)
+            content = text.encode().ljust(_BYTES)
+            self._written = os.pwrite(self._file, content, 0) == len(content)
+            os.ftruncate(self._file, len(content))
         except OSError as error:
+            self._written = False
             log.debug("Cannot write %s: %s", self._path, error.strerror)
 
-    def _read(self) -> Waiting:
+    def close(self) -> None:
+        """Let the file go."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _follow(self) -> bool:
+        """Let a file go that was deleted or replaced, as soon as there may be another; whether it was."""
+        if self._file is None:
+            return False
+        try:
+            there, ours = self._path.stat(), os.fstat(self._file)
+            same = (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
+        except FileNotFoundError:
+            same = False
+        except OSError:
+            same = True
+        if not same:
+            self.close()
+        return not same
+
+    def _read(self) -> Known:
         try:
             fields = json.loads(self._path.read_bytes())
-            return Waiting(str(fields["epoch"]), _counts(fields["disk"]), _counts(fields["memory"]))
+            return Known(str(fields["disk"]), from_text(fields["histories"]))
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            return Waiting()  # nothing known claims nothing lost
-
-
-def _counts(found: Mapping[str, object]) -> dict[str, int]:
-    return {stream: count for stream, count in found.items() if isinstance(count, int) and count > 0}
+            return Known()  # nothing known claims nothing lost

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dio_daemon.errors import SpoolClosed
 from dio_daemon.ipc.server import Request, Response, problem
 
 Handler = Callable[[Request], Response]
@@ -57,7 +58,10 @@ class Routes:
             return problem(405, "method-not-allowed", f"use {route.method}", (("Allow", ", ".join(allowed)),))
         if route.root_only and request.uid not in (0, os.geteuid()):
             return problem(403, "root-only", "only root may change the agent: use sudo")
-        return route.handle(request)
+        try:
+            return route.handle(request)
+        except SpoolClosed as error:
+            return problem(503, "stopping", str(error), (("Retry-After", "2"),))
 
 
 class BadBody(ValueError):

@@ -85,7 +85,8 @@ def frozen(groups: Iterable[int]) -> Iterator[None]:
         yield
     finally:
         for group in stopped:
-            os.killpg(group, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGCONT)
 
 
 def snapshot(database: Path, target: Path, groups: Iterable[int]) -> None:

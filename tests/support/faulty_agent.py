@@ -5,7 +5,7 @@ Environment, each optional:
     DIO_TEST_KILL         sql:N ends the process by SIGKILL before the spool's N-th SQL statement, send:N before the
                           N-th exchange with the nerve center, answer:N after the N-th was answered and before the
                           agent knows
-    DIO_TEST_RECORD       file to which stream, tag and time of each record that the spool committed are appended
+    DIO_TEST_RECORD       file to which stream and tag of each record that the spool committed are appended
     DIO_TEST_MACHINE_ID   file with this host's machine id, so that several hosts fit on one machine
     DIO_TEST_NAMES        file of lines `name address port`; a name under .test that is not in it does not resolve
     DIO_TEST_WALL         file with the seconds by which this host's wall clock is wrong
@@ -16,7 +16,6 @@ import functools
 import os
 import signal
 import socket
-import sqlite3
 import sys
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -27,7 +26,8 @@ from dio_daemon import app, safe_spool
 from dio_daemon.clock import Clock, SystemClock
 from dio_daemon.identity import IdentityFile
 from dio_daemon.safe_spool import SafeSpool
-from dio_daemon.spool import Budget
+from dio_daemon.spool_model import Budget
+from dio_daemon.spool_store import new_tag
 from dio_daemon.transport import Answer, RequestsTransport
 
 
@@ -55,16 +55,15 @@ class Spool(SafeSpool):
         super().__init__(path, budget, clock)
         self._spool._db.set_trace_callback(lambda statement: COUNTDOWN.at("sql"))
 
-    def append(self, stream: str, kind: str, data: bytes, sampling_s: float = 0.0, time: str = "") -> int:
-        seq = super().append(stream, kind, data, sampling_s, time)
+    def append(
+        self, stream: str, kind: str, data: bytes, sampling_s: float = 0.0, time: str = "", tag: str = ""
+    ) -> int:
+        tag = tag or new_tag()
+        seq = super().append(stream, kind, data, sampling_s, time, tag)
         if self._record is not None:
             try:
-                with self._lock:
-                    row = self._spool._db.execute(
-                        "SELECT tag, time FROM records WHERE stream = ? AND seq = ?", (stream, seq)
-                    ).fetchone()
-                self._record.write(f"{stream} {row[0]} {row[1]}\n")
-            except (sqlite3.Error, OSError) as error:  # the disk that a test breaks is this one too
+                self._record.write(f"{stream} {tag}\n")
+            except OSError as error:  # the disk that a test breaks is this one too
                 print(f"not recorded: {stream} {seq}: {error}", file=sys.stderr)
         return seq
 

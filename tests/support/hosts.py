@@ -7,11 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.support.processes import RealAgent, RealCenter, wait_for
+from tests.support.processes import GUARD_S, RealAgent, RealCenter, wait_for
 from tests.support.proxy import PASS, FaultProxy
-
-ACTIVE_WITHIN_S = 15.0
-"""How soon an agent has to be active again when a fault is over."""
 
 
 class Host:
@@ -75,7 +72,7 @@ class Host:
     def started(self) -> "Host":
         """Start it and wait until it is active."""
         self.start()
-        self.active(30)
+        self.active()
         return self
 
     def keep(self) -> None:
@@ -89,7 +86,7 @@ class Host:
         self.held_down = True
         self.agent.kill(number)
 
-    def wait(self, condition: Callable[[dict[str, Any]], Any], what: str, within_s: float = 30.0) -> Any:
+    def wait(self, condition: Callable[[dict[str, Any]], Any], what: str, within_s: float = GUARD_S) -> Any:
         """The first truthy value of a condition on the agent's status, while the agent is kept alive."""
         last: dict[str, Any] | None = None
 
@@ -104,7 +101,7 @@ class Host:
         except AssertionError as error:
             raise AssertionError(f"{error}; {self.name}: {last}; log: {self.agent.log()[-3000:]}") from None
 
-    def active(self, within_s: float = ACTIVE_WITHIN_S) -> dict[str, Any]:
+    def active(self, within_s: float = GUARD_S) -> dict[str, Any]:
         """Wait until reports are acknowledged again."""
         return dict(
             self.wait(
@@ -119,21 +116,21 @@ class Host:
             )
         )
 
-    def failing(self, within_s: float = 20.0) -> dict[str, Any]:
+    def failing(self, within_s: float = GUARD_S) -> dict[str, Any]:
         """Wait until the agent noticed a fault."""
         return dict(
             self.wait(lambda status: status["consecutive_failures"] >= 1 and status, "a failure", within_s)
         )
 
-    def pending(self, least: int, within_s: float = 30.0) -> None:
+    def pending(self, least: int, within_s: float = GUARD_S) -> None:
         """Wait until so many records wait for the nerve center."""
         self.wait(lambda status: status["spool"]["pending"] >= least, f"{least} records waiting", within_s)
 
-    def drained(self, within_s: float = 30.0) -> None:
+    def drained(self, within_s: float = GUARD_S) -> None:
         """Wait until nothing waits."""
         self.wait(lambda status: status["spool"]["pending"] == 0, "a drained spool", within_s)
 
-    def condition(self, code: str, there: bool = True, within_s: float = 30.0) -> None:
+    def condition(self, code: str, there: bool = True, within_s: float = GUARD_S) -> None:
         """Wait until a condition is there, or is there no more."""
         self.wait(
             lambda status: (code in status["conditions"]) is there, f"condition {code}: {there}", within_s

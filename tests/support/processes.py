@@ -19,8 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+GUARD_S = 90.0
+"""How long to wait for what should come in a moment: only a guard against hanging, the machine may be busy."""
 
-def wait_for(condition: Callable[[], Any], what: str, within_s: float = 90.0) -> Any:
+
+def wait_for(condition: Callable[[], Any], what: str, within_s: float = GUARD_S) -> Any:
     """The condition's first truthy value; fails after `within_s`."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
@@ -116,7 +119,7 @@ class Service:
         assert self.notified is not None
         return self.notified
 
-    def wait_ready(self, within_s: float = 90.0) -> None:
+    def wait_ready(self, within_s: float = GUARD_S) -> None:
         wait_for(
             lambda: self.said.first("READY=1") or self.process is None or self.process.poll() is not None,
             f"READY of {self.name}",
@@ -135,7 +138,7 @@ class Service:
             self.process.send_signal(number)
         self.ended()
 
-    def ended(self, within_s: float = 90.0) -> int:
+    def ended(self, within_s: float = GUARD_S) -> int:
         assert self.process is not None
         code = self.process.wait(within_s)
         if self.notified is not None:
@@ -222,7 +225,7 @@ class RealCenter(Service):
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.load(answer)
 
-    def keep(self, condition: Callable[[], Any], what: str, within_s: float = 90.0) -> Any:
+    def keep(self, condition: Callable[[], Any], what: str, within_s: float = GUARD_S) -> Any:
         """Wait for a condition while the center is started again whenever it ends, as systemd does."""
 
         def look() -> Any:
@@ -233,7 +236,7 @@ class RealCenter(Service):
 
         return wait_for(look, f"{what}; log: {self.log()[-2000:]}", within_s)
 
-    def healthy(self, within_s: float = 90.0) -> None:
+    def healthy(self, within_s: float = GUARD_S) -> None:
         """Wait until `/health` says so, while the center is kept alive."""
         self.keep(lambda: (self.health() or {}).get("status") == "healthy", "healthy", within_s)
 
@@ -305,7 +308,7 @@ class RealAgent(Service):
             except (OSError, ValueError, http.client.HTTPException):
                 return None
 
-    def wait_state(self, *states: str, within_s: float = 90.0) -> dict[str, Any]:
+    def wait_state(self, *states: str, within_s: float = GUARD_S) -> dict[str, Any]:
         def ask() -> dict[str, Any] | None:
             document = self.look()
             return document if document is not None and document["state"] in states else None

@@ -1,8 +1,10 @@
 """The agent's disk: full, forbidden, damaged, gone, rolled back."""
 
 import os
+import resource
 import shutil
 import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -139,7 +141,8 @@ def test_killed_while_the_disk_is_full(calm_center: RealCenter, make_host: MakeH
     faultless(host)
     host.start()
     found = settled(calm_center, host, gaps=True)
-    assert found.in_gaps == len(found.lost) > 0
+    # The kill may have come after a commit and before the test's own note of it.
+    assert 0 < len(found.lost) <= found.in_gaps <= len(found.lost) + 1
 
 
 def test_state_folder_deleted_while_running(calm_center: RealCenter, make_host: MakeHost) -> None:
@@ -158,16 +161,38 @@ def test_state_folder_deleted_while_running(calm_center: RealCenter, make_host: 
     assert host.id == known
 
 
+@pytest.mark.parametrize("after_s", [0.0, 0.37, 0.71])
+def test_power_lost(calm_center: RealCenter, make_host: MakeHost, tmp_path: Path, after_s: float) -> None:
+    """The whole state folder, copied at any moment, is what the next start finds: nothing is lost."""
+    host = make_host(calm_center).started()
+    wait_for(lambda: len(host.committed()) >= 3, "some records")
+    host.proxy.fault = "black_hole"  # an answer may be on its way when the power goes
+    host.pending(2)
+    threading.Event().wait(after_s)
+    with disks.frozen([host.pid]):
+        shutil.copytree(host.state_dir, tmp_path / "then")
+        host.kill()
+    for path in host.state_dir.iterdir():  # the folder stays, for it says which host this is
+        path.unlink()
+    for path in (tmp_path / "then").iterdir():
+        shutil.copy2(path, host.state_dir)
+    faultless(host)
+    host.start()
+    settled(calm_center, host)
+    assert host.exits == []
+
+
 @pytest.mark.parametrize("wal", ["whole", "cut", "lost"])
-def test_power_lost(calm_center: RealCenter, make_host: MakeHost, tmp_path: Path, wal: str) -> None:
-    """The state folder as it was at some moment is what the next start finds."""
+def test_set_back(calm_center: RealCenter, make_host: MakeHost, tmp_path: Path, wal: str) -> None:
+    """The spool is what it was a while ago: what is gone with that, and was not delivered, is counted."""
     host = make_host(calm_center).started()
     wait_for(lambda: len(host.committed()) >= 3, "some records")
     disks.snapshot(host.spool, tmp_path / "then", [host.pid])
     later = host.committed()
     wait_for(lambda: len(host.committed() - later) >= 2, "records after the snapshot")
     host.drained()
-    host.proxy.fault = "black_hole"  # an answer may be on its way when the power goes
+    host.proxy.fault = "black_hole"
+    host.pending(1)
     host.kill()
     log = tmp_path / "then/spool.db-wal"
     if wal == "cut":
@@ -177,5 +202,45 @@ def test_power_lost(calm_center: RealCenter, make_host: MakeHost, tmp_path: Path
     disks.restore(host.spool, tmp_path / "then")
     faultless(host)
     host.start()
-    settled(calm_center, host)
+    found = settled(calm_center, host, gaps=True)
+    # The kill may have come after a commit and before the test's own note of it.
+    assert len(found.lost) <= found.in_gaps <= len(found.lost) + 1
     assert host.exits == []
+
+
+@pytest.mark.parametrize("what", ["spool.db", "spool.db-wal"])
+@pytest.mark.parametrize("kind", ["delete", "truncate", "zero"])
+def test_damaged_and_killed(calm_center: RealCenter, make_host: MakeHost, what: str, kind: str) -> None:
+    """One file of the spool is damaged under the agent, which is killed before it can do anything about it."""
+    host = make_host(calm_center).started()
+    host.proxy.fault = "refuse"
+    host.pending(3)
+    path = host.state_dir / what
+    with disks.frozen([host.pid]):
+        if kind == "delete":
+            path.unlink()
+        else:
+            size = path.stat().st_size
+            os.truncate(path, size // 2 if kind == "truncate" else 0)
+            os.truncate(path, size // 2 if kind == "truncate" else size)
+        host.kill()
+    faultless(host)
+    host.start()
+    found = settled(calm_center, host, gaps=True)
+    assert len(found.lost) <= found.in_gaps <= len(found.lost) + 1
+    assert host.exits == []
+
+
+def test_out_of_descriptors_with_a_full_disk(calm_center: RealCenter, make_host: MakeHost) -> None:
+    """Even then it is written down how much was in memory when the agent is killed."""
+    host = make_host(calm_center).started()
+    host.drained()
+    host.proxy.fault = "refuse"
+    with disks.full([host.pid]), disks.limited(resource.RLIMIT_NOFILE, {host.pid: 3}):
+        committed = host.committed()
+        wait_for(lambda: len(host.committed() - committed) >= 3, "sampling goes on")
+        host.kill()
+    faultless(host)
+    host.start()
+    found = settled(calm_center, host, gaps=True)
+    assert 0 < len(found.lost) <= found.in_gaps <= len(found.lost) + 1

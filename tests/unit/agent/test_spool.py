@@ -25,9 +25,7 @@ def incompressible(number: int) -> bytes:
 def contiguous(spool: Spool, stream: str) -> tuple[int, int]:
     """Checks that a stream has no hole; how many records it holds and how many its gaps count."""
     expected, records, counted = 1, 0, 0
-    for name, record in spool.waiting():
-        if name != stream:
-            continue
+    for record in spool.waiting(stream):
         assert record.from_seq == expected
         expected = record.seq + 1
         if record.kind == "gap":
@@ -49,7 +47,7 @@ def test_a_full_spool_thins_then_drops_samples_and_spares_events(tmp_path: Path)
     assert records + counted == 3000
     assert records > 300
     assert contiguous(spool, EVENTS) == (30, 0)
-    reasons = {json.loads(r.data)["reason"] for s, r in spool.waiting() if r.kind == "gap"}
+    reasons = {json.loads(r.data)["reason"] for r in spool.waiting(SAMPLES) if r.kind == "gap"}
     assert "thinned" in reasons
     spool.close()
 
@@ -144,10 +142,14 @@ def test_damage_while_running_is_set_aside_and_counted(tmp_path: Path) -> None:
     spool._spool._db.execute("PRAGMA cache_size=0")
     for number in range(3):
         spool.append(SAMPLES, "sample", to_json({"n": number}), 10.0)
+    question = spool.batch(SAMPLES, 10)
+    assert (question.epoch, question.records) == (before, ())
+    spool.settle(before, SAMPLES, Mark(150, "0" * 16))
     batch = spool.batch(SAMPLES, 10)
     assert batch.epoch != before
     gap = next(r for r in batch.records if r.kind == "gap")
-    assert json.loads(gap.data)["reason"] == "spool_corrupt"
+    assert json.loads(gap.data) == {"count": 50, "reason": "spool_corrupt"}
+    assert gap.seq - gap.from_seq + 1 == 50
     assert (tmp_path / "s.db.damaged").exists()
     spool.close()
 

@@ -1,0 +1,96 @@
+"""How far histories of records came, so that what is lost with one can be counted to the record.
+
+A stream of a history numbers its records from 1 without a hole, and a gap takes as many numbers as it counts. So
+epoch, last number and the nerve center's mark say how many records are lost when everything else is gone, also
+where the answer to the last report never arrived.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, astuple, dataclass
+from typing import Any
+
+EPOCH = re.compile(r"[0-9a-f]{16}")
+_MOST_SEQ = 1 << 53
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far one stream of a history came.
+
+    Attributes: `next_seq`; `held`, how many of its first numbers the nerve center had before this history began
+    (records keep their tags when they are numbered anew); and from `kept_from` to before `kept_next` those that
+    went on under another epoch, none where both are equal.
+    """
+
+    next_seq: int
+    held: int = 0
+    kept_from: int = 0
+    kept_next: int = 0
+
+    def lost(self, mark: int) -> int:
+        """How many records are neither kept nor at a nerve center that has come to `mark`."""
+        have = max(mark, self.held)
+        missing = max(0, self.next_seq - 1 - have)
+        kept = max(0, min(self.kept_next, self.next_seq) - max(self.kept_from, have + 1))
+        return max(0, missing - kept)
+
+
+Histories = Mapping[str, Mapping[str, Reach]]
+"""By epoch and stream."""
+
+
+@dataclass(frozen=True)
+class Owed:
+    """A stretch of a history that is gone, until the nerve center has said which of it is there; then a gap."""
+
+    epoch: str
+    stream: str
+    reach: Reach
+    reason: str
+    time: str
+
+
+def to_text(histories: Histories) -> dict[str, Any]:
+    """As it is written down."""
+    return {
+        epoch: {name: list(astuple(reach)) for name, reach in streams.items()}
+        for epoch, streams in histories.items()
+    }
+
+
+def from_text(found: Any) -> dict[str, dict[str, Reach]]:
+    """The same, read. Raises ValueError, TypeError, AttributeError where it is something else."""
+    return {
+        _epoch(epoch): {str(name): _reach(reach) for name, reach in streams.items()}
+        for epoch, streams in found.items()
+    }
+
+
+def owed_to_text(owed: Owed) -> dict[str, Any]:
+    """As it is written down."""
+    return {**asdict(owed), "reach": list(astuple(owed.reach))}
+
+
+def owed_from_text(found: Any) -> Owed:
+    """The same, read. Raises ValueError, TypeError, KeyError where it is something else."""
+    texts = [found[name] for name in ("stream", "reason", "time")]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"no texts: {json.dumps(texts)}")
+    return Owed(_epoch(found["epoch"]), texts[0], _reach(found["reach"]), texts[1], texts[2])
+
+
+def _epoch(found: Any) -> str:
+    if not isinstance(found, str) or not EPOCH.fullmatch(found):
+        raise ValueError(f"no epoch: {found!r}")
+    return found
+
+
+def _reach(found: Any) -> Reach:
+    numbers = [number for number in found if type(number) is int and 0 <= number < _MOST_SEQ]
+    if len(numbers) != 4 or len(found) != 4 or numbers[0] < 1:
+        raise ValueError(f"no reach: {found!r}")
+    return Reach(*numbers)
