@@ -13,6 +13,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
+LOST = "spool_lost"
+CORRUPT = "spool_corrupt"
+REASONS = (LOST, CORRUPT)
+"""Of gaps for what was lost with a history."""
 EPOCH = re.compile(r"[0-9a-f]{16}")
 _MOST_SEQ = 1 << 53
 

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from dio_daemon.clock import Clock, rfc3339
 from dio_daemon.errors import SpoolClosed, SpoolCorrupt, SpoolUnavailable
-from dio_daemon.histories import Histories
+from dio_daemon.histories import CORRUPT, Histories
 from dio_daemon.messages import Kind, about
 from dio_daemon.spool import Spool
 from dio_daemon.spool_model import Budget, Settled, Stats
@@ -250,7 +250,7 @@ class SafeSpool:
 
     def _move_away(self, error: Exception) -> bool:
         """Set a damaged file aside; whether it is out of the way."""
-        self._reasons[self._disk_epoch] = "spool_corrupt"
+        self._reasons[self._disk_epoch] = CORRUPT
         log.error(
             "%s; set aside as %s.damaged, a new one is begun",
             error,
@@ -318,7 +318,7 @@ class SafeSpool:
                 self._spool.take_over(old)
         except (SpoolUnavailable, SpoolCorrupt) as error:
             log.error("The deleted spool does not read: %s", error, extra=about(Kind.SPOOL_DAMAGED))
-            self._reasons[old.epoch] = "spool_corrupt"
+            self._reasons[old.epoch] = CORRUPT
             self._do(lambda spool: self._owe(spool, ours))
         self._discard(old)
         self._count()

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Mapping
 
 from dio_daemon import spool_store as store
-from dio_daemon.histories import Histories, Owed, Reach
+from dio_daemon.histories import LOST, Histories, Owed, Reach
 from dio_daemon.messages import Kind, about
 from dio_daemon.spool_model import SpoolState
 from dio_daemon.wire import to_json
@@ -53,7 +53,7 @@ def owe(
     gone += [(epoch, name, it) for epoch in others for name, it in histories[epoch].items()]
     state.end(*others)
     new = [
-        Owed(epoch, name, it, reasons.get(epoch, "spool_lost"), time)
+        Owed(epoch, name, it, reasons.get(epoch, LOST), time)
         for epoch, name, it in gone
         if name in state.streams and it.lost(0)
     ]

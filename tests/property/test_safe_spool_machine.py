@@ -74,8 +74,11 @@ class SafeSpoolMachine(RuleBasedStateMachine):
         self.remember_tally()
         for _ in range(count):
             self.number += 1
+            unheard = self.disk.commit_unheard
             self.spool.append(stream, "sample", to_json({"n": self.number}), 10.0)
             self.appended[stream].add(self.number)
+            if unheard and not self.disk.commit_unheard:  # on disk and in memory: one of the two may be lost
+                self.maybe_twice[stream].add(self.number)
             self.note_moves()
 
     @precondition(lambda self: self.spool)

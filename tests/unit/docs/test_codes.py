@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 
+from dio_daemon import histories
 from dio_daemon.lifecycle import State
 from nerve_center import presence
 from tests.unit.docs import pages
@@ -131,7 +132,7 @@ def test_error_kinds() -> None:
 
 
 def test_reasons_of_gaps() -> None:
-    makers = ("drop_older", "drop_until", "merge", "fill_holes", "_put_down")
+    makers = ("drop_older", "drop_until", "merge", "fill_holes")
     streams = {"events", "samples"}
     reasons = {
         text
@@ -145,6 +146,7 @@ def test_reasons_of_gaps() -> None:
                 for key, value in zip(node.keys, node.values, strict=True):
                     if pages.text_of(key) == "reason" and (text := pages.text_of(value)):
                         reasons.add(text)
+    reasons |= set(histories.REASONS)
     assert len(reasons) > 4
     table = pages.rows(pages.section(pages.page("protocol"), "The way in", "Report"))
     start = next(index for index, row in enumerate(table) if row[0] == "reason")
