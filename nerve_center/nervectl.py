@@ -223,9 +223,7 @@ def _continuity_line(agent_id: str, stream: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _state(row: Row[Any], now_us: int) -> str:
-    return presence.state(
-        row.last_report_us, row.goodbye_us, row.maintenance_until_us, row.interval_s, now_us
-    )
+    return presence.state(row.heard_us, row.goodbye_us, row.maintenance_until_us, row.interval_s, now_us)
 
 
 def _as_json(row: Row[Any], now_us: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Is a host there? Derived from when it was last heard, never stored.
+"""Is a host there? Derived, where it is asked for, from when it was last heard. The keeper writes down its history.
 
     never_reported   registered, nothing came yet
     active           heard within 2 of its own intervals
@@ -7,6 +7,7 @@
     stopped          it said goodbye and has not reported since
     maintenance      silent, within a window that it announced
 
+Heard is when its last report came (`agents.heard_us`); time in which the center itself could not hear does not count.
 A grace of 2 s covers the way and a slow commit.
 """
 
@@ -18,7 +19,7 @@ GRACE_S = 2.0
 
 
 def state(
-    last_report_us: int | None,
+    heard_us: int | None,
     goodbye_us: int | None,
     maintenance_until_us: int | None,
     interval_s: float,
@@ -27,13 +28,13 @@ def state(
     """The state's name. A goodbye counts until the next report, which clears it where it is stored."""
     if goodbye_us is not None:
         return "stopped"
-    if last_report_us is None:
+    if heard_us is None:
         return "never_reported"
-    if not silent(last_report_us, interval_s, now_us, WARNING_INTERVALS):
+    if not silent(heard_us, interval_s, now_us, WARNING_INTERVALS):
         return "active"
     if maintenance_until_us is not None and now_us < maintenance_until_us:
         return "maintenance"
-    if not silent(last_report_us, interval_s, now_us, OFFLINE_INTERVALS):
+    if not silent(heard_us, interval_s, now_us, OFFLINE_INTERVALS):
         return "warning"
     return "offline"
 

@@ -1,7 +1,8 @@
 """Does the database accept writes? Asked in the background, so that whoever asks gets an answer at once.
 
 One probe a process. Every `EVERY_S` it commits something small through the writer, unless a report was
-committed just before, and counts what `/health` shows. `health` answers from the last finding, also while the
+committed just before, and counts what `/health` shows. The same write is the center's pulse (`store.states`)
+and is not left out for longer than `PULSE_S`. `health` answers from the last finding, also while the
 database is stuck; a finding that has grown too old means that the database does not answer.
 """
 
@@ -12,11 +13,11 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
 from nerve_center.clock import Clock, format_time
 from nerve_center.errors import DatabaseUnavailable
-from nerve_center.store import agents
+from nerve_center.store import agents, states
 from nerve_center.store.engine import reading
 from nerve_center.store.steady import Steady
 from nerve_center.store.writer import Writer
@@ -26,6 +27,7 @@ _log = logging.getLogger(__name__)
 EVERY_S = 1.8
 PATIENCE_S = 1.0
 FRESH_COMMIT_S = 2.0
+PULSE_S = 2.0
 STALE_S = 6.0
 _FIRST_ANSWER_S = 5.0
 
@@ -50,6 +52,7 @@ class Probe:
         self._clock = clock
         self._steady = steady
         self._finding: Finding | None = None
+        self._pulse = float("-inf")
         self._first = threading.Event()
         self._stopping = threading.Event()
 
@@ -99,11 +102,17 @@ class Probe:
             self._clock.wait(self._stopping, EVERY_S)
 
     def _write(self) -> None:
-        last = self._writer.last_commit
-        if last is not None and self._clock.monotonic() - last < FRESH_COMMIT_S:
+        last, now = self._writer.last_commit, self._clock.monotonic()
+        if last is not None and now - last < FRESH_COMMIT_S and now - self._pulse < PULSE_S:
             return
-        now_us = self._clock.now_us()
-        self._writer.submit(lambda connection: agents.touch(connection, now_us), patience_s=PATIENCE_S)
+        now_us, heard_us = self._clock.now_us(), self._steady.now_us()
+
+        def work(connection: Connection) -> None:
+            agents.touch(connection, now_us)
+            states.note_listening(connection, heard_us)
+
+        self._writer.submit(work, patience_s=PATIENCE_S)
+        self._pulse = now
 
     def _bad(self, reason: str, previous: Finding | None) -> Finding:
         now = self._clock.monotonic()

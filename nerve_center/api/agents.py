@@ -122,7 +122,7 @@ def _agent(row: Row[Any], steady: Steady) -> dict[str, Any]:
         "id": row.id,
         "hostname": row.hostname,
         "state": presence.state(
-            row.last_report_us,
+            row.heard_us,
             row.goodbye_us,
             row.maintenance_until_us,
             row.interval_s,

@@ -238,6 +238,7 @@ _AGENT_REPORTED = (
         interval_s=bindparam("new_interval_s"),
         clock_skew_s=bindparam("new_clock_skew_s"),
         last_report_us=bindparam("now_us"),
+        heard_us=bindparam("now_us"),
         goodbye_us=None,
         samples=agents.c.samples + bindparam("more_samples"),
         events=agents.c.events + bindparam("more_events"),
@@ -312,8 +313,8 @@ def counts(connection: Connection, now_us: int) -> tuple[int, int]:
         .select_from(agents)
         .where(
             agents.c.goodbye_us.is_(None),
-            agents.c.last_report_us.is_not(None),
-            now_us - agents.c.last_report_us <= patience_us,
+            agents.c.heard_us.is_not(None),
+            now_us - agents.c.heard_us <= patience_us,
         )
     ).scalar()
     active = connection.execute(

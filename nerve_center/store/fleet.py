@@ -38,7 +38,7 @@ def state_of(now_us: int) -> ColumnElement[str]:
     """The state of an agent as an expression; `now_us` is steady time."""
     return case(
         (agents.c.goodbye_us.is_not(None), "stopped"),
-        (agents.c.last_report_us.is_(None), "never_reported"),
+        (agents.c.heard_us.is_(None), "never_reported"),
         (~_silent(now_us, presence.WARNING_INTERVALS), "active"),
         (agents.c.maintenance_until_us > now_us, "maintenance"),
         (~_silent(now_us, presence.OFFLINE_INTERVALS), "warning"),
@@ -48,7 +48,7 @@ def state_of(now_us: int) -> ColumnElement[str]:
 
 def _silent(now_us: int, intervals: int) -> ColumnElement[bool]:
     patience_us = (intervals * agents.c.interval_s + presence.GRACE_S) * 1_000_000
-    found: ColumnElement[bool] = literal(now_us) - agents.c.last_report_us > patience_us
+    found: ColumnElement[bool] = literal(now_us) - agents.c.heard_us > patience_us
     return found
 
 
@@ -128,7 +128,7 @@ def silent(connection: Connection, now_us: int, limit: int) -> list[Row[Any]]:
     ).where(
         and_(
             agents.c.goodbye_us.is_(None),
-            agents.c.last_report_us < now_us - least_us,
+            agents.c.heard_us < now_us - least_us,
             state.in_(("offline", "warning")),
         )
     )

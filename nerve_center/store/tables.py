@@ -74,6 +74,7 @@ agents = Table(
     Column("registered_us", BigInteger, nullable=False),
     Column("last_registered_us", BigInteger, nullable=False),
     Column("last_report_us", BigInteger),
+    Column("heard_us", BigInteger),
     Column("goodbye_us", BigInteger),
     Column("maintenance_until_us", BigInteger),
     Column("clock_skew_s", Float),
@@ -83,7 +84,7 @@ agents = Table(
     Column("rolled_hour", Integer, nullable=False, server_default="0"),
     Column("raw_hour", Integer, nullable=False, server_default="0"),
     Index("ix_agents_hostname", "hostname", "id"),
-    Index("ix_agents_presence", "goodbye_us", "last_report_us", "interval_s", "maintenance_until_us"),
+    Index("ix_agents_presence", "goodbye_us", "heard_us", "interval_s", "maintenance_until_us"),
 )
 
 latest = Table(

@@ -169,6 +169,7 @@ def test_presence_at_the_nerve_center() -> None:
     reported, second = 0, 1_000_000
     states = {presence.state(None, None, None, 10, 0), presence.state(reported, reported, None, 10, 0)}
     states |= {presence.state(reported, None, None, 10, at * second) for at in (22, 32, 33)}
+    states.add(presence.state(reported, None, 99 * second, 10, 33 * second))
     table = pages.rows(pages.section(pages.page("operate"), "Reading from the API"))
     start = next(index for index, row in enumerate(table) if row[0] == "state")
     assert {pages.code(row[0])[0] for row in table[start + 1 :]} == states
