@@ -19,6 +19,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
 from nerve_center import __version__, web
+from nerve_center.dashboard.shown import FILTERS
 from nerve_center.errors import DatabaseUnavailable, Refused
 from nerve_center.people import Person
 
@@ -29,6 +30,14 @@ View = TypeVar("View", bound=Callable[..., Any])
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _OWN_CHECK = ("dashboard.login", "dashboard.use_link")
 _MOST_FORM_BYTES = 64 * 1024
+PAGES = (("dashboard.fleet", "fleet", "Fleet", "viewer"),)
+"""What the head of every page links to: endpoint, key, name, and the role that it needs."""
+
+
+@blueprint.record
+def filters(state: Any) -> None:
+    """Give the templates their filters."""
+    state.app.jinja_env.filters.update(FILTERS)
 
 
 def requires(role: str) -> Callable[[View], View]:
@@ -93,7 +102,13 @@ def for_templates() -> dict[str, Any]:
     def csrf() -> Markup:
         return hidden("csrf", person.csrf if person is not None else "")
 
-    return {"person": person, "csrf": csrf, "version": __version__}
+    pages = [page for page in PAGES if person is not None and person.may(page[3])]
+    return {
+        "person": person,
+        "csrf": csrf,
+        "version": __version__,
+        "pages": [page[:3] for page in pages],
+    }
 
 
 def hidden(name: str, value: str) -> Markup:

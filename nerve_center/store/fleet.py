@@ -6,7 +6,6 @@ Each is one query, whatever the number of hosts. The state is computed where it 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +14,10 @@ from sqlalchemy.engine import Connection, Row
 from sqlalchemy.sql.elements import ColumnElement
 
 from nerve_center import presence
-from nerve_center.store.tables import agents, labels, latest, threats
-from nerve_center.store.threats import ACTIVE
+from nerve_center.store.tables import agents, labels, latest
 
 STATES = ("offline", "warning", "maintenance", "stopped", "never_reported", "active")
 """The worst first."""
-SEVERITIES = ("critical", "high", "medium", "low")
 
 
 @dataclass(frozen=True)
@@ -133,38 +130,3 @@ def silent(connection: Connection, now_us: int, limit: int) -> list[Row[Any]]:
         )
     )
     return list(connection.execute(query.order_by(agents.c.last_report_us.desc()).limit(limit)))
-
-
-def rank() -> ColumnElement[int]:
-    """The severity of a threat as a number; 0 is the worst."""
-    return case(
-        *((threats.c.severity == name, number) for number, name in enumerate(SEVERITIES)),
-        else_=len(SEVERITIES),
-    )
-
-
-def open_threats(connection: Connection, limit: int) -> list[Row[Any]]:
-    """Up to `limit` open threats with their host, the worst and newest first."""
-    query = (
-        select(threats, agents.c.id.label("agent_id"), agents.c.hostname)
-        .join(agents, agents.c.key == threats.c.agent_key)
-        .where(threats.c.status.in_(ACTIVE))
-        .order_by(rank(), threats.c.opened_us.desc())
-        .limit(limit)
-    )
-    return list(connection.execute(query))
-
-
-def threats_of(connection: Connection, keys: Sequence[int]) -> dict[int, tuple[int, str]]:
-    """How many threats of each of these agents are open, and the worst severity among them."""
-    if not keys:
-        return {}
-    query = (
-        select(threats.c.agent_key, func.count().label("open"), func.min(rank()).label("worst"))
-        .where(threats.c.agent_key.in_(keys), threats.c.status.in_(ACTIVE))
-        .group_by(threats.c.agent_key)
-    )
-    return {
-        row.agent_key: (int(row.open), SEVERITIES[min(int(row.worst), len(SEVERITIES) - 1)])
-        for row in connection.execute(query)
-    }

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from nerve_center.store import agents, fleet, labels, latest
+from nerve_center.store import agents, fleet, labels, latest, threat_reading
 from nerve_center.store.engine import reading
+from nerve_center.store.threats import ACTIVE
 from tests.unit.center.harness import AgentUnderTest, CenterUnderTest
 
 
@@ -148,8 +149,8 @@ def test_no_query_of_the_fleet_reads_a_table_without_an_index(center: CenterUnde
         fleet.count(connection, narrow, 0)
         fleet.counts(connection, 0)
         fleet.silent(connection, 0, 5)
-        fleet.open_threats(connection, 5)
-        fleet.threats_of(connection, [1, 2, 3])
+        threat_reading.page(connection, threat_reading.Filter(ACTIVE), 5, worst_first=True)
+        threat_reading.active_of_agents(connection, [1, 2, 3])
         labels.known(connection, 10)
         agents.page(connection, None, 10)
     event.remove(center.center.engine, "before_cursor_execute", explain)

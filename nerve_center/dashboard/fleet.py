@@ -1,0 +1,155 @@
+"""The front page: every host at a glance, and what needs attention first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from flask import render_template, request, url_for
+from markupsafe import Markup
+
+from nerve_center import web
+from nerve_center.dashboard.site import blueprint, requires
+from nerve_center.store import fleet as store
+from nerve_center.store import labels, latest, threat_reading
+from nerve_center.store.engine import reading
+from nerve_center.store.threats import SEVERITIES
+
+PAGE = 50
+_MOST_PAGES = 2000
+_ATTENTION = 6
+_MOST_LABELS = 200
+_OPEN = threat_reading.Filter(statuses=("open",))
+_COLUMNS = (
+    ("hostname", "Host"),
+    ("state", "State"),
+    ("cpu", "CPU"),
+    ("memory", "Memory"),
+    ("disk", "Disk"),
+    (None, "Last hour"),
+    ("seen", "Last heard"),
+)
+_DESCENDING_FIRST = ("cpu", "memory", "disk", "seen")
+
+
+@dataclass(frozen=True)
+class Host:
+    """A line of the table."""
+
+    id: str
+    hostname: str
+    state: str
+    labels: list[tuple[str, str]]
+    threats: tuple[int, str] | None
+    """How many are open or acknowledged, and the worst severity."""
+    cpu_percent: float | None
+    memory_percent: float | None
+    disk_percent: float | None
+    disk_mount: str | None
+    course: list[tuple[int | None, int | None] | None]
+    seen_us: int | None
+
+
+@blueprint.get("/")
+@requires("viewer")
+def fleet() -> str:
+    """Counts, attention, and one page of the table; seven queries, however many hosts there are."""
+    here = web.center()
+    now_us = here.steady.now_us()
+    wanted, label = _wanted()
+    page = _page()
+    with reading(here.engine) as connection:
+        counts = store.counts(connection, now_us)
+        total = sum(counts.values())
+        filtered = bool(wanted.state or wanted.label or wanted.text)
+        found = store.count(connection, wanted, now_us) if filtered else total
+        pages = max(1, -(-found // PAGE))
+        page = min(page, pages)
+        rows = store.page(connection, wanted, (page - 1) * PAGE, PAGE, now_us)
+        threats = threat_reading.active_of_agents(connection, [row.key for row in rows])
+        silent = store.silent(connection, now_us, _ATTENTION)
+        worst, _ = threat_reading.page(connection, _OPEN, _ATTENTION, worst_first=True)
+        known = labels.known(connection, _MOST_LABELS)
+    shown = here.steady.shown
+    return render_template(
+        "fleet.html",
+        counts=counts,
+        total=total,
+        found=found,
+        filtered=filtered,
+        page=page,
+        most=pages,
+        first=(page - 1) * PAGE + 1,
+        last=(page - 1) * PAGE + len(rows),
+        hosts=[_host(row, threats.get(row.key), shown) for row in rows],
+        silent=[{**row._mapping, "seen_us": shown(row.last_report_us)} for row in silent],
+        threats=worst,
+        threat_link=_threat_link,
+        labels=known,
+        label=label,
+        label_names={f"{item.name}={item.value}" for item in known},
+        wanted=wanted,
+        sort=("-" if wanted.descending else "") + wanted.sort,
+        columns=_COLUMNS,
+        link=_link,
+        flipped=lambda key: _flipped(key, wanted),
+    )
+
+
+def _wanted() -> tuple[store.Wanted, str]:
+    """What the address asks for; what does not fit there is as if it were absent."""
+    state, sort = request.args.get("state", ""), request.args.get("sort", "")
+    label = request.args.get("label", "")[:600]
+    name, equals, value = label.partition("=")
+    descending, key = sort.startswith("-"), sort.removeprefix("-")
+    return (
+        store.Wanted(
+            state=state if state in store.STATES else None,
+            label=(name, value if equals else None) if name else None,
+            text=request.args.get("q", "").strip()[:100] or None,
+            sort=key if key in store.SORTS else "hostname",
+            descending=descending and key in store.SORTS,
+        ),
+        label,
+    )
+
+
+def _page() -> int:
+    text = request.args.get("page", "1")
+    usable = text.isascii() and text.isdigit() and len(text) <= 6
+    return min(max(int(text), 1), _MOST_PAGES) if usable else 1
+
+
+def _flipped(key: str, wanted: store.Wanted) -> str:
+    """What a click on a column's head asks for."""
+    descending = not wanted.descending if key == wanted.sort else key in _DESCENDING_FIRST
+    return ("-" if descending else "") + key
+
+
+def _link(**changes: Any) -> str:
+    """This page with other words in its address."""
+    words: dict[str, Any] = {name: request.args.get(name) for name in ("state", "label", "q", "sort", "page")}
+    words.update(changes)
+    return url_for("dashboard.fleet", **{name: value for name, value in words.items() if value})
+
+
+def _threat_link(threat: Any) -> Markup:
+    return Markup("{}").format((threat.title or threat.summary or threat.type)[:160])
+
+
+def _host(row: Any, threats: tuple[int, int] | None, shown: Callable[[int], int]) -> Host:
+    return Host(
+        id=row.id,
+        hostname=row.hostname,
+        state=row.state,
+        labels=sorted(json.loads(row.labels).items()),
+        threats=None if threats is None else (threats[0], SEVERITIES[threats[1] - 1]),
+        cpu_percent=row.cpu_percent,
+        memory_percent=row.memory_percent,
+        disk_percent=row.disk_percent,
+        disk_mount=row.disk_mount,
+        course=latest.course(row.course),
+        seen_us=None if row.last_report_us is None else shown(row.last_report_us),
+    )

@@ -1,0 +1,96 @@
+"""What happened to a host, in the order of time: its own events, threats, gaps, and changes of its state."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.engine import Connection
+
+from nerve_center.store.tables import events, gaps
+
+_MOST_LINES = 30
+_MOST_MARKS = 200
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing that happened; `kind` is `event`, `threat`, `gap` or `state`, `tag` the word that colours it."""
+
+    time_us: int
+    kind: str
+    tag: str
+    text: str
+
+
+def of_host(connection: Connection, agent_key: int, shown: Callable[[int], int]) -> list[Line]:
+    """The newest, newest first."""
+    return between(connection, agent_key, None, None, shown, _MOST_LINES)
+
+
+def marks(
+    connection: Connection, agent_key: int, since_us: int, until_us: int, shown: Callable[[int], int]
+) -> list[dict[str, Any]]:
+    """The same for a script, between two times."""
+    return [
+        {"t": line.time_us // 1000, "kind": line.kind, "tag": line.tag, "text": line.text}
+        for line in between(connection, agent_key, since_us, until_us, shown, _MOST_MARKS)
+    ]
+
+
+def between(
+    connection: Connection,
+    agent_key: int,
+    since_us: int | None,
+    until_us: int | None,
+    shown: Callable[[int], int],
+    limit: int,
+) -> list[Line]:
+    """Up to `limit` lines, the newest first."""
+    found = [*_events(connection, agent_key, since_us, until_us, limit)]
+    found += _gaps(connection, agent_key, since_us, until_us, limit)
+    found.sort(key=lambda line: -line.time_us)
+    return found[:limit]
+
+
+def told(kind: str, data: dict[str, Any]) -> tuple[str, str]:
+    """The tag and the text of an event."""
+    if kind == "threat":
+        state, severity = str(data.get("state", "")), str(data.get("severity", ""))
+        text = str(data.get("title") or data.get("summary") or data.get("type", ""))
+        return (severity if state == "open" else state), text[:300]
+    return str(data.get("type", kind))[:64], str(data.get("message") or "")[:300]
+
+
+def _events(
+    connection: Connection, agent_key: int, since_us: int | None, until_us: int | None, limit: int
+) -> list[Line]:
+    query = select(events.c.time_us, events.c.kind, events.c.data).where(events.c.agent_key == agent_key)
+    if since_us is not None:
+        query = query.where(events.c.time_us >= since_us)
+    if until_us is not None:
+        query = query.where(events.c.time_us < until_us)
+    lines = []
+    for row in connection.execute(query.order_by(events.c.time_us.desc()).limit(limit)):
+        tag, text = told(row.kind, json.loads(zlib.decompress(row.data)))
+        lines.append(Line(row.time_us, "threat" if row.kind == "threat" else "event", tag, text))
+    return lines
+
+
+def _gaps(
+    connection: Connection, agent_key: int, since_us: int | None, until_us: int | None, limit: int
+) -> list[Line]:
+    query = select(gaps.c.time_us, gaps.c["count"], gaps.c.reason).where(gaps.c.agent_key == agent_key)
+    if since_us is not None:
+        query = query.where(gaps.c.time_us >= since_us)
+    if until_us is not None:
+        query = query.where(gaps.c.time_us < until_us)
+    rows = connection.execute(query.order_by(gaps.c.time_us.desc()).limit(limit))
+    return [
+        Line(row.time_us, "gap", "gap", f"{row._mapping['count']} records are missing: {row.reason}")
+        for row in rows
+    ]
