@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import re
-import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -15,6 +13,7 @@ from tests.unit.docs.pages import ROOT
 
 FOLDER = ROOT / "packaging" / "completion"
 EXAMPLES = {"30m", "2h", "1d"}
+SHORT = {"-h", "-f", "-o"}
 
 
 def expected(parser: argparse.ArgumentParser, *words: str) -> Iterator[tuple[str, set[str]]]:
@@ -56,7 +55,6 @@ def test_bash_completes_files_and_leaves_free_text_alone() -> None:
     assert bash(["pause", "1h", "--reason", '""']) == set()
 
 
-@pytest.mark.skipif(shutil.which("fish") is None, reason="there is no fish")
 @pytest.mark.parametrize("line", LINES)
 def test_fish(line: str) -> None:
     found: set[str] = set()
@@ -64,40 +62,42 @@ def test_fish(line: str) -> None:
         script = f"source {FOLDER}/dioctl.fish; complete -C 'dioctl {line} {end}'"
         done = subprocess.run(["fish", "-c", script], capture_output=True, text=True, timeout=30, check=True)
         found |= {answer.split("\t")[0] for answer in done.stdout.splitlines()}
-    assert found - EXAMPLES - {"-h", "-f", "-o"} == LINES[line]
+    assert found - EXAMPLES - SHORT == LINES[line]
 
 
-def zsh_words() -> dict[str, set[str]]:
-    """Command to words, as they stand in the file for zsh."""
-    text = (FOLDER / "_dioctl").read_text(encoding="utf-8")
-    listed = re.search(r"commands=\(\n(.*?)\n +\)", text, re.DOTALL)
-    assert listed
-    found = {"": set(re.findall(r"'([a-z-]+):", listed[1])) | {"--help", "--version", "--socket"}}
-    for names, kind, rest in re.findall(
-        r"^ +([a-z' |-]+)\)\s+_dioctl_(options|kinds) (.*?) ;;", text, re.MULTILINE
-    ):
-        words = set(re.findall(r"(?<![\w(-])(--[a-z-]+|[a-z]+(?= |$))", re.sub(r"'[^']*'", "", rest))) | {
-            "--help"
-        }
-        for choices in re.findall(r":level:\(([a-z ]+)\)", rest):
-            words |= set(choices.split())
-        for name in names.split("|"):
-            found[name.strip().strip("'")] = words
-        assert kind == "options" or names.strip() in ("report", "config", "debug")
-    return found
+def zsh(lines: Sequence[str]) -> dict[str, set[str]]:
+    """What an interactive zsh completes at the end of each line."""
+    done = subprocess.run(
+        ["zsh", "-f", str(ROOT / "tests/support/complete.zsh"), str(FOLDER)],
+        input="".join(f"{line}\n" for line in lines),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=True,
+    )
+    parts = done.stdout.split("> ")[1:]
+    return {head: set(matches.split()) for head, _, matches in (part.partition("\n") for part in parts)}
 
 
 def test_zsh() -> None:
-    assert zsh_words() == LINES
+    asked = {
+        line: [f"dioctl {line} ".replace("  ", " "), f"dioctl {line} --".replace("  ", " ")] for line in LINES
+    }
+    said = zsh([end for ends in asked.values() for end in ends])
+    for line, ends in asked.items():
+        assert set().union(*(said[end] for end in ends)) - EXAMPLES - SHORT == LINES[line], line
 
 
-def test_zsh_knows_every_option_that_it_names() -> None:
-    text = (FOLDER / "_dioctl").read_text(encoding="utf-8")
-    for option in set().union(*LINES.values()):
-        if option.startswith("--") and option not in ("--help", "--version", "--socket"):
-            assert re.search(rf"^ +{option}\) specs\+=\(.*{option}.*\[", text, re.MULTILINE), option
-    if shutil.which("zsh") is not None:
-        subprocess.run(["zsh", "-n", str(FOLDER / "_dioctl")], check=True, timeout=30)
+def test_zsh_completes_files_and_goes_on_after_options() -> None:
+    files, after, free = (
+        f"dioctl debug bundle --output {FOLDER}/dioctl.f",
+        "dioctl --socket /x config ",
+        "dioctl pause 1h --reason ",
+    )
+    said = zsh([files, after, free])
+    assert said[files] == {"dioctl.fish"}
+    assert said[after] == {"show", "check", "--help"}
+    assert said[free] == set()
 
 
 def test_the_package_installs_them() -> None:
