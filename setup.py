@@ -16,7 +16,7 @@ setup(
             "store/migrations/*.py",
             "store/migrations/versions/*.py",
         ],
-        "dio_daemon": ["py.typed"],
+        "dio_daemon": ["py.typed", "detect/*.toml"],
     },
     install_requires=[
         # agent

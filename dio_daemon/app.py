@@ -27,6 +27,10 @@ from dio_daemon.collect.facts import host_facts
 from dio_daemon.control import Control
 from dio_daemon.delivery import Delivery
 from dio_daemon.detect.book import ThreatBook
+from dio_daemon.detect.finding import Detector
+from dio_daemon.detect.rule_files import folder_of, load_rules
+from dio_daemon.detect.rules import Rule, Rules
+from dio_daemon.detect.trend import DiskTrend
 from dio_daemon.detect.watch import Watch
 from dio_daemon.errors import EX_CONFIG, EX_TEMPFAIL, ConfigError, DioError
 from dio_daemon.feed import Feed
@@ -174,11 +178,13 @@ class Agent:
             path,
             maintenance,
         )
-        self._link = Link(state, Delivery(self._spool, clock))
+        self._delivery = Delivery(self._spool, clock)
+        self._link = Link(state, self._delivery)
         self._book = ThreatBook(
             state_dir / "threats.json", self._put_down_threat, ThreatLog(self._feed.publish), clock
         )
-        self._watch = Watch([], self._book)
+        self._disk_trend = DiskTrend()
+        self._watch = Watch(self._detectors(self._rules_at_start()), self._book)
         self._sampler = Sampler(
             self._collector(settings),
             self._spool,
@@ -231,6 +237,28 @@ class Agent:
             self._watch.close()
             self._spool.close()
 
+    def _rules_at_start(self) -> list[Rule]:
+        """The rules; the shipped ones alone where those of this host are bad: it must not stay unwatched."""
+        try:
+            return load_rules(folder_of(self._path))
+        except ConfigError as error:
+            for finding in error.findings:
+                log.error("%s", finding, extra=about(Kind.BAD_CONFIGURATION))
+            self._refuse_rules(error)
+            return load_rules(None)
+
+    def _refuse_rules(self, error: ConfigError | None) -> None:
+        found = {}
+        if error is not None:
+            more = f" and {len(error.findings) - 1} more" if len(error.findings) > 1 else ""
+            found["rules_refused"] = (
+                f"{error.findings[0]}{more}. The shipped rules are in force alone; see dioctl rules check."
+            )
+        self._board.set_conditions("rules", found)
+
+    def _detectors(self, rules: list[Rule]) -> list[Detector]:
+        return [Rules(rules, self._book.severity_of, self._disk_trend.fill_in)]
+
     def _put_down_threat(self, data: bytes) -> None:
         self._spool.append(EVENTS, "threat", data)
 
@@ -248,11 +276,12 @@ class Agent:
         return Connection(settings, centers, transport)
 
     def _collector(self, settings: config.Config) -> HostCollector:
-        return HostCollector(self._clock, settings.collect)
+        return HostCollector(self._clock, settings.collect, skew_s=lambda: self._delivery.skew_s)
 
     def _reload(self) -> None:
         """Read the configuration again and give each part what is its own. Raises ConfigError."""
         new = config.load(self._path)
+        rules = load_rules(folder_of(self._path))
         old, self._config = self._config, new
         if new.paths != old.paths:
             log.warning("[paths] changed: that takes a restart (systemctl restart dio-agent)")
@@ -260,6 +289,8 @@ class Agent:
         self._spool.reconfigure(_budget(new))
         if (new.agent.interval_s, new.collect) != (old.agent.interval_s, old.collect):
             self._sampler.reconfigure(self._collector(new), new.agent.interval_s)
+        self._watch.reconfigure(self._detectors(rules))
+        self._refuse_rules(None)
         self._link.reconfigure(self._connection(new))
 
     def _ask_reload(self) -> list[str] | None:

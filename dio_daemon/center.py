@@ -71,6 +71,8 @@ class Center:
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
         host = parts.hostname or ""
+        self.server_time = ""
+        """The nerve center's clock as the last acknowledgement told it, RFC 3339; empty before the first."""
         self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def check_health(self) -> None:
@@ -116,6 +118,7 @@ class Center:
         mark = mark_in(fields)
         if mark is None:
             raise self._stranger(answer, fields)
+        self.server_time = str(fields.get("server_time") or "")
         return mark
 
     def goodbye(self, agent_id: str, body: bytes, credential: str, total_s: float) -> None:

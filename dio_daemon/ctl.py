@@ -144,6 +144,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_steering(add)
     _add_report(commands, as_json)
     _add_config(commands, as_json)
+    _add_rules(commands, as_json)
     _add_enroll(commands, as_json)
     debug = commands.add_parser("debug", help="for support").add_subparsers(metavar="COMMAND", required=True)
     bundle = debug.add_parser("bundle", help="one archive with all that support asks for", parents=[as_json])
@@ -202,6 +203,30 @@ def _add_config(
     for parser in (check, same):
         parser.add_argument("--config", type=Path, default=Path(DEFAULT_CONFIG), metavar="FILE")
         parser.set_defaults(run=_check_config)
+
+
+def _add_rules(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], as_json: argparse.ArgumentParser
+) -> None:
+    from pathlib import Path
+
+    kinds = commands.add_parser(
+        "rules", help="list, check or try the rules that make threats"
+    ).add_subparsers(metavar="COMMAND", required=True)
+    listed = kinds.add_parser(
+        "list", help="the rules of the files, and where each is from", parents=[as_json]
+    )
+    check = kinds.add_parser("check", help="every error of the files, with its line", parents=[as_json])
+    check.add_argument(
+        "file", metavar="FILE", nargs="?", type=Path, help="a file to check together with them"
+    )
+    test = kinds.add_parser("test", help="what the rules say of recorded samples", parents=[as_json])
+    test.add_argument(
+        "file", metavar="FILE", type=Path, help="samples, one JSON object a line; - reads standard input"
+    )
+    for parser, name in ((listed, "list_"), (check, "check"), (test, "test")):
+        parser.add_argument("--config", type=Path, default=Path(DEFAULT_CONFIG), metavar="FILE")
+        parser.set_defaults(run=lazily("rules", name))
 
 
 def _add_enroll(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from datetime import datetime
 
 from dio_daemon import wire
 from dio_daemon.center import Center, mark_in
@@ -43,6 +44,8 @@ class Delivery:
         self._invalid = 0
         self._mismatches = 0
         self._unsure: set[str] = set()
+        self.skew_s: float | None = None
+        """Seconds by which this host's clock was ahead of the nerve center's at the last acknowledgement."""
 
     def ask_for_marks(self) -> None:
         """Compare the marks of both streams with the nerve center's, also where nothing waits."""
@@ -83,6 +86,7 @@ class Delivery:
         except Rejected as error:
             self._rejected(batch, error)
             return True
+        self.skew_s = _ahead_s(self._clock.now(), center.server_time)
         self._acknowledged(batch, mark, center)
         return True
 
@@ -154,3 +158,11 @@ class Delivery:
                 )
             case Settled.SAME | Settled.ADVANCED:
                 pass
+
+
+def _ahead_s(here: datetime, there: str) -> float | None:
+    """Seconds by which one clock is ahead of another; None when the other is not known."""
+    try:
+        return (here - datetime.fromisoformat(there)).total_seconds()
+    except (ValueError, TypeError):  # no time, or one without a zone
+        return None

@@ -6,7 +6,7 @@
     collector.problems              code to sentence: what this sample could not have, and why
 
 `sample` takes no longer than the work of reading /proc plus `call_timeout_s` for whatever hangs (at most that
-twice: once for filesystems, once for names of users), and what it returns is at most `MOST_BYTES` as JSON.
+four times: for filesystems, names of users, sensors and systemd), and what it returns is at most `MOST_BYTES` as JSON.
 """
 
 import json
@@ -24,6 +24,7 @@ from dio_daemon.collect.facts import host_facts
 from dio_daemon.collect.network import Network
 from dio_daemon.collect.processes import Processes
 from dio_daemon.collect.procfs import Roots
+from dio_daemon.collect.slow import Slow
 from dio_daemon.collect.users import Users
 from dio_daemon.text import safe
 
@@ -54,12 +55,17 @@ class HostCollector:
         settings: CollectSettings,
         roots: Roots | None = None,
         statvfs: StatVfs | None = None,
+        skew_s: Callable[[], float | None] = lambda: None,
+        slow: Slow | None = None,
     ) -> None:
+        self._skew_s = skew_s
         self._clock = clock
         self._roots = roots or Roots()
         self._cpu = host.Cpu()
         self._disks = Disks(self._roots, Apart(settings.call_timeout_s), *([statvfs] if statvfs else []))
         self._disk_io = DiskIo(self._roots)
+        self._forks = host.Forks(self._roots)
+        self._slow = slow or Slow(clock, self._roots, settings.call_timeout_s)
         self._network = Network(self._roots)
         users = Users(clock, self._roots, settings.call_timeout_s)
         self._processes = Processes(self._roots, users, settings.top_processes)
@@ -106,11 +112,18 @@ class HostCollector:
             "network": group("network", lambda: self._network.sample(interval_s)),
             "processes": group("processes", lambda: self._processes.sample(interval_s, boottime_s)),
             "load": group("load", lambda: host.load(self._roots)),
+            "tasks": group("tasks", lambda: self._forks.sample(interval_s)),
             "pressure": group("pressure", lambda: host.pressure(self._roots)),
         }
         meminfo = group("memory", lambda: host.read_meminfo(self._roots))
         sample["memory"] = None if meminfo is None else host.memory(self._roots, meminfo)
         sample["swap"] = None if meminfo is None else host.swap(meminfo)
+        skew_s = self._skew_s()
+        sample["clock"] = None if skew_s is None else {"skew_s": round(skew_s, 3)}
+        sample["files"] = group("files", self._slow.files)
+        sample["temperatures"] = group("temperatures", self._slow.temperatures)
+        sample["units"] = group("units", self._slow.units)
+        sample["reboot"] = group("reboot", self._slow.reboot)
         disks = group("disks", self._disks.sample)
         sample["disks"], sample["disks_omitted"] = disks or (None, 0)
         if disks is not None and self._disks.unreachable:
@@ -129,7 +142,13 @@ def fit(sample: dict[str, Any]) -> dict[str, Any]:
     """
     network, processes = sample["network"] or {}, sample["processes"] or {}
     while len(json.dumps(sample)) > MOST_BYTES:
-        lists = [sample["disks"], sample["disk_io"], network.get("interfaces"), processes.get("top")]
+        lists = [
+            sample["disks"],
+            sample["temperatures"],
+            sample["disk_io"],
+            network.get("interfaces"),
+            processes.get("top"),
+        ]
         longest = max((items for items in lists if items), key=lambda items: len(json.dumps(items)))
         kept = len(longest) // 2
         if longest is sample["disks"]:

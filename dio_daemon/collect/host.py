@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 
 from dio_daemon.collect.procfs import Roots, read_text
-from dio_daemon.collect.rates import percent
+from dio_daemon.collect.rates import percent, rate
 
 BACKSTEP_S = 1.0
 """So far the kernel's cpu times may run back by its own corrections; more is a reset."""
@@ -110,7 +110,44 @@ def load(roots: Roots) -> dict[str, Any] | None:
     words = read_text(f"{roots.proc}/loadavg", 4096).split()
     if len(words) < 3:
         raise ValueError("/proc/loadavg does not have three averages")
-    return {"load_1m": _finite(words[0]), "load_5m": _finite(words[1]), "load_15m": _finite(words[2])}
+    averages = [_finite(word) for word in words[:3]]
+    cpus = psutil.cpu_count()
+    return {
+        "load_1m": averages[0],
+        "load_5m": averages[1],
+        "load_15m": averages[2],
+        "load_5m_per_cpu": round(averages[1] / cpus, 2) if cpus else None,
+    }
+
+
+class Forks:
+    """How many tasks (threads) there are, and how fast they are made."""
+
+    def __init__(self, roots: Roots) -> None:
+        self._roots = roots
+        self._before: int | None = None
+
+    def sample(self, interval_s: float | None) -> dict[str, Any]:
+        """Return the group. Raises OSError, ValueError."""
+        lines = read_text(f"{self._roots.proc}/stat").splitlines()
+        forks = next((int(line.split()[1]) for line in lines if line.startswith("processes ")), None)
+        before, self._before = self._before, forks
+        words = read_text(f"{self._roots.proc}/loadavg", 4096).split()
+        tasks = int(words[3].rpartition("/")[2]) if len(words) > 3 else None
+        limits = [self._limit("pid_max"), self._limit("threads-max")]
+        most = min((limit for limit in limits if limit is not None), default=None)
+        return {
+            "count": tasks,
+            "max": most,
+            "percent": percent(tasks, most),
+            "forks_per_s": rate(forks, before, interval_s),
+        }
+
+    def _limit(self, name: str) -> int | None:
+        try:
+            return int(read_text(f"{self._roots.proc}/sys/kernel/{name}", 64))
+        except (OSError, ValueError):
+            return None
 
 
 def pressure(roots: Roots) -> dict[str, Any] | None:

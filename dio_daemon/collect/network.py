@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from dio_daemon.collect.procfs import Roots, read_text
-from dio_daemon.collect.rates import rate
+from dio_daemon.collect.rates import percent, rate
 from dio_daemon.text import safe
 
 MOST_INTERFACES = 64
@@ -34,10 +34,11 @@ class Network:
         before, self._before = self._before, now
         physical = {name for name in now if self._is_physical(name)}
         chosen = sorted(now, key=lambda name: (name not in physical, name))[:MOST_INTERFACES]
-        up = _states(chosen)
+        stats = _stats(chosen)
         interfaces = [
             _interface(name, now[name], before.get(name), interval_s)
-            | {"up": up.get(name), "physical": name in physical}
+            | {"physical": name in physical}
+            | _link(stats.get(name), now[name], before.get(name), interval_s)
             for name in chosen
         ]
         uplinks = {name for name in physical if self._master(name) not in physical} or self._routed()
@@ -77,13 +78,27 @@ class Network:
         }
 
 
-def _states(names: list[str]) -> dict[str, bool]:
-    """Return which interfaces are up, as far as it can be told."""
+def _stats(names: list[str]) -> dict[str, Any]:
+    """Return state and speed of the interfaces, as far as they can be told."""
     try:
         stats = psutil.net_if_stats()
     except (OSError, ValueError):
         return {}
-    return {name: bool(stats[name].isup) for name in names if name in stats}
+    return {name: stats[name] for name in names if name in stats}
+
+
+def _link(stats: Any, new: Any, old: Any, interval_s: float | None) -> dict[str, Any]:
+    """Whether it is up, and how much of its speed is used; a virtual one has no speed."""
+    if stats is None:
+        return {"up": None, "busy_percent": None}
+    rates = [
+        rate(getattr(new, field), getattr(old, field, None), interval_s)
+        for field in ("bytes_recv", "bytes_sent")
+    ]
+    known = [value for value in rates if value is not None]
+    speed = stats.speed * 1e6 / 8  # megabits a second; 0 and 65535 stand for unknown
+    busy = percent(max(known), speed) if known and 0 < stats.speed < 65535 else None
+    return {"up": bool(stats.isup), "busy_percent": busy}
 
 
 def _interface(name: str, new: Any, old: Any, interval_s: float | None) -> dict[str, Any]:

@@ -82,6 +82,12 @@ class ThreatBook:
             threat = self._threats.get(fingerprint)
             return threat is not None and threat.open
 
+    def severity_of(self, fingerprint: str) -> str | None:
+        """The severity of an open threat; None when it is not open."""
+        with self._lock:
+            threat = self._threats.get(fingerprint)
+            return threat.severity if threat is not None and threat.open else None
+
     def mark_normal(self, fingerprint: str) -> bool:
         """It is normal on this host: close it and open it no more. False when there is no such threat."""
         with self._lock:

@@ -19,7 +19,7 @@ _dioctl() {
             *)
                 command+="${command:+ }$word"
                 case $command in
-                    report | config | debug) ;;
+                    report | config | rules | debug) ;;
                     *) break ;;
                 esac
                 ;;
@@ -28,7 +28,7 @@ _dioctl() {
     case $command in
         "")
             words="status top health spool threats events metrics reload flush reregister pause resume log-level"
-            words+=" report config check-config enroll debug --socket --version --help"
+            words+=" report config check-config rules enroll debug --socket --version --help"
             ;;
         status | health | spool | threats | metrics | reload | flush | reregister | resume) words="--json --help" ;;
         top) words="--interval --once --json --help" ;;
@@ -41,6 +41,8 @@ _dioctl() {
         config) words="show check --help" ;;
         "config show") words="--json --help" ;;
         "config check" | check-config) words="--config --json --help" ;;
+        rules) words="list check test --help" ;;
+        "rules list" | "rules check" | "rules test") words="--config --json --help" ;;
         enroll) words="--token-file --config --allow-plain-http --no-start --json --help" ;;
         debug) words="bundle --help" ;;
         "debug bundle") words="--output --json --help" ;;

@@ -17,7 +17,7 @@ function __dioctl_at --description 'Whether the command line has come to this co
     end
     set -l found $words[1]
     switch "$found"
-        case report config debug
+        case report config rules debug
             set -a found $words[2]
     end
     test "$argv" = "$found"
@@ -44,6 +44,7 @@ complete -c dioctl -n '__dioctl_at' -a log-level -d 'Log more or less (root)'
 complete -c dioctl -n '__dioctl_at' -a report -d 'Submit an event or metrics'
 complete -c dioctl -n '__dioctl_at' -a config -d 'Show or check the configuration'
 complete -c dioctl -n '__dioctl_at' -a check-config -d 'Check the configuration'
+complete -c dioctl -n '__dioctl_at' -a rules -d 'List, check or try the rules'
 complete -c dioctl -n '__dioctl_at' -a enroll -d 'Put this host under watch (root)'
 complete -c dioctl -n '__dioctl_at' -a debug -d 'For support'
 
@@ -51,12 +52,15 @@ complete -c dioctl -n '__dioctl_at report' -a event -d 'Submit an event'
 complete -c dioctl -n '__dioctl_at report' -a metrics -d 'Submit metrics'
 complete -c dioctl -n '__dioctl_at config' -a show -d 'What is in force'
 complete -c dioctl -n '__dioctl_at config' -a check -d 'Every error of the files'
+complete -c dioctl -n '__dioctl_at rules' -a list -d 'The rules of the files'
+complete -c dioctl -n '__dioctl_at rules' -a check -d 'Every error of the files'
+complete -c dioctl -n '__dioctl_at rules' -a test -d 'What the rules say of recorded samples'
 complete -c dioctl -n '__dioctl_at debug' -a bundle -d 'One archive with all that support asks for'
 complete -c dioctl -n '__dioctl_at pause' -a '30m 2h 1d' -d 'How long'
 complete -c dioctl -n '__dioctl_at log-level' -a 'debug info warning error'
 
 for command in status top health spool threats events metrics reload flush reregister pause resume log-level \
-        check-config enroll 'report event' 'report metrics' 'config show' 'config check' 'debug bundle'
+        check-config enroll 'report event' 'report metrics' 'config show' 'config check' 'rules list' 'rules check' 'rules test' 'debug bundle'
     complete -c dioctl -n "__dioctl_at $command" -l json -d 'JSON, for programs'
 end
 complete -c dioctl -n '__dioctl_at top' -l interval -x -d 'Seconds between two looks'
@@ -66,6 +70,9 @@ complete -c dioctl -n '__dioctl_at pause' -l reason -x -d 'Why'
 complete -c dioctl -n '__dioctl_at report event' -l data -x -d 'JSON object, - for standard input'
 complete -c dioctl -n '__dioctl_at config check' -l config -r -F -d 'Configuration file'
 complete -c dioctl -n '__dioctl_at check-config' -l config -r -F -d 'Configuration file'
+for command in 'rules list' 'rules check' 'rules test'
+    complete -c dioctl -n "__dioctl_at $command" -l config -r -F -d 'Configuration file'
+end
 complete -c dioctl -n '__dioctl_at enroll' -l token-file -r -F -d 'Read the token from a file'
 complete -c dioctl -n '__dioctl_at enroll' -l config -r -F -d 'Configuration file'
 complete -c dioctl -n '__dioctl_at enroll' -l allow-plain-http -d 'Send the credential unencrypted'

@@ -49,6 +49,7 @@ class FakeHost:
             MemTotal=1000, MemAvailable=600, Cached=200, Buffers=50, SReclaimable=10, SwapTotal=0, SwapFree=0
         )
         self.write("proc/loadavg", "0.50 0.40 0.30 1/100 1234\n")
+        self.write("proc/sys/fs/file-nr", "1000\t0\t100000\n")
         self.write("proc/uptime", "1000.50 1900.00\n")
         self.write("proc/net/dev", NET_HEAD)
         self.write("proc/diskstats", "")

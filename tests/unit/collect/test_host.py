@@ -1,3 +1,5 @@
+import os
+
 import pytest
 from fake_host import FakeHost
 
@@ -94,7 +96,10 @@ def test_swap(fake: FakeHost) -> None:
 
 
 def test_load_and_uptime(fake: FakeHost) -> None:
-    assert host.load(fake.roots) == {"load_1m": 0.5, "load_5m": 0.4, "load_15m": 0.3}
+    load = host.load(fake.roots)
+    assert load is not None
+    assert load.pop("load_5m_per_cpu") == round(0.4 / (os.cpu_count() or 1), 2)
+    assert load == {"load_1m": 0.5, "load_5m": 0.4, "load_15m": 0.3}
     assert host.uptime_s(fake.roots) == 1000.5
     for text in ("", "nan nan nan", "x y z"):
         fake.write("proc/loadavg", text)
