@@ -126,7 +126,7 @@ class Chaos:
                 self._center_process,
                 self._database,
             ],
-            [8, 3, 1, 1, 2, 2, 2],
+            [8, 3, 1, 3, 2, 2, 2],
         )[0]
         fault = choose()
         if fault is not None:
@@ -176,9 +176,11 @@ class Chaos:
 
     def _spool_file(self) -> Active:
         host = self.rng.choice(self.hosts)
-        kind = self.rng.choice(["delete", "zero", "truncate"])
+        kind = self.rng.choice(["delete", "delete log", "zero", "truncate"])
         with contextlib.suppress(FileNotFoundError):
-            if kind == "delete":
+            if kind == "delete log":
+                Path(f"{host.spool}-wal").unlink()
+            elif kind == "delete":
                 for suffix in ("", "-wal", "-shm"):
                     Path(str(host.spool) + suffix).unlink(missing_ok=True)
             elif kind == "truncate":

@@ -9,6 +9,7 @@ Environment, each optional:
     DIO_TEST_MACHINE_ID   file with this host's machine id, so that several hosts fit on one machine
     DIO_TEST_NAMES        file of lines `name address port`; a name under .test that is not in it does not resolve
     DIO_TEST_WALL         file with the seconds by which this host's wall clock is wrong
+    DIO_TEST_ASLEEP       file with the seconds for which this host was suspended: its clock since boot is ahead by them
     DIO_TEST_RETURN_S     seconds between attempts to return from a spool in memory to the disk
 """
 
@@ -87,13 +88,21 @@ class Transport(RequestsTransport):
 
 
 class WrongClock(SystemClock):
-    """A clock whose wall time is wrong by what a file says, now and whenever that changes."""
+    """A clock whose wall time and time since boot are off by what files say, now and whenever that changes."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, wall: str | None, asleep: str | None) -> None:
+        self._wall = Path(wall) if wall else None
+        self._asleep = Path(asleep) if asleep else None
 
     def now(self) -> datetime:
-        return super().now() + timedelta(seconds=float(self._path.read_text() or 0))
+        return super().now() + timedelta(seconds=self._seconds(self._wall))
+
+    def boottime(self) -> float:
+        return super().boottime() + self._seconds(self._asleep)
+
+    @staticmethod
+    def _seconds(path: Path | None) -> float:
+        return float(path.read_text() or 0) if path is not None else 0.0
 
 
 class Names:
@@ -118,8 +127,9 @@ def parts() -> app.Parts:
     identity, clock = IdentityFile, SystemClock
     if machine_id := os.environ.get("DIO_TEST_MACHINE_ID"):
         identity = functools.partial(IdentityFile, machine_id_path=Path(machine_id))
-    if wall := os.environ.get("DIO_TEST_WALL"):
-        clock = functools.partial(WrongClock, Path(wall))
+    wall, asleep = os.environ.get("DIO_TEST_WALL"), os.environ.get("DIO_TEST_ASLEEP")
+    if wall or asleep:
+        clock = functools.partial(WrongClock, wall, asleep)
     if names := os.environ.get("DIO_TEST_NAMES"):
         socket.getaddrinfo = Names(Path(names)).getaddrinfo
     if return_s := os.environ.get("DIO_TEST_RETURN_S"):

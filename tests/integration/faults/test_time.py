@@ -12,6 +12,7 @@ import pytest
 
 import tests.support
 from tests.integration.faults.conftest import MakeHost
+from tests.support import disks
 from tests.support.hosts import Host
 from tests.support.oracle import settled
 from tests.support.processes import RealCenter, wait_for
@@ -188,3 +189,33 @@ def test_everything_boots_in_1970_after_a_loss_of_power(
         timedelta(0)
         <= moments(in_order(center, known), "received_at")[-1] - datetime(2024, 1, 1).astimezone()
     )
+
+
+def test_suspended_for_an_hour(
+    center: RealCenter, center_wall: Wall, make_host: MakeHost, tmp_path: Path
+) -> None:
+    """The host's monotonic clock stood still; its clock since boot and everybody's time of day went on."""
+    asleep = Wall(tmp_path / "asleep")
+    center.start()
+    center.wait_ready()
+    host = host_of(make_host, center, center_wall)
+    host.agent.environ["DIO_TEST_ASLEEP"] = str(asleep.path)
+    began = time.monotonic()
+    host.started()
+    known = host.id
+    more(host, 2)
+    with disks.frozen([host.pid]):
+        asleep.set(HOUR)
+        center_wall.set(HOUR)
+    more(host, 3)
+    settled(center, host)
+    took = time.monotonic() - began
+    skew(center, known, 0)
+    samples = in_order(center, known)
+    assert len(samples) <= took + 2  # nothing makes up for the time asleep
+    booted = [sample["data"]["boottime_s"] for sample in samples]
+    since_boot = [later - earlier for earlier, later in itertools.pairwise(booted)]
+    for clock in (steps(moments(samples, "time")), since_boot):
+        assert [abs(step - HOUR) < 60 for step in clock if abs(step) > 60] == [True]
+    assert state_of(center, known) == "active"
+    assert host.exits == []
