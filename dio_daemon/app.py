@@ -128,7 +128,9 @@ def _until_usable(state_dir: Path, clock: Clock) -> None:
 class Parts:
     """What reaches outside: the network, the disk, who this machine is, and the time."""
 
-    transport: Callable[[Clock, Path | None, str, str], Transport] = RequestsTransport
+    transport: Callable[[Clock, Path | None, str, str, tuple[Path, Path] | None], Transport] = (
+        RequestsTransport
+    )
     spool: Callable[[Path, Budget, Clock], SafeSpool] = SafeSpool
     identity: Callable[[Path], IdentityFile] = IdentityFile
     clock: Callable[[], Clock] = SystemClock
@@ -265,7 +267,7 @@ class Agent:
     def _connection(self, settings: config.Config) -> Connection:
         center = settings.nerve_center
         transport = self._parts.transport(
-            self._clock, center.ca_file, center.proxy, f"dio-agent/{__version__}"
+            self._clock, center.ca_file, center.proxy, f"dio-agent/{__version__}", center.client
         )
         limits = Limits(
             settings.startup.health_timeout_s,

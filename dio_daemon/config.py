@@ -56,8 +56,17 @@ class NerveCenter:
     urls: tuple[str, ...] = setting((), http_urls)
     enrollment_token_file: Path = setting(Path("/etc/dio-agent/enrollment-token"), path)
     ca_file: Path | None = setting(None, optional_path)
+    client_certificate: Path | None = setting(None, optional_path)
+    client_key: Path | None = setting(None, optional_path)
     proxy: str = setting("", optional_url)
     allow_plain_http: bool = setting(False, boolean)
+
+    @property
+    def client(self) -> tuple[Path, Path] | None:
+        """The client certificate and its key, where there is one."""
+        if self.client_certificate is None or self.client_key is None:
+            return None
+        return self.client_certificate, self.client_key
 
     @property
     def all_urls(self) -> tuple[str, ...]:
@@ -256,6 +265,12 @@ def _check_together(
                 "use https, or set nerve_center.allow_plain_http = true",
                 name,
             )
+    if (center.client_certificate is None) != (center.client_key is None):
+        complain(
+            "nerve_center.client_certificate and nerve_center.client_key go together",
+            "nerve_center.client_certificate",
+            "nerve_center.client_key",
+        )
     if config.delivery.connect_timeout_s > config.delivery.total_timeout_s:
         complain(
             "delivery.connect_timeout_s must not be larger than delivery.total_timeout_s",

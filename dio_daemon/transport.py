@@ -117,11 +117,20 @@ class RequestsTransport:
         ca_file: CA certificates to trust instead of the system's.
         proxy: URL of a proxy, "" for none.
         user_agent: the User-Agent header.
+        certificate: PEM files of a client certificate and its key, where the nerve center wants one.
     """
 
-    def __init__(self, clock: Clock, ca_file: Path | None, proxy: str, user_agent: str) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        ca_file: Path | None,
+        proxy: str,
+        user_agent: str,
+        certificate: tuple[Path, Path] | None = None,
+    ) -> None:
         self._clock = clock
         self._verify: str | bool = str(ca_file) if ca_file else True
+        self._certificate = (str(certificate[0]), str(certificate[1])) if certificate else None
         self._proxies = {"http": proxy, "https": proxy} if proxy else {}
         self._user_agent = user_agent
         self._lock = threading.Lock()
@@ -197,6 +206,7 @@ class RequestsTransport:
         with requests.Session() as session:
             session.trust_env = False
             session.verify = self._verify
+            session.cert = self._certificate
             session.proxies.update(self._proxies)
             session.headers["User-Agent"] = self._user_agent
             session.mount("http://", _Adapter(line))

@@ -22,6 +22,7 @@ from nerve_center.config import Config
 from nerve_center.contract import Contract
 from nerve_center.dashboard import views
 from nerve_center.errors import ConfigError, StartError
+from nerve_center.proxied import Proxied
 from nerve_center.store import migrate
 
 CONFIG_VARIABLE = "DIO_NERVE_CENTER_CONFIG"
@@ -37,6 +38,7 @@ def create_app(settings: Config, clock: Clock | None = None) -> Flask:
     problems.register(app)
     for module in (health, openapi, delivery, agents, threats, silences, events, audit, views):
         app.register_blueprint(module.blueprint)
+    app.wsgi_app = Proxied(app.wsgi_app, settings.server.trusted_proxies, settings.tls.on)  # type: ignore[method-assign]
     return app
 
 
@@ -45,11 +47,11 @@ def wsgi() -> Flask:
     try:
         settings = load_config()
         migrate.prepare(settings.database.path, SystemClock())
+        return create_app(settings)
     except (ConfigError, StartError) as exc:
         for line in str(exc).splitlines():
             _log.critical("%s", line)
         sys.exit(78 if isinstance(exc, ConfigError) else 1)
-    return create_app(settings)
 
 
 def renewed(app: Flask) -> Flask:
@@ -59,11 +61,11 @@ def renewed(app: Flask) -> Flask:
         settings = load_config()
         if settings.database != before.config.database:
             migrate.prepare(settings.database.path, SystemClock())
+        return create_app(settings)
     except (ConfigError, StartError) as exc:
         for line in (*str(exc).splitlines(), "the configuration is kept as it was"):
             _log.error("%s", line)
         return app
-    return create_app(settings)
 
 
 def load_config() -> Config:

@@ -6,6 +6,7 @@ probe in the process that serves, `stop` ends them.
 
 from __future__ import annotations
 
+from nerve_center import tls
 from nerve_center.admission import Admission
 from nerve_center.auth import Authority
 from nerve_center.budget import Budget
@@ -31,6 +32,7 @@ class Center:
         self.config = config
         self.contract = contract
         self.clock = clock
+        self.tls = tls.context(config.tls)
         self.engine = reading_engine(config.database.path)
         self.writer = Writer(config.database.path, clock)
         self.authority = Authority(self.engine, config.enrollment.token_file, clock)

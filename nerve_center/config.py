@@ -9,6 +9,7 @@ for by name must be there. A relative path counts from the folder of the file th
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -35,6 +36,21 @@ class Server:
     workers: int = _bounded(2, 1, 64)
     request_timeout_s: float = _bounded(30.0, 1, 3600)
     worker_connections: int = _bounded(20000, 10, 1_000_000)
+    trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
+
+
+@dataclass(frozen=True)
+class Tls:
+    """TLS without a proxy: certificate and key, and the authority of agents' certificates where they need one."""
+
+    certificate: Path | None = None
+    key: Path | None = None
+    client_ca: Path | None = None
+
+    @property
+    def on(self) -> bool:
+        """Whether the center speaks TLS itself."""
+        return self.certificate is not None
 
 
 @dataclass(frozen=True)
@@ -86,6 +102,7 @@ class Config:
     """All of it."""
 
     server: Server = Server()
+    tls: Tls = Tls()
     database: Database = Database()
     enrollment: Enrollment = Enrollment()
     keeper: Keeper = Keeper()
@@ -104,6 +121,10 @@ def load(path: Path | None = None) -> Config:
     config = Config()
     for file in _files(main, required=path is not None, errors=errors):
         config = _apply(config, file, errors)
+    if (config.tls.certificate is None) != (config.tls.key is None):
+        errors.append(f"{main}: tls.certificate and tls.key go together; set both, or neither")
+    elif config.tls.client_ca is not None and not config.tls.on:
+        errors.append(f"{main}: tls.client_ca needs tls.certificate and tls.key")
     if errors:
         raise ConfigError(errors)
     return config
@@ -164,7 +185,7 @@ def _section(section: Any, name: str, table: Mapping[str, Any], lines: _Lines, e
             errors.append(f"{where}: unknown key {key} in [{name}]{_hint(key, list(known))}")
             continue
         try:
-            changes[key] = _value(value, getattr(section, key), known[key].metadata, lines.file)
+            changes[key] = _value(value, known[key].default, known[key].metadata, lines.file)
         except ValueError as exc:
             errors.append(f"{where}: {name}.{key} {exc}")
     return replace(section, **changes)
@@ -180,15 +201,33 @@ def _value(value: Any, current: Any, limits: Mapping[str, Any], file: Path) -> A
         if not limits["low"] <= value <= limits["high"]:
             raise ValueError(f"must be {limits['low']} to {limits['high']}, not {value}")
         return value
+    if isinstance(current, tuple):
+        return _networks(value)
     if not isinstance(value, str):
         raise ValueError(f"must be text in quotes, not {_show(value)}")
+    if current is None and not value:
+        return None
     if not value or "\0" in value:
         raise ValueError("must not be empty" if not value else "must not hold a NUL")
     if "choices" in limits and value not in limits["choices"]:
         raise ValueError(f"must be one of {', '.join(limits['choices'])}, not {_show(value)}")
-    if isinstance(current, Path):
+    if current is None or isinstance(current, Path):
         return file.parent.absolute() / value
     return value
+
+
+def _networks(value: Any) -> tuple[str, ...]:
+    """Addresses and networks. Raises ValueError with what is wrong."""
+    if not isinstance(value, list) or len(value) > 100:
+        raise ValueError(f"must be a list of addresses or networks, not {_show(value)}")
+    for item in value:
+        try:
+            ipaddress.ip_network(item if isinstance(item, str) else "", strict=False)
+        except ValueError:
+            raise ValueError(
+                f"must hold addresses or networks such as 10.0.0.0/8, not {_show(item)}"
+            ) from None
+    return tuple(value)
 
 
 def _show(value: Any) -> str:

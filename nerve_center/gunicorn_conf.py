@@ -72,6 +72,7 @@ backlog = 2048
 keepalive = 75
 timeout = 30
 graceful_timeout = 8
+secure_scheme_headers: dict[str, str] = {}  # `proxied` reads what a proxy says, and from whom
 limit_request_line = 4094
 limit_request_fields = 64
 limit_request_field_size = 4096

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -26,13 +27,16 @@ def probe_address(host: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 compared, not bound
 
 
-def ask(host: str, port: int, timeout_s: float) -> Answer:
-    """GET /health, in `timeout_s` seconds altogether. Raises nothing: no answer is an answer."""
+def ask(host: str, port: int, timeout_s: float, context: ssl.SSLContext | None = None) -> Answer:
+    """GET /health, by TLS where there is a `context`, in `timeout_s` seconds altogether.
+
+    Raises nothing: no answer is an answer.
+    """
     request = f"GET /health HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n"
     until = time.monotonic() + timeout_s
     received = bytearray()
     try:
-        with socket.create_connection((probe_address(host), port), timeout=timeout_s) as connection:
+        with _connect(probe_address(host), port, timeout_s, context) as connection:
             connection.sendall(request.encode("ascii", "replace"))
             while len(received) < _MOST_BYTES:
                 connection.settimeout(max(0.01, until - time.monotonic()))
@@ -47,6 +51,17 @@ def ask(host: str, port: int, timeout_s: float) -> Answer:
     except OSError as exc:
         return Answer(False, False, reason=(exc.strerror or str(exc)).lower())
     return _read(bytes(received))
+
+
+def _connect(host: str, port: int, timeout_s: float, context: ssl.SSLContext | None) -> socket.socket:
+    connection = socket.create_connection((host, port), timeout=timeout_s)
+    if context is None:
+        return connection
+    try:
+        return context.wrap_socket(connection)
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _read(response: bytes) -> Answer:

@@ -24,7 +24,7 @@ import sys
 import time
 from pathlib import Path
 
-from nerve_center import __version__, config, healthcheck, logs, notify
+from nerve_center import __version__, config, healthcheck, logs, notify, tls
 from nerve_center.config import Config
 from nerve_center.errors import ConfigError, StartError
 from nerve_center.store.place import file_id
@@ -45,6 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     try:
         settings = config.load(options.config)
+        tls.context(settings.tls)
     except ConfigError as exc:
         prefix = "<3>" if logs.under_journal(os.environ) else ""
         for line in exc.errors:
@@ -121,7 +122,8 @@ class Supervisor:
     def _probe(self) -> float:
         """Ask once and tell systemd; returns the seconds until the next time."""
         server = self._settings.server
-        answer = healthcheck.ask(server.host, server.port, self._answer_s)
+        context = tls.probe_context() if self._settings.tls.on else None
+        answer = healthcheck.ask(server.host, server.port, self._answer_s, context)
         if answer.alive and self._ready:
             self._manager.alive()
         if answer.healthy:
@@ -188,6 +190,7 @@ class Supervisor:
         self._manager.reloading()
         try:
             settings = config.load(self._file)
+            tls.context(settings.tls)
             before, after = self._settings.server, settings.server
             if (before.host, before.port) != (after.host, after.port):
                 check_port(after.host, after.port)

@@ -21,10 +21,12 @@ import errno
 import json
 import signal
 import socket
+import ssl
 import time
 from typing import Any
 
 import gevent
+import gevent.socket
 from gevent.threadpool import ThreadPool
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.ggevent import GeventWorker
@@ -36,6 +38,8 @@ _HEADER_BYTES = 1024 * 1024
 _DRAIN_BYTES = 16 * 1024 * 1024
 _DRAIN_S = 5.0
 _PASSWORDS_AT_ONCE = 2
+_plain = gevent.socket.socket
+"""Its methods act on the connection below TLS: there is nothing left to say to the client."""
 _HANG_UP_EVERY_S = 0.2
 
 
@@ -45,6 +49,7 @@ class BoundedSocket:
     def __init__(self, sock: Any, total_s: float, keepalive_s: float, most_bytes: int) -> None:
         self.handling = False
         self._sock = sock
+        self._is_tls = isinstance(sock, ssl.SSLSocket)
         self._total_s = total_s
         self._keepalive_s = keepalive_s
         self._most_bytes = most_bytes
@@ -67,7 +72,9 @@ class BoundedSocket:
             raise _gone()
         try:
             self._sock.settimeout(left)
-            data: bytes = self._sock.recv(size, *flags)
+            # Of TLS one record takes as many reads as its sender likes; the time is for all of them.
+            with gevent.Timeout(left if self._is_tls else None, TimeoutError):
+                data: bytes = self._sock.recv(size, *flags)
         except OSError as exc:
             raise _gone() from exc
         if self._deadline is None:
@@ -86,10 +93,10 @@ class BoundedSocket:
         """End the sending side and swallow, for a short while, what the client still sends."""
         until, left = time.monotonic() + min(_DRAIN_S, self._total_s), _DRAIN_BYTES
         with contextlib.suppress(OSError):
-            self._sock.shutdown(socket.SHUT_WR)
+            _plain.shutdown(self._sock, socket.SHUT_WR)
             while left > 0 and (patience := until - time.monotonic()) > 0:
                 self._sock.settimeout(patience)
-                data = self._sock.recv(65536)
+                data = _plain.recv(self._sock, 65536)
                 if not data:
                     return
                 left -= len(data)
@@ -97,7 +104,23 @@ class BoundedSocket:
     def hang_up(self) -> None:
         """Wake whoever waits for the next request: there will be none."""
         with contextlib.suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RD)
+            _plain.shutdown(self._sock, socket.SHUT_RD)
+
+
+def _by_tls(client: Any, context: ssl.SSLContext, total_s: float) -> Any:
+    """The client's socket once TLS is agreed on; None, and closed, where that fails or takes too long."""
+    try:
+        wrapped = context.wrap_socket(client, server_side=True, do_handshake_on_connect=False)
+    except OSError:  # gone before the first byte
+        client.close()
+        return None
+    try:
+        with gevent.Timeout(total_s, TimeoutError):
+            wrapped.do_handshake()
+    except (OSError, ValueError):  # happens at the will of strangers
+        wrapped.close()
+        return None
+    return wrapped
 
 
 def _gone() -> ConnectionResetError:
@@ -143,6 +166,10 @@ class BoundedWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         config = self._center.config
+        if self._center.tls is not None:
+            client = _by_tls(client, self._center.tls, config.server.request_timeout_s)
+            if client is None:
+                return
         bounded = BoundedSocket(
             client,
             config.server.request_timeout_s,

@@ -13,8 +13,24 @@ from flask import Blueprint, Response, request
 
 from nerve_center.api.body import read, unpack
 from nerve_center.api.context import center, credential, json_response
+from nerve_center.errors import Refused
 
 blueprint = Blueprint("delivery", __name__, url_prefix="/api/v1/agents")
+
+
+@blueprint.before_request
+def certified() -> None:
+    """Where agents need a certificate, let none through without. Raises Refused (403 `client-certificate-required`)."""
+    if center().config.tls.client_ca is None:
+        return
+    ask = getattr(request.environ.get("gunicorn.socket"), "getpeercert", None)
+    if ask is None or not ask():  # the handshake has proved whatever certificate there is
+        raise Refused(
+            403,
+            "client-certificate-required",
+            "An agent needs a client certificate here.",
+            "Set client_certificate and client_key in [nerve_center] of its agent.toml.",
+        )
 
 
 @blueprint.post("/register")

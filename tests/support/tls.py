@@ -60,15 +60,19 @@ class Authority:
 
     def issue(self, name: str, validity: tuple[str, str]) -> ssl.SSLContext:
         """A server's context with a new certificate for `localhost`."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*self.certify(name, validity))
+        return context
+
+    def certify(self, name: str, validity: tuple[str, str] = VALID) -> tuple[Path, Path]:
+        """The files of a new certificate for `localhost` and of its key."""
         made = self._folder / f"{name}.pem"
         self._openssl(
             *("ca", "-batch", "-notext", "-cert", self.certificate, "-keyfile", self._folder / "ca.key"),
             *("-in", self._folder / "server.csr", "-out", made),
             *("-startdate", validity[0], "-enddate", validity[1]),
         )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(made, self._folder / "server.key")
-        return context
+        return made, self._folder / "server.key"
 
     def _new_key(self, name: str) -> tuple[str, ...]:
         key = str(self._folder / f"{name}.key")

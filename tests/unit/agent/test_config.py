@@ -108,6 +108,8 @@ def test_every_error_of_every_file_with_its_line(tmp_path: Path) -> None:
         ('[nerve_center]\nurl = "http://a:99999"', "must be a URL"),
         ('[nerve_center]\nurl = "https://user:pw@a"', "no user"),
         ('[nerve_center]\nca_file = "ca.pem"', "absolute path"),
+        ('[nerve_center]\nclient_key = "key.pem"', "absolute path"),
+        ('[nerve_center]\nclient_certificate = "/a.pem"', "go together"),
         ('[paths]\nstate_dir = "var"', "absolute path"),
         ('[agent]\nhostname = "a\\nb"', "printable"),
         ("[agent]\nlabels = {a = 1}", "label 'a'"),
