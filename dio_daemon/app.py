@@ -26,6 +26,7 @@ from dio_daemon.collect.collector import HostCollector
 from dio_daemon.collect.facts import host_facts
 from dio_daemon.control import Control
 from dio_daemon.delivery import Delivery
+from dio_daemon.detect.baselines import Baselines
 from dio_daemon.detect.book import ThreatBook
 from dio_daemon.detect.finding import Detector
 from dio_daemon.detect.rule_files import folder_of, load_rules
@@ -186,6 +187,7 @@ class Agent:
             state_dir / "threats.json", self._put_down_threat, ThreatLog(self._feed.publish), clock
         )
         self._disk_trend = DiskTrend()
+        self._baselines = Baselines(state_dir / "baselines.json", clock)
         self._watch = Watch(self._detectors(self._rules_at_start()), self._book)
         self._sampler = Sampler(
             self._collector(settings),
@@ -237,6 +239,7 @@ class Agent:
             self._feed.close()
             self._control.close()
             self._watch.close()
+            self._baselines.close()
             self._spool.close()
 
     def _rules_at_start(self) -> list[Rule]:
@@ -259,7 +262,8 @@ class Agent:
         self._board.set_conditions("rules", found)
 
     def _detectors(self, rules: list[Rule]) -> list[Detector]:
-        return [Rules(rules, self._book.severity_of, self._disk_trend.fill_in)]
+        found: list[Detector] = [Rules(rules, self._book.severity_of, self._disk_trend.fill_in)]
+        return [*found, self._baselines] if self._config.detect.baselines else found
 
     def _put_down_threat(self, data: bytes) -> None:
         self._spool.append(EVENTS, "threat", data)

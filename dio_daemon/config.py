@@ -124,6 +124,13 @@ class Collect:
 
 
 @dataclass(frozen=True)
+class Detect:
+    """What is looked for, beside the rules."""
+
+    baselines: bool = setting(True, boolean)
+
+
+@dataclass(frozen=True)
 class Paths:
     """Where the agent keeps what is its own."""
 
@@ -148,6 +155,7 @@ class Config:
     delivery: Delivery = field(default_factory=Delivery)
     spool: Spool = field(default_factory=Spool)
     collect: Collect = field(default_factory=Collect)
+    detect: Detect = field(default_factory=Detect)
     paths: Paths = field(default_factory=Paths)
     log: Log = field(default_factory=Log)
     sources: Mapping[str, Source] = field(default_factory=dict, compare=False)
@@ -160,6 +168,7 @@ SECTIONS: dict[str, Any] = {
     "delivery": Delivery,
     "spool": Spool,
     "collect": Collect,
+    "detect": Detect,
     "paths": Paths,
     "log": Log,
 }
