@@ -69,6 +69,30 @@ def test_both_on_one_bare_host(make_host: MakeHost) -> None:
     assert host.run("systemctl is-system-running").strip() == "running"
 
 
+def test_the_first_login(make_host: MakeHost) -> None:
+    """Whoever installs it finds name and password of an admin, logs in, and changes what is theirs to change."""
+    host = make_host("alpha", "ready")
+    debs = bring(host)
+    done = host.run_full(f"{APT} {debs}/dio-nerve-center_*.deb")
+    assert "/etc/dio-nerve-center/first-login" in done.stdout
+    assert host.run("stat -c '%a %U:%G' /etc/dio-nerve-center/first-login").strip() == "600 root:root"
+    name, password = host.run("cat /etc/dio-nerve-center/first-login").split()
+    assert name == "admin"
+    assert dio.log_in(host, name, password) == [303, 200]
+    assert dio.log_in(host, name, "something else") == [401, 303]
+    host.run("rm /etc/dio-nerve-center/first-login")
+    host.run("nervectl user add ann --role viewer --password-file -", stdin="a viewer's password\n")
+    assert dio.log_in(host, "ann", "a viewer's password") == [303, 200]
+    host.run("nervectl user disable ann")
+    assert dio.log_in(host, "ann", "a viewer's password") == [401, 303]
+    assert "user.disable" in host.run("nervectl audit")
+    assert host.run("find /var/lib/dio-nerve-center ! -user dio-nerve-center").strip() == ""
+    host.run(f"{APT} --reinstall {debs}/dio-nerve-center_*.deb")
+    assert not host.exists("/etc/dio-nerve-center/first-login")
+    assert dio.log_in(host, name, password) == [303, 200]
+    assert dio.wrong(host, dio.CENTER) == []
+
+
 def test_agent_alone_then_enrolled(make_host: MakeHost) -> None:
     """Alone it is skipped, and one command, which apt prints, puts the host under watch of another host's center."""
     center, agent = make_host("center", "ready"), make_host("agent", "ready")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import pairwise
@@ -30,6 +31,29 @@ except urllib.error.HTTPError as error:
 except OSError as error:
     status, body = 0, str(error).encode()
 print(json.dumps([status, body.decode()]))
+"""
+
+_LOG_IN = """
+import http.cookiejar, json, re, sys, urllib.error, urllib.parse, urllib.request
+
+class Stay(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *arguments):
+        return None
+
+jar = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
+opener = urllib.request.build_opener(jar, Stay)
+
+def ask(path, form=None):
+    data = None if form is None else urllib.parse.urlencode(form).encode()
+    try:
+        with opener.open(sys.argv[1] + path, data, timeout=30) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+token = re.search('name="csrf" value="([^"]*)"', ask("/login")[1])[1]
+form = {"csrf": token, "name": sys.argv[2], "password": sys.argv[3], "next": "/account"}
+print(json.dumps([ask("/login", form)[0], ask("/account")[0]]))
 """
 
 
@@ -72,6 +96,13 @@ def get(host: Host, url: str, headers: dict[str, str] | None = None) -> tuple[in
     """GET inside a host; status 0 when nobody answered, then the body is the reason."""
     status, body = json.loads(host.run(f"python3 - '{url}' '{json.dumps(headers or {})}'", stdin=_GET))
     return status, body
+
+
+def log_in(host: Host, name: str, password: str) -> list[int]:
+    """Log in on the host's own nerve center; the statuses of the login and of the account page after it."""
+    command = ["python3", "-", CENTER_URL, name, password]
+    found: list[int] = json.loads(host.run(shlex.join(command), stdin=_LOG_IN))
+    return found
 
 
 def healthy(host: Host) -> bool:
