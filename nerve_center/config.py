@@ -72,6 +72,7 @@ class Keeper:
     """The keeper: the process for what is not a request."""
 
     lease_s: float = _bounded(15.0, 2, 300)
+    audit_days: float = _bounded(365.0, 1, 36500)
 
 
 @dataclass(frozen=True)

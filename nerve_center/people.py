@@ -72,7 +72,7 @@ class People:
         self._writer = writer
         self._clock = clock
         self._steady = steady
-        self.idle_us = round(settings.idle_h * 3_600_000_000)
+        self.idle_us = idle_us(settings)
         self._lifetime_us = round(settings.lifetime_h * 3_600_000_000)
 
     def login(self, name: str, password: str, address: str, browser: str) -> str:
@@ -216,6 +216,11 @@ class People:
                 f"Try again in {-(-wait_s // 60)} min, or ask for a link: nervectl user login-link NAME",
                 headers={"Retry-After": str(wait_s)},
             )
+
+
+def idle_us(settings: Login) -> int:
+    """After how long without use a session is over."""
+    return round(settings.idle_h * 3_600_000_000)
 
 
 def csrf_of(token: str) -> str:

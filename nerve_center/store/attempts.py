@@ -18,7 +18,7 @@ _ADD = text(
 
 def count(connection: Connection, subject: str, now_us: int, window_us: int) -> tuple[int, int]:
     """Count one attempt; the number of attempts in its window, and when that ends (steady time)."""
-    connection.execute(delete(login_attempts).where(login_attempts.c.until_us <= now_us))
+    forget_old(connection, now_us)
     connection.execute(_ADD, {"subject": subject, "until": now_us + window_us})
     mine = login_attempts.c.subject == subject
     connection.execute(update(login_attempts).where(mine).values(count=login_attempts.c.count + 1))
@@ -34,3 +34,8 @@ def forgive(connection: Connection, subject: str) -> None:
         .where(login_attempts.c.subject == subject, login_attempts.c.count > 0)
         .values(count=login_attempts.c.count - 1)
     )
+
+
+def forget_old(connection: Connection, now_us: int) -> None:
+    """Remove counts whose window has ended."""
+    connection.execute(delete(login_attempts).where(login_attempts.c.until_us <= now_us))

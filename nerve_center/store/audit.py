@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.engine import Connection
 
 from nerve_center.store.tables import audit
@@ -60,3 +60,9 @@ def page(connection: Connection, before: int | None, limit: int) -> list[Entry]:
         Entry(row.key, row.time_us, row.actor, row.action, row.target, json.loads(row.detail))
         for row in connection.execute(wanted)
     ]
+
+
+def forget(connection: Connection, before_us: int, most: int) -> int:
+    """Remove up to `most` entries from before a time of day; how many they were."""
+    old = select(audit.c.key).where(audit.c.time_us < before_us).order_by(audit.c.time_us).limit(most)
+    return int(connection.execute(delete(audit).where(audit.c.key.in_(old))).rowcount)
