@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from flask import render_template, request, url_for
-from markupsafe import Markup
 
 from nerve_center import web
 from nerve_center.dashboard.site import blueprint, requires
@@ -86,7 +85,6 @@ def fleet() -> str:
         hosts=[_host(row, threats.get(row.key), shown) for row in rows],
         silent=[{**row._mapping, "seen_us": shown(row.last_report_us)} for row in silent],
         threats=worst,
-        threat_link=_threat_link,
         labels=known,
         label=label,
         label_names={f"{item.name}={item.value}" for item in known},
@@ -133,10 +131,6 @@ def _link(**changes: Any) -> str:
     words: dict[str, Any] = {name: request.args.get(name) for name in ("state", "label", "q", "sort", "page")}
     words.update(changes)
     return url_for("dashboard.fleet", **{name: value for name, value in words.items() if value})
-
-
-def _threat_link(threat: Any) -> Markup:
-    return Markup("{}").format((threat.title or threat.summary or threat.type)[:160])
 
 
 def _host(row: Any, threats: tuple[int, int] | None, shown: Callable[[int], int]) -> Host:

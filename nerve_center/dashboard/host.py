@@ -12,9 +12,10 @@ from nerve_center import continuity, presence, web
 from nerve_center.dashboard import chart_library, series, timeline
 from nerve_center.dashboard.site import blueprint, requires
 from nerve_center.errors import Refused
-from nerve_center.store import agents, records
+from nerve_center.store import agents, records, threat_reading
 from nerve_center.store.continuity import stored as histories
 from nerve_center.store.engine import reading
+from nerve_center.store.threats import ACTIVE
 
 RANGES = (
     ("1h", "1 hour", 3600),
@@ -25,6 +26,7 @@ RANGES = (
     ("1y", "1 year", 366 * 86400),
 )
 _LEAST_S, _MOST_S = 60, 367 * 86400
+_MOST_THREATS = 20
 
 
 @blueprint.get("/hosts/<agent_id>")
@@ -37,16 +39,16 @@ def host(agent_id: str) -> str:
         row = _known(connection, agent_id)
         latest = records.latest_sample(connection, row.key)
         instances = agents.instances_of(connection, row.key)
-        lines = timeline.of_host(connection, row.key, here.steady.shown)
+        lines = timeline.of_host(connection, row.key)
+        wanted = threat_reading.Filter(statuses=ACTIVE, host=row.id)
+        threats, _ = threat_reading.page(connection, wanted, _MOST_THREATS, worst_first=True)
     shown = here.steady.shown
     return render_template(
         "host.html",
         host=row,
         facts=json.loads(row.host),
         labels=sorted(json.loads(row.labels).items()),
-        state=presence.state(
-            row.last_report_us, row.goodbye_us, row.maintenance_until_us, row.interval_s, now_us
-        ),
+        state=presence.state(row.heard_us, row.goodbye_us, row.maintenance_until_us, row.interval_s, now_us),
         seen_us=_shown(row.last_report_us),
         registered_us=_shown(row.registered_us),
         maintenance_us=_shown(row.maintenance_until_us),
@@ -57,6 +59,7 @@ def host(agent_id: str) -> str:
             for item in instances[:20]
         ],
         lines=lines,
+        threats=threats,
         ranges=RANGES,
         groups=series.GROUPS,
         has_charts=chart_library.path() is not None,
@@ -76,7 +79,8 @@ def host_series(agent_id: str) -> Response:
         row = _known(connection, agent_id)
         points = series.between(connection, row.key, since_us, until_us)
         found = series.document(points, row.interval_s, since_us, until_us)
-        found["marks"] = timeline.marks(connection, row.key, since_us, until_us, here.steady.shown)
+        found["marks"] = timeline.marks(connection, row.key, since_us, until_us)
+        found["away"] = timeline.away(connection, row.key, since_us, until_us)
     return Response(series.dumped(found), mimetype="application/json")
 
 

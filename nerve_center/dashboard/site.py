@@ -30,7 +30,12 @@ View = TypeVar("View", bound=Callable[..., Any])
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _OWN_CHECK = ("dashboard.login", "dashboard.use_link")
 _MOST_FORM_BYTES = 64 * 1024
-PAGES = (("dashboard.fleet", "fleet", "Fleet", "viewer"),)
+PAGES = (
+    ("dashboard.fleet", "fleet", "Fleet", "viewer"),
+    ("dashboard.threats", "threats", "Threats", "viewer"),
+    ("dashboard.events", "events", "Events", "viewer"),
+    ("dashboard.enroll", "enroll", "Enroll", "operator"),
+)
 """What the head of every page links to: endpoint, key, name, and the role that it needs."""
 
 

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
+from nerve_center.store import states
 from nerve_center.store.tables import events, gaps
 
 _MOST_LINES = 30
 _MOST_MARKS = 200
+_ALWAYS_US = 2**62
+_AWAY = ("offline", "stopped", "maintenance")
+TOLD = {
+    "active": "the host reports",
+    "warning": "the host is late",
+    "offline": "nothing is heard of the host",
+    "stopped": "the agent was stopped",
+    "maintenance": "the host is silent, as was announced",
+    "never_reported": "the host was enrolled",
+}
+"""What a change of the state means, in words."""
 
 
 @dataclass(frozen=True)
@@ -27,18 +38,16 @@ class Line:
     text: str
 
 
-def of_host(connection: Connection, agent_key: int, shown: Callable[[int], int]) -> list[Line]:
+def of_host(connection: Connection, agent_key: int) -> list[Line]:
     """The newest, newest first."""
-    return between(connection, agent_key, None, None, shown, _MOST_LINES)
+    return between(connection, agent_key, None, None, _MOST_LINES)
 
 
-def marks(
-    connection: Connection, agent_key: int, since_us: int, until_us: int, shown: Callable[[int], int]
-) -> list[dict[str, Any]]:
+def marks(connection: Connection, agent_key: int, since_us: int, until_us: int) -> list[dict[str, Any]]:
     """The same for a script, between two times."""
     return [
         {"t": line.time_us // 1000, "kind": line.kind, "tag": line.tag, "text": line.text}
-        for line in between(connection, agent_key, since_us, until_us, shown, _MOST_MARKS)
+        for line in between(connection, agent_key, since_us, until_us, _MOST_MARKS)
     ]
 
 
@@ -47,12 +56,12 @@ def between(
     agent_key: int,
     since_us: int | None,
     until_us: int | None,
-    shown: Callable[[int], int],
     limit: int,
 ) -> list[Line]:
     """Up to `limit` lines, the newest first."""
     found = [*_events(connection, agent_key, since_us, until_us, limit)]
     found += _gaps(connection, agent_key, since_us, until_us, limit)
+    found += _states(connection, agent_key, since_us, until_us, limit)
     found.sort(key=lambda line: -line.time_us)
     return found[:limit]
 
@@ -93,4 +102,25 @@ def _gaps(
     return [
         Line(row.time_us, "gap", "gap", f"{row._mapping['count']} records are missing: {row.reason}")
         for row in rows
+    ]
+
+
+def _states(
+    connection: Connection, agent_key: int, since_us: int | None, until_us: int | None, limit: int
+) -> list[Line]:
+    since = 0 if since_us is None else since_us
+    rows = states.history(connection, agent_key, since, _ALWAYS_US if until_us is None else until_us, limit)
+    return [
+        Line(row.since_us, "state", row.state, TOLD.get(row.state, ""))
+        for row in rows
+        if row.since_us >= since
+    ]
+
+
+def away(connection: Connection, agent_key: int, since_us: int, until_us: int) -> list[list[int]]:
+    """The spans in which nothing was to be heard, in milliseconds; one that lasts ends with the span asked for."""
+    return [
+        [max(row.since_us, since_us) // 1000, min(row.until_us or until_us, until_us) // 1000]
+        for row in states.history(connection, agent_key, since_us, until_us, _MOST_MARKS)
+        if row.state in _AWAY
     ]

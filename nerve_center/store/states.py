@@ -147,3 +147,13 @@ def following(connection: Connection, after_key: int, limit: int) -> list[Row[An
             .limit(limit)
         )
     )
+
+
+def newest(connection: Connection, before_key: int | None, limit: int) -> list[Row[Any]]:
+    """Changes of the whole fleet, the newest first, with `id` and `hostname`; those before `before_key`."""
+    query = select(agent_states, agents.c.id, agents.c.hostname).join(
+        agents, agents.c.key == agent_states.c.agent_key
+    )
+    if before_key is not None:
+        query = query.where(agent_states.c.key < before_key)
+    return list(connection.execute(query.order_by(agent_states.c.key.desc()).limit(limit)))
