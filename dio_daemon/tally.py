@@ -46,15 +46,17 @@ class Tally:
 
     def write(self, known: Known) -> None:
         """Write it over; a disk that refuses leaves the old one, which is better than none."""
-        moved = self._follow()
-        if known == self.last and self._written and not moved:
+        there = self._is_there()
+        if known == self.last and self._written and there:
             return
         self.last = known
         text = json.dumps({"disk": known.disk, "histories": to_text(known.histories)}, separators=(",", ":"))
         try:
-            if self._file is None:
+            if self._file is None or not there:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-                self._file = os.open(self._path, flags, 0o600)
+                new = os.open(self._path, flags, 0o600)
+                self.close()
+                self._file = new
             content = text.encode().ljust(_BYTES)
             self._written = os.pwrite(self._file, content, 0) == len(content)
             os.ftruncate(self._file, len(content))
@@ -68,20 +70,17 @@ class Tally:
             os.close(self._file)
             self._file = None
 
-    def _follow(self) -> bool:
-        """Let a file go that was deleted or replaced, as soon as there may be another; whether it was."""
+    def _is_there(self) -> bool:
+        """Whether the file that is open is the one under its path, as far as can be known."""
         if self._file is None:
             return False
         try:
             there, ours = self._path.stat(), os.fstat(self._file)
-            same = (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
         except FileNotFoundError:
-            same = False
+            return False
         except OSError:
-            same = True
-        if not same:
-            self.close()
-        return not same
+            return True
+        return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
 
     def _read(self) -> Known:
         try:

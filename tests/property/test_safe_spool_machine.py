@@ -262,7 +262,7 @@ class SafeSpoolMachine(RuleBasedStateMachine):
 
 
 SafeSpoolMachine.TestCase.settings = settings(
-    max_examples=int(os.environ.get("DIO_EXAMPLES", "60")),
+    max_examples=int(os.environ.get("DIO_EXAMPLES", "120")),
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),
