@@ -141,6 +141,14 @@ def build_parser() -> argparse.ArgumentParser:
     events = add("events", "what happens in the agent, as it happens", "show", "events")
     events.add_argument("--follow", "-f", action="store_true", help="the default, and the only way so far")
     add("metrics", "Prometheus text; with --json the latest sample", "show", "metrics")
+    drill = add(
+        "drill",
+        "play harmless imitations of attacks, undo them, and show which were seen (root)",
+        "drill",
+        "drill",
+    )
+    drill.add_argument("--yes", action="store_true", help="do it; without, only what would be done is shown")
+    drill.add_argument("--only", action="append", metavar="NAME", help="this imitation; may be given again")
     _add_steering(add)
     _add_report(commands, as_json)
     _add_config(commands, as_json)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from dio_daemon.ipc.client import Client
 
+MOST_EXPLAINED = 10
 HEALTH_OK, HEALTH_WARNING, HEALTH_CRITICAL, HEALTH_UNKNOWN = 0, 1, 2, 3
 """Exit codes that monitoring plugins agree on."""
 
@@ -131,7 +132,25 @@ def threats(client: Client, options: argparse.Namespace) -> int:
         for item in document["threats"]
     ]
     print(table(["SEVERITY", "TYPE", "SINCE", "SUMMARY"], rows))
+    for item in document["threats"][:MOST_EXPLAINED]:
+        print()
+        for label, text in threat_rows(item["data"]):
+            print(f"{label + ':':<10}{wrapped(text, 10, width())}")
     return 0
+
+
+def threat_rows(data: dict[str, Any]) -> list[tuple[str, str]]:
+    """What `dioctl threats` explains of a threat, as (label, text)."""
+    seen = f"first {data.get('first_seen', '-')}, {data.get('count', 1)} times"
+    found = [
+        ("Threat", data.get("summary", "")),
+        ("Why", data.get("why")),
+        ("Next", data.get("next")),
+        ("Seen", seen),
+    ]
+    if data.get("technique"):
+        found.append(("ATT&CK", data["technique"]))
+    return [(label, text) for label, text in found if text]
 
 
 def metrics(client: Client, options: argparse.Namespace) -> int:

@@ -9,12 +9,12 @@ _dioctl() {
             compopt -o filenames 2> /dev/null
             return
             ;;
-        --interval | --reason | --data) return ;;
+        --interval | --reason | --data | --only) return ;;
     esac
     for ((index = 1; index < COMP_CWORD; index++)); do
         word=${COMP_WORDS[index]}
         case $word in
-            --socket | --config | --token-file | --output | -o | --interval | --reason | --data) index+=1 ;;
+            --socket | --config | --token-file | --output | -o | --interval | --reason | --data | --only) index+=1 ;;
             -*) ;;
             *)
                 command+="${command:+ }$word"
@@ -28,7 +28,7 @@ _dioctl() {
     case $command in
         "")
             words="status top health spool threats events metrics reload flush reregister pause resume log-level"
-            words+=" report config check-config rules enroll debug --socket --version --help"
+            words+=" report config check-config rules drill enroll debug --socket --version --help"
             ;;
         status | health | spool | threats | metrics | reload | flush | reregister | resume) words="--json --help" ;;
         top) words="--interval --once --json --help" ;;
@@ -41,6 +41,7 @@ _dioctl() {
         config) words="show check --help" ;;
         "config show") words="--json --help" ;;
         "config check" | check-config) words="--config --json --help" ;;
+        drill) words="--yes --only --json --help" ;;
         rules) words="list check test --help" ;;
         "rules list" | "rules check" | "rules test") words="--config --json --help" ;;
         enroll) words="--token-file --config --allow-plain-http --no-start --json --help" ;;

@@ -1,0 +1,151 @@
+"""`dioctl drill`: play harmless imitations on this host, undo them, and show which were seen and how fast."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dio_daemon.cli.imitations import IMITATIONS, WORD, Imitation, Undo
+from dio_daemon.cli.terminal import table
+from dio_daemon.clock import Clock, SystemClock
+from dio_daemon.errors import DioError
+from dio_daemon.ipc.client import Client
+
+EVERY_S = 1.0
+
+
+class Refused(DioError):
+    """The drill is not begun; the text says what is missing."""
+
+
+@dataclass
+class Outcome:
+    """What came of one imitation."""
+
+    imitation: Imitation
+    begun: float = 0.0
+    impossible: str = ""
+    seen_after_s: float | None = None
+    threat: str = ""
+
+    @property
+    def open(self) -> bool:
+        """Whether it is still waited for."""
+        return not self.impossible and self.seen_after_s is None
+
+
+def drill(client: Client, options: argparse.Namespace) -> int:
+    """Play them all, or those that were named. Exit code 0 when every one that could be played was seen."""
+    if unknown := set(options.only or []) - {each.name for each in IMITATIONS}:
+        raise Refused(
+            f"there is no {', '.join(sorted(unknown))}; there are: {', '.join(e.name for e in IMITATIONS)}"
+        )
+    chosen = [each for each in IMITATIONS if not options.only or each.name in options.only]
+    if not options.yes:
+        for each in chosen:
+            print(f"{each.name:<10} {each.what}")
+        raise Refused("this would be done on this host, and undone: say --yes if that is meant")
+    if os.geteuid() != 0:
+        raise Refused("only root can play this: use sudo")
+    before = _threats(client)  # fails at once where no agent answers
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if not options.json:
+        longest = max(each.within_s for each in chosen)
+        print(
+            f"{len(chosen)} imitations; at most {longest:.0f} s until all were seen. Ctrl-C ends it and undoes all."
+        )
+    outcomes = play(chosen, Path("/"), lambda: _threats(client), before, SystemClock())
+    missed = [each for each in outcomes if each.open]
+    if options.json:
+        print(json.dumps({"imitations": [_document(each) for each in outcomes]}, indent=2))
+    else:
+        print(table(["IMITATION", "SEEN", "AS", "WHAT"], [_row(each) for each in outcomes]))
+        print("All is undone; what was seen clears by itself.")
+    return 1 if missed else 0
+
+
+def play(
+    imitations: Sequence[Imitation],
+    root: Path,
+    threats: Callable[[], list[dict[str, Any]]],
+    before: list[dict[str, Any]],
+    clock: Clock,
+) -> list[Outcome]:
+    """Begin all, wait for their threats, and undo all, whatever happens.
+
+    Args:
+        imitations: what to play.
+        root: the folder that stands for `/`.
+        threats: the open ones, as `ThreatData`.
+        before: those that were open before.
+        clock: for the waits.
+    """
+    known = {each["fingerprint"]: each.get("count", 1) for each in before}
+    outcomes = [Outcome(each) for each in imitations]
+    undos: list[Undo] = []
+    never = threading.Event()
+    try:
+        for each in outcomes:
+            each.begun = clock.monotonic()
+            try:
+                undos.append(each.imitation.begin(root))
+            except OSError as error:
+                each.impossible = error.strerror or str(error)
+        while any(_waits(each, clock.monotonic()) for each in outcomes):
+            clock.wait(never, EVERY_S)
+            found = [each for each in threats() if each.get("count", 1) > known.get(each["fingerprint"], 0)]
+            for each in outcomes:
+                if each.open:
+                    _look(each, found, clock.monotonic())
+    finally:
+        for undo in reversed(undos):
+            try:
+                undo()
+            except OSError as error:
+                print(f"dioctl: cannot undo everything: {error}; look for {WORD}", file=sys.stderr)
+    return outcomes
+
+
+def _waits(outcome: Outcome, now: float) -> bool:
+    return outcome.open and now - outcome.begun < outcome.imitation.within_s
+
+
+def _look(outcome: Outcome, found: list[dict[str, Any]], now: float) -> None:
+    for threat in found:
+        if threat["type"] in outcome.imitation.types and (
+            not outcome.imitation.marked or WORD in json.dumps(threat)
+        ):
+            outcome.seen_after_s = round(now - outcome.begun, 1)
+            outcome.threat = f"{threat['severity']} {threat['type']}"
+            return
+
+
+def _threats(client: Client) -> list[dict[str, Any]]:
+    return [each["data"] for each in client.call("GET", "/v1/threats")["threats"]]
+
+
+def _row(outcome: Outcome) -> list[str]:
+    if outcome.impossible:
+        seen = "not possible here"
+    else:
+        seen = "NO" if outcome.seen_after_s is None else f"after {outcome.seen_after_s:.0f} s"
+    return [outcome.imitation.name, seen, outcome.threat or outcome.impossible or "-", outcome.imitation.what]
+
+
+def _document(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "name": outcome.imitation.name,
+        "what": outcome.imitation.what,
+        "seen": outcome.seen_after_s is not None,
+        "seen_after_s": outcome.seen_after_s,
+        "threat": outcome.threat or None,
+        "impossible": outcome.impossible or None,
+    }

@@ -1,0 +1,138 @@
+"""The drill: it refuses without a word, credits only what belongs to it, and undoes everything."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dio_daemon import ctl
+from dio_daemon.cli import drill
+from dio_daemon.cli.imitations import IMITATIONS, SOON_S, Imitation
+from tests.support.clock import FakeClock
+
+FILES = [each for each in IMITATIONS if each.name in ("cron", "unit", "profile", "sudoers", "udev", "setuid")]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for folder in (
+        "etc/cron.d",
+        "etc/systemd/system",
+        "etc/profile.d",
+        "etc/sudoers.d",
+        "etc/udev/rules.d",
+        "usr/local/bin",
+        "usr/local/lib",
+        "tmp",
+    ):
+        (tmp_path / folder).mkdir(parents=True)
+    return tmp_path
+
+
+def left(root: Path) -> list[Path]:
+    return [path for path in root.rglob("*") if not path.is_dir() or "drill" in path.name]
+
+
+def threat(type_: str, count: int = 1, **more: Any) -> dict[str, Any]:
+    return {"type": type_, "severity": "high", "fingerprint": type_, "count": count, **more}
+
+
+def test_every_imitation_of_a_file_is_seen_and_undone(root: Path) -> None:
+    clock = FakeClock()
+    begun: list[Path] = []
+
+    def threats() -> list[dict[str, Any]]:
+        begun[:] = left(root)
+        return [threat(each, subject="/etc/dio-drill") for imitation in FILES for each in imitation.types]
+
+    outcomes = drill.play(FILES, root, threats, [], clock)
+    assert len(begun) == len(FILES)
+    assert [each.seen_after_s for each in outcomes] == [1.0] * len(FILES)
+    assert left(root) == []
+
+
+def test_what_is_not_of_the_drill_is_not_credited(root: Path) -> None:
+    (cron,) = [each for each in FILES if each.name == "cron"]
+    old = threat("cron_changed", 3, subject="dio-drill")
+    clock = FakeClock()
+    (outcome,) = drill.play([cron], root, lambda: [old, threat("sudoers_changed")], [old], clock)
+    assert outcome.open
+    assert clock.monotonic() - 1000 >= SOON_S
+    (outcome,) = drill.play([cron], root, lambda: [threat("cron_changed", 4, subject="else")], [old], clock)
+    assert outcome.open
+    again = threat("cron_changed", 4, subject="dio-drill")
+    (outcome,) = drill.play([cron], root, lambda: [again], [old], clock)
+    assert outcome.threat == "high cron_changed"
+
+
+def test_what_is_not_possible_here_is_told(tmp_path: Path) -> None:
+    outcomes = drill.play(FILES, tmp_path, list, [], FakeClock())
+    assert all("no" in each.impossible.lower() for each in outcomes)
+    assert left(tmp_path) == []
+
+
+def test_everything_is_undone_whatever_happens(root: Path) -> None:
+    def fails() -> list[dict[str, Any]]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        drill.play(FILES, root, fails, [], FakeClock())
+    assert left(root) == []
+
+
+@pytest.mark.parametrize("name", ["temporary", "deleted", "listener"])
+def test_processes_end_with_it(root: Path, name: str) -> None:
+    (imitation,) = [each for each in IMITATIONS if each.name == name]
+    seen = [threat(each, subject="dio-drill") for each in imitation.types]
+    (outcome,) = drill.play([imitation], root, lambda: seen, [], FakeClock())
+    assert outcome.threat
+    assert left(root) == []
+
+
+def test_names_are_told_apart() -> None:
+    assert len({each.name for each in IMITATIONS}) == len(IMITATIONS)
+    assert all(isinstance(each, Imitation) and each.types for each in IMITATIONS)
+
+
+def test_it_refuses_without_yes_and_without_root(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ctl.main(["drill"]) == 1
+    said = capsys.readouterr()
+    assert "--yes" in said.err
+    assert [line.split()[0] for line in said.out.splitlines()] == [each.name for each in IMITATIONS]
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert ctl.main(["drill", "--yes"]) == 1
+    assert "only root" in capsys.readouterr().err
+    assert ctl.main(["drill", "--only", "nonsense"]) == 1
+    assert "there is no nonsense; there are: cron, " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_what_it_prints(
+    as_json: bool, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Agent:
+        asked = 0
+
+        def call(self, method: str, path: str) -> dict[str, Any]:
+            self.asked += 1
+            return {
+                "threats": [{"data": threat("cron_changed", subject="dio-drill")}] if self.asked > 1 else []
+            }
+
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr(drill, "SystemClock", FakeClock)
+    play = drill.play
+    monkeypatch.setattr(drill, "play", lambda chosen, _, *rest: play(chosen, root, *rest))
+    options = argparse.Namespace(yes=True, only=["cron", "udev"], json=as_json)
+    assert drill.drill(Agent(), options) == 1  # type: ignore[arg-type]
+    said = capsys.readouterr().out
+    if as_json:
+        assert [each["seen"] for each in json.loads(said)["imitations"]] == [True, False]
+    else:
+        assert "high cron_changed" in said
+        assert " NO " in said
