@@ -238,7 +238,7 @@ class SafeSpoolMachine(RuleBasedStateMachine):
             lost = self.appended[stream] - self.stored(stream)
             counted = sum(int(str(body["count"])) for body in self.center.bodies(stream) if "count" in body)
             assert len(lost) <= counted, f"{stream}: lost {sorted(lost)}, {counted} in gaps"
-            most = len(lost | self.maybe_twice[stream])
+            most = len(lost) + len(self.maybe_twice[stream])
             assert counted <= most, f"{stream}: lost {sorted(lost)}, {counted} in gaps, {most} at most"
 
     @property
