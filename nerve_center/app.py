@@ -15,7 +15,18 @@ from pathlib import Path
 from flask import Flask
 
 from nerve_center import api, config, web
-from nerve_center.api import agents, audit, delivery, events, health, openapi, problems, silences, threats
+from nerve_center.api import (
+    agents,
+    audit,
+    delivery,
+    events,
+    health,
+    openapi,
+    problems,
+    series,
+    silences,
+    threats,
+)
 from nerve_center.center import Center
 from nerve_center.clock import Clock, SystemClock
 from nerve_center.config import Config
@@ -36,7 +47,7 @@ def create_app(settings: Config, clock: Clock | None = None) -> Flask:
     app.extensions[web.EXTENSION] = Center(settings, Contract(), clock or SystemClock())
     web.secure(app)
     problems.register(app)
-    for module in (health, openapi, delivery, agents, threats, silences, events, audit, views):
+    for module in (health, openapi, delivery, agents, series, threats, silences, events, audit, views):
         app.register_blueprint(module.blueprint)
     app.wsgi_app = Proxied(app.wsgi_app, settings.server.trusted_proxies, settings.tls.on)  # type: ignore[method-assign]
     return app

@@ -84,6 +84,16 @@ class Login:
 
 
 @dataclass(frozen=True)
+class Retention:
+    """How long what is kept."""
+
+    raw_h: int = _bounded(48, 2, 8760)
+    minutes_days: int = _bounded(30, 1, 3650)
+    quarters_days: int = _bounded(365, 1, 3650)
+    events_days: int = _bounded(365, 1, 3650)
+
+
+@dataclass(frozen=True)
 class Limits:
     """The largest body of a request, as it comes and when unpacked."""
 
@@ -107,6 +117,7 @@ class Config:
     database: Database = Database()
     enrollment: Enrollment = Enrollment()
     keeper: Keeper = Keeper()
+    retention: Retention = Retention()
     login: Login = Login()
     limits: Limits = Limits()
     log: Log = Log()

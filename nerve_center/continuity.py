@@ -1,7 +1,8 @@
 """Is anything of an agent unaccounted for? Computed from what is stored, seq by seq, never from counters.
 
 Every seq of a history from 1 to its mark must be exactly one of: a record, part of a gap that counts what is missing
-and says why, or a record that was skipped because it is there from an earlier epoch. What is none of these is
+and says why, a record that was skipped because it is there from an earlier epoch, or one that retention has removed
+since (and has written down). What is none of these is
 `missing`; what is more than one is `overlapping`. Both would be faults of the delivery protocol.
 """
 
@@ -35,7 +36,12 @@ def history(stored: Stored) -> dict[str, Any]:
     reasons: dict[str, int] = {}
     for _, _, count, reason in stored.gaps:
         reasons[reason] = reasons.get(reason, 0) + count
-    ranges = [*stored.records, *((first, last) for first, last, _, _ in stored.gaps), *stored.skipped]
+    ranges = [
+        *stored.records,
+        *((first, last) for first, last, _, _ in stored.gaps),
+        *stored.skipped,
+        *stored.removed,
+    ]
     missing, overlapping = holes(ranges, stored.mark)
     missing_count = sum(last - first + 1 for first, last in missing)
     return {
@@ -46,6 +52,7 @@ def history(stored: Stored) -> dict[str, Any]:
         "records": len(stored.records),
         "gaps": [{"reason": reason, "count": count} for reason, count in sorted(reasons.items())],
         "duplicates_skipped": sum(last - first + 1 for first, last in stored.skipped),
+        "removed_by_retention": sum(last - first + 1 for first, last in stored.removed),
         "missing": [{"from_seq": first, "seq": last} for first, last in missing[:MOST_RANGES]],
         "missing_count": missing_count,
         "overlapping_count": overlapping,

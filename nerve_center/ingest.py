@@ -19,7 +19,7 @@ from nerve_center import identity
 from nerve_center.clock import Clock, format_time, parse_time
 from nerve_center.contract import Contract, Mismatch, check_text
 from nerve_center.errors import Refused
-from nerve_center.store import agents, latest, records, threats
+from nerve_center.store import agents, latest, records, rollups, threats
 from nerve_center.store.records import Mark, Record
 from nerve_center.store.steady import Steady
 from nerve_center.store.writer import Writer
@@ -116,6 +116,7 @@ def _store(
             threats.apply(connection, instance.agent_key, record.time_us, record.value)
         _note_maintenance(connection, instance.agent_key, new, heard_us)
         latest.note(connection, instance.agent_key, new)
+        rollups.mark(connection, instance.agent_key, present.rolled_hour, new)
         stored, skipped = added.stored, skip + added.duplicates
         counts = {"samples": added.samples, "events": added.events, "gaps": added.gaps}
         mark = Mark(mark.key, new[-1].seq, new[-1].tag)

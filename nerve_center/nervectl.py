@@ -7,6 +7,7 @@
     nervectl enrollment add|list|remove     further tokens, each with an end, a number of uses, labels to give
     nervectl api-token add|list|remove      tokens for programs
     nervectl audit                          who changed what
+    nervectl database migrate|check|backup|restore
     nervectl user ...                       people who may log in
 
 It works on the files and on the database directly, also while the nerve center runs or is stopped.
@@ -26,7 +27,7 @@ import click
 from sqlalchemy.engine import Connection, Row
 
 from nerve_center import __version__, admin, config, continuity, presence
-from nerve_center.cli import api_tokens, audit_log, enrollment, users
+from nerve_center.cli import api_tokens, audit_log, database, enrollment, users
 from nerve_center.cli.base import Failed, actor, admin_call, aligned, read, steady_us, write
 from nerve_center.clock import SystemClock, format_time, parse_time
 from nerve_center.config import Config
@@ -258,7 +259,13 @@ def _age(age_us: int) -> str:
     return f"{seconds} s ago"
 
 
-for group in (api_tokens.api_token, audit_log.audit_log, enrollment.enrollment, users.user):
+for group in (
+    api_tokens.api_token,
+    audit_log.audit_log,
+    database.database,
+    enrollment.enrollment,
+    users.user,
+):
     main.add_command(group)
 
 

@@ -15,6 +15,7 @@ from nerve_center.errors import Refused
 from nerve_center.store import agents, records, threat_reading
 from nerve_center.store.continuity import stored as histories
 from nerve_center.store.engine import reading
+from nerve_center.store.series import kept
 from nerve_center.store.threats import ACTIVE
 
 RANGES = (
@@ -77,8 +78,10 @@ def host_series(agent_id: str) -> Response:
         raise Refused(400, "bad-parameter", "The span must be a minute to a year.")
     with reading(here.engine) as connection:
         row = _known(connection, agent_id)
-        points = series.between(connection, row.key, since_us, until_us)
-        found = series.document(points, row.interval_s, since_us, until_us)
+        points, step_us = series.between(
+            connection, row, since_us, until_us, here.clock.now_us(), kept(here.config.retention)
+        )
+        found = series.document(points, step_us, since_us, until_us)
         found["marks"] = timeline.marks(connection, row.key, since_us, until_us)
         found["away"] = timeline.away(connection, row.key, since_us, until_us)
     return Response(series.dumped(found), mimetype="application/json")

@@ -14,14 +14,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Row
 
 from nerve_center.store import records
+from nerve_center.store import series as store
 
 POINTS = 480
 _LATE_US = 60_000_000
 _MOST_LINES = 8
 _MOST_RAW = 4400
+_LONGEST_RAW_US = 2 * 3600 * 1_000_000
 
 
 @dataclass(frozen=True)
@@ -153,9 +155,8 @@ def thinned(points: Iterable[Point], since_us: int, until_us: int) -> list[Point
     ]
 
 
-def document(points: list[Point], interval_s: float, since_us: int, until_us: int) -> dict[str, Any]:
+def document(points: list[Point], step_us: int, since_us: int, until_us: int) -> dict[str, Any]:
     """What the script gets; see the module."""
-    step_us = max(round(interval_s * 1e6), -(-(until_us - since_us) // POINTS))
     rows: list[Point | int] = []
     for index, point in enumerate(points):
         if index and point.time_us - points[index - 1].time_us > 2.5 * step_us:
@@ -212,10 +213,64 @@ def dumped(found: Mapping[str, Any]) -> str:
     return json.dumps(found, separators=(",", ":"))
 
 
-def between(connection: Connection, agent_key: int, since_us: int, until_us: int) -> list[Point]:
-    """The points of a host between two times. Reads at most `_MOST_RAW` samples, the newest."""
+def between(
+    connection: Connection, agent: Row[Any], since_us: int, until_us: int, now_us: int, keeping: store.Kept
+) -> tuple[list[Point], int]:
+    """The points of a host (a row of `agents`) between two times, and the step between them in microseconds.
+
+    A short span that is not over for long is read sample by sample, at most `_MOST_RAW` of them; else from rollups.
+    """
+    if until_us - since_us > _LONGEST_RAW_US or now_us - since_us > keeping.raw_s * 1_000_000:
+        return _rolled(connection, agent, since_us, until_us, now_us, keeping)
     found, _ = records.sample_page(
-        connection, agent_key, _MOST_RAW, since_us=since_us, until_us=until_us, newest=True
+        connection, agent.key, _MOST_RAW, since_us=since_us, until_us=until_us, newest=True
     )
     points = (Point(item.time_us, item.received_us, figures(json.loads(item.json))) for item in found)
-    return thinned(points, since_us, until_us)
+    step_us = max(round(agent.interval_s * 1e6), -(-(until_us - since_us) // POINTS))
+    return thinned(points, since_us, until_us), step_us
+
+
+def _rolled(
+    connection: Connection, agent: Row[Any], since_us: int, until_us: int, now_us: int, keeping: store.Kept
+) -> tuple[list[Point], int]:
+    grid = store.grid(
+        connection,
+        agent,
+        since_us // 1_000_000,
+        -(-until_us // 1_000_000),
+        POINTS,
+        now_us // 1_000_000,
+        keeping,
+    )
+    figures_at: list[dict[tuple[str, str], float]] = [{} for _ in range(grid.length)]
+    for name, row in grid.cells.items():
+        line = _line_of(name)
+        if line is not None:
+            for index, cell in enumerate(row):
+                if cell is not None:
+                    figures_at[index][line] = cell[2] / cell[0]
+    step_us = grid.size_s * 1_000_000
+    start_us = grid.start_s * 1_000_000 + step_us // 2
+    points = [
+        Point(start_us + index * step_us, None, found) for index, found in enumerate(figures_at) if found
+    ]
+    return points, step_us
+
+
+def _line_of(name: str) -> tuple[str, str] | None:
+    """Which line of which chart shows a figure of the rollups."""
+    if name in _LINES:
+        return _LINES[name]
+    figure, colon, item = name.partition(":")
+    if not colon or figure not in _LISTS:
+        return None
+    group, suffix = _LISTS[figure]
+    return group, item + suffix
+
+
+_LINES = {f"{group.id}.{key}": (group.id, line) for group in GROUPS for line, key in group.lines}
+_LISTS = {
+    "disks.percent": ("disks", ""),
+    "disk_io.read_bytes_per_s": ("disk_io", " read"),
+    "disk_io.write_bytes_per_s": ("disk_io", " written"),
+}

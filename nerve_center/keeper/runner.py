@@ -1,7 +1,8 @@
 """The keeper of one process: its lease, and a thread for each task.
 
 The main thread calls `tick`, which renews the lease; tasks do their steps while it is held. A step's error is
-logged, once until it is another one, and the task has its next turn as usual: one that fails does not stop the others.
+logged, once until it is another one, and the task has its next turn as usual: one that fails does not stop the
+others.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What a task of the keeper is, and what it works with.
 
-A task has a name, how often it wants its turn, and a step: a function that gets a `Desk`, does what is due, and returns
-a sentence about it ("" when nothing was worth one). Steps of one task never overlap; each task has its own thread, so
-one that waits for the network holds up nobody. What a step does has to be safe to do again: a keeper may end
-anywhere in it.
+A task has a name, how often it wants its turn, and a step: a function that gets a `Desk`, does what is due, and
+returns a sentence about it ("" when nothing was worth one). Steps of one task never overlap; each task has its own
+thread, so one that waits for the network holds up nobody. What a step does has to be safe to do again: a keeper may
+end anywhere in it.
 
     def step(desk: Desk) -> str:
         with desk.reading() as connection: ...     # one unchanging view of the database

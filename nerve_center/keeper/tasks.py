@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nerve_center.config import Config
-from nerve_center.keeper import presence, tidy
+from nerve_center.keeper import presence, retention, rollups, tidy
 from nerve_center.keeper.task import Task
 
 
 def tasks(_settings: Config) -> Sequence[Task]:
     """Every duty, as the configuration wants it."""
-    return (presence.TASK, tidy.TASK)
+    return (presence.TASK, rollups.TASK, retention.TASK, tidy.TASK)

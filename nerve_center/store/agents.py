@@ -37,6 +37,7 @@ class Instance:
     goodbye_us: int | None
     superseded: bool
     revoked: bool
+    rolled_hour: int
 
     def live(self, now_us: int) -> bool:
         """Whether it is in use: it was heard lately and did not say goodbye."""
@@ -69,7 +70,7 @@ class Facts:
         }
 
 
-_INSTANCE = select(instances, agents.c.id, agents.c.interval_s).join(
+_INSTANCE = select(instances, agents.c.id, agents.c.interval_s, agents.c.rolled_hour).join(
     agents, agents.c.key == instances.c.agent_key
 )
 
@@ -92,6 +93,7 @@ def _instance(row: Row[Any]) -> Instance:
         goodbye_us=row.goodbye_us,
         superseded=row.superseded_us is not None,
         revoked=row.revoked_us is not None,
+        rolled_hour=row.rolled_hour,
     )
 
 

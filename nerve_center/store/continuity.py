@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
-from nerve_center.store.tables import events, gaps, samples, skipped, streams
+from nerve_center.store.tables import events, gaps, removed, samples, skipped, streams
 
 
 @dataclass
 class Stored:
-    """One history: its mark, and the ranges (from_seq, seq) that are records, gaps or skipped."""
+    """One history: its mark, and the ranges (from_seq, seq) that are records, gaps, skipped or removed."""
 
     epoch: bytes
     stream: str
@@ -22,6 +22,7 @@ class Stored:
     records: list[tuple[int, int]] = field(default_factory=list)
     gaps: list[tuple[int, int, int, str]] = field(default_factory=list)
     skipped: list[tuple[int, int]] = field(default_factory=list)
+    removed: list[tuple[int, int]] = field(default_factory=list)
 
 
 def stored(connection: Connection, agent_key: int) -> list[Stored]:
@@ -38,6 +39,8 @@ def stored(connection: Connection, agent_key: int) -> list[Stored]:
         found[stream_key].gaps.append(tuple(gap))
     for row in connection.execute(select(skipped).where(skipped.c.stream_key.in_(list(found)))):
         found[row.stream_key].skipped.append((row.from_seq, row.seq))
+    for row in connection.execute(select(removed).where(removed.c.stream_key.in_(list(found)))):
+        found[row.stream_key].removed.append((row.from_seq, row.seq))
     return list(found.values())
 
 

@@ -116,6 +116,16 @@ def unavailable(exc: BaseException) -> DatabaseUnavailable | None:
     return DatabaseUnavailable(*found) if found else None
 
 
+def checkpoint(path: Path) -> None:
+    """Move what the write-ahead log of an SQLite database holds into it and cut the log, if nobody is in the way."""
+    engine = writing_engine(path)
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    finally:
+        engine.dispose()
+
+
 def make_file(path: Path) -> None:
     """Create the database file, if it is not there, so that only its owner can read it. Raises OSError."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from itertools import pairwise
 
-import pytest
-
 from nerve_center.keeper import presence
-from nerve_center.keeper.lease import Lease
 from nerve_center.keeper.task import Desk
 from nerve_center.store import agents, states
 from nerve_center.store.engine import reading
 from tests.unit.center.harness import AgentUnderTest, CenterUnderTest
+from tests.unit.center.keeping import desk
 
-
-@pytest.fixture
-def desk(center: CenterUnderTest) -> Desk:
-    """The desk of an active keeper; its lease is as long as the test."""
-    parts = center.center
-    lease = Lease(parts.engine, parts.writer, center.clock, "keeper", 1e9)
-    lease.step()
-    return Desk(center.settings, parts.engine, parts.writer, lease, center.clock, threading.Event())
+__all__ = ["desk"]
 
 
 def look(center: CenterUnderTest, desk: Desk) -> str:

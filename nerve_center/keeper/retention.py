@@ -1,0 +1,105 @@
+"""Retention: what has been kept for long enough goes, in small transactions, and its space comes back.
+
+Samples go by whole hours, each once its rollups are made. What was removed is written down by seq
+(`store.removal`), so that the continuity report stays exact. In SQLite the file shrinks by steps of a few MiB, and
+a write-ahead log that long readers have let grow is cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from sqlalchemy.engine import Connection
+
+from nerve_center.keeper.task import Desk, Task
+from nerve_center.store import aging, removal
+from nerve_center.store.engine import checkpoint
+
+EVERY_S = 300.0
+_AGENTS = 100
+_ROWS = 500
+_VACUUM_PAGES = 500
+_PAUSE_S = 0.01
+_HOUR_S, _DAY_S = 3600, 86400
+
+
+def step(desk: Desk) -> str:
+    """Remove whatever is over; how much that was."""
+    removed, after = 0, -1
+    while True:
+        with desk.reading() as connection:
+            keys = aging.agent_keys(connection, after, _AGENTS)
+        for key in keys:
+            removed += _of_agent(desk, key)
+        if len(keys) < _AGENTS:
+            break
+        after = keys[-1]
+    freed = _give_back(desk)
+    if aging.wal_is_large(desk.settings.database.path):
+        checkpoint(desk.settings.database.path)
+    return f"{removed} rows removed, {freed} pages given back" if removed or freed else ""
+
+
+def _of_agent(desk: Desk, key: int) -> int:
+    keep = desk.settings.retention
+    now_s = desk.clock.now_us() // 1_000_000
+    removed = _samples(desk, key, (now_s - keep.raw_h * _HOUR_S) // _HOUR_S)
+    removed += desk.write(
+        partial(
+            aging.remove_rollups,
+            agent_key=key,
+            before_hour=(now_s - keep.minutes_days * _DAY_S) // _HOUR_S,
+            before_day=(now_s - keep.quarters_days * _DAY_S) // _DAY_S,
+        )
+    )
+    for name, days in (("events", keep.events_days), ("gaps", keep.quarters_days)):
+        time_us = (now_s - days * _DAY_S) * 1_000_000
+        removed += _repeatedly(
+            desk,
+            partial(removal.remove_before, agent_key=key, name=name, time_us=time_us, limit=_ROWS),
+        )
+    before_us = (now_s - keep.events_days * _DAY_S) * 1_000_000
+    return removed + _repeatedly(
+        desk, partial(aging.remove_states, agent_key=key, before_us=before_us, limit=_ROWS)
+    )
+
+
+def _samples(desk: Desk, key: int, before_hour: int) -> int:
+    removed = 0
+    while True:
+        with desk.reading() as connection:
+            hour = removal.first_hour(connection, key)
+        if hour is None or hour >= before_hour:
+            return removed
+        done = desk.write(partial(removal.seal_hour, agent_key=key, hour=hour))
+        if done is None:
+            return removed
+        removed += done
+        desk.pause(_PAUSE_S)
+
+
+def _repeatedly(desk: Desk, work: Callable[[Connection], int]) -> int:
+    """Do it until it has little left to do; what it did in all."""
+    total = 0
+    while True:
+        done = desk.write(work)
+        total += done
+        if done < _ROWS:
+            return total
+        desk.pause(_PAUSE_S)
+
+
+def _give_back(desk: Desk) -> int:
+    with desk.reading() as connection:
+        wanted = aging.free_pages(connection)
+    given = 0
+    while given < wanted:
+        pages = min(_VACUUM_PAGES, wanted - given)
+        desk.write(partial(aging.give_back, pages=pages))
+        given += pages
+        desk.pause(_PAUSE_S)
+    return given
+
+
+TASK = Task("retention", EVERY_S, step)
