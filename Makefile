@@ -5,7 +5,7 @@ PYTEST = $(PYTHON) -m pytest
 CODE = dio_daemon nerve_center tests scripts benchmarks setup.py
 
 .DEFAULT_GOAL = help
-.PHONY: help venv tools run test chaos e2e deb install lint format bench coverage clean
+.PHONY: help venv tools run test screenshots chaos e2e deb install lint format bench coverage clean
 
 help: ## This list
 	@echo "make TARGET"
@@ -15,7 +15,10 @@ run: venv ## Run nerve center and agent here, without systemd, with a live view 
 	@exec $(PYTHON) scripts/run.py
 
 test: venv tools ## All tests that need no root, with their coverage
-	$(PYTEST) -n auto --cov --cov-report=term
+	$(PYTEST) -n auto --dist loadgroup --cov --cov-report=term
+
+screenshots: venv ## The pictures in docs/images, made anew by the tests of the pages
+	DIO_SCREENSHOTS=1 $(PYTEST) -q tests/browser
 
 chaos: venv ## Ten minutes of every fault at random, ten agents on one center (SECONDS, AGENTS and SEED may be given)
 	$(PYTHON) -m tests.support.chaos --seconds $(or $(SECONDS),600) --agents $(or $(AGENTS),10) $(if $(SEED),--seed $(SEED))
@@ -47,7 +50,7 @@ bench: venv ## What the agent costs beside its peers, how much a center takes, h
 	$(PYTHON) -m benchmarks.dioctl
 
 coverage: venv tools ## Coverage as pages in build/coverage
-	$(PYTEST) -n auto --cov --cov-report=term --cov-report=html:build/coverage
+	$(PYTEST) -n auto --dist loadgroup --cov --cov-report=term --cov-report=html:build/coverage
 	@echo "See build/coverage/index.html"
 
 clean: ## Remove what was built and what make run keeps

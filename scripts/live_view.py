@@ -17,7 +17,8 @@ Sample = dict[str, Any]
 class LiveView:
     """Asks the nerve center and shows what it answers."""
 
-    def __init__(self, url: str, token: str, out: TextIO) -> None:
+    def __init__(self, url: str, token: str, out: TextIO, heading: list[str]) -> None:
+        self._heading = heading
         self._url = url
         self._token = token
         self._out = out
@@ -34,7 +35,7 @@ class LiveView:
         if self._out.isatty():
             columns, rows = shutil.get_terminal_size()
             lines = screen(record) if record else ["No sample has arrived yet."]
-            lines += ["", *notes, "Ctrl-C stops both."]
+            lines = [*self._heading, "", *lines, "", *notes, "Ctrl-C stops both."]
             text = "\n".join(line[: columns - 1] for line in lines[: rows - 1])
             self._out.write(CLEAR + text + "\n")
         elif record and record["key"] != self._shown:

@@ -101,8 +101,10 @@ def run(stop: threading.Event, folder: Path, sockets: Path, preferred_port: int)
         running = [center, keeper, agent]
         if not (wait_ready(keeper, running, stop) and wait_ready(agent, running, stop)):
             return
-        service.say(f"All are ready. Nerve center: {url}; logs, database and configuration: {folder}")
-        view = live_view.LiveView(url, api_token(folder), sys.stdout)
+        service.say(f"All are ready. Logs, database and configuration: {folder}")
+        page = page_of(folder, url)
+        service.say(page)
+        view = live_view.LiveView(url, api_token(folder), sys.stdout, page.splitlines())
         while not stop.is_set():
             check(running)
             view.show([f"{each.name}: {each.status}" for each in running])
@@ -172,6 +174,16 @@ def api_token(folder: Path) -> str:
     if added.returncode != 0 or not words:
         raise Failure(f"`nervectl api-token add` failed: {added.stderr.strip() or added.stdout.strip()}")
     return words[-1]
+
+
+def page_of(folder: Path, url: str) -> str:
+    """Where the page is, with a link that logs in once; where nobody is called `admin` any more, without one."""
+    nervectl = [command("nervectl"), "--config", str(folder / "nerve-center.toml"), "user"]
+    subprocess.run([*nervectl, "first"], capture_output=True, check=False)
+    made = subprocess.run([*nervectl, "login-link", "admin"], capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        return f"The page: {url}/"
+    return f"The page; this logs in as admin, once, within 5 minutes:\n{url}{made.stdout.strip()}"
 
 
 def write_secret(path: Path, text: str) -> None:

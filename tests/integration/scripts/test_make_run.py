@@ -2,12 +2,14 @@
 
 import os
 import pty
+import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -109,6 +111,10 @@ def test_samples_arrive_and_an_interrupt_ends_all(start: Callable[..., Run]) -> 
         "agent: STATUS active",
     ):
         assert line in run.text
+    link = re.search(r"^(http://\S+/login/link/\S+)$", run.text, re.MULTILINE)
+    assert link is not None, run.text
+    with urllib.request.urlopen(link[1], timeout=60) as page:
+        assert "Log in" in page.read().decode()
     assert len(run.processes()) >= 5, "this, nerve center, its workers, keeper, agent"
     assert run.end(signal.SIGINT) == 0, run.text
     assert (

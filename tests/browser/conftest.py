@@ -1,0 +1,140 @@
+"""A real nerve center with a fleet, and a real Chromium that looks at it; one of each for a module."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium import webdriver
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+
+from tests.browser import fleet
+from tests.support.processes import RealCenter, wait_for
+
+WITHIN_S = 90.0
+"""A guard against hanging; what is waited for comes in a moment on a machine that is not busy."""
+PICTURES = Path(__file__).parents[2] / (
+    "docs/images" if os.environ.get("DIO_SCREENSHOTS") else "build/screenshots"
+)
+
+
+class Site:
+    """The center, its hosts, and the browser."""
+
+    def __init__(self, center: RealCenter, hosts: list[fleet.Host], driver: webdriver.Chrome) -> None:
+        self.center, self.hosts, self.driver = center, hosts, driver
+
+    def open(self, path: str, width: int = 1360, height: int = 900, scheme: str = "light") -> None:
+        """Show a page, as on a screen of that size."""
+        self.command(
+            "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}]
+        )
+        self.command(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 500,
+        )
+        self.driver.get(self.center.url + path)
+
+    def command(self, name: str, **arguments: Any) -> dict[str, Any]:
+        found: dict[str, Any] = self.driver.execute_cdp_cmd(name, arguments)
+        return found
+
+    def find(self, selector: str) -> WebElement:
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def all(self, selector: str) -> list[WebElement]:
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def texts(self, selector: str) -> list[str]:
+        """What these elements say, read at one moment."""
+        return list(
+            self.driver.execute_script(
+                "return Array.from(document.querySelectorAll(arguments[0]), (e) => e.textContent.trim())",
+                selector,
+            )
+        )
+
+    def wait(self, condition: Callable[[], Any], what: str) -> Any:
+        """The condition's first truthy value, while the page changes under it."""
+
+        def look() -> Any:
+            with suppress(NoSuchElementException, StaleElementReferenceException):
+                return condition()
+            return None
+
+        return wait_for(look, what, WITHIN_S)
+
+    def log_in(self, name: str = "ann") -> None:
+        """By a link that works once, as a person does."""
+        self.open(self.center.control("user", "login-link", name).strip())
+        self.find("main button").click()
+        self.wait(lambda: self.texts("h1") == ["Fleet"], "the fleet after the login")
+
+    def picture(self, name: str) -> None:
+        """Keep what is to be seen, for the documentation (DIO_SCREENSHOTS=1) or for whoever looks at a failure."""
+        PICTURES.mkdir(parents=True, exist_ok=True)
+        shot = self.command("Page.captureScreenshot", format="webp", quality=80)
+        (PICTURES / f"{name}.webp").write_bytes(base64.b64decode(shot["data"]))
+
+    def check(self) -> None:
+        """Nothing came from elsewhere, nothing was forbidden by the policy, and no hostile text became code."""
+        assert self.driver.title != "hacked"
+        found = self.driver.execute_script(
+            "return performance.getEntriesByType('resource').map((e) => e.name)"
+        )
+        assert [name for name in found if not name.startswith(self.center.url + "/")] == []
+        told = [item["message"] for item in self.driver.get_log("browser") if item["level"] == "SEVERE"]
+        assert [text for text in told if "Content Security Policy" in text or "Uncaught" in text] == []
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("browser")
+    center = RealCenter(folder)
+    center.start()
+    try:
+        center.healthy()
+        (folder / "password").write_text("correct horse battery\n")
+        center.control("user", "add", "ann", "--role", "admin", "--password-file", str(folder / "password"))
+        hosts = fleet.fill(center.url, center.token_file.read_text())
+        driver = chromium(folder / "profile")
+        try:
+            found = Site(center, hosts, driver)
+            found.log_in()
+            yield found
+        finally:
+            driver.quit()
+    finally:
+        center.close()
+
+
+def chromium(profile: Path) -> webdriver.Chrome:
+    """Debian's Chromium without a window, with a profile of its own."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = "/usr/bin/chromium"
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--disable-background-networking",
+        "--hide-scrollbars",
+        f"--user-data-dir={profile}",
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+    driver.set_page_load_timeout(120)
+    driver.set_script_timeout(90)
+    return driver
