@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import fnmatch
 import logging
 import os
 import random
+import re
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dio_daemon import __version__, config, daemon, journal
 from dio_daemon.backoff import Backoff
 from dio_daemon.board import Board
 from dio_daemon.center import Center, Limits
 from dio_daemon.centers import Centers
+from dio_daemon.changes import Changes
 from dio_daemon.clock import Clock, SystemClock
 from dio_daemon.collect.collector import HostCollector
 from dio_daemon.collect.facts import host_facts
@@ -29,6 +33,10 @@ from dio_daemon.delivery import Delivery
 from dio_daemon.detect.baselines import Baselines
 from dio_daemon.detect.book import ThreatBook
 from dio_daemon.detect.finding import Detector
+from dio_daemon.detect.integrity.assemble import assemble
+from dio_daemon.detect.integrity.host import seen_from_here
+from dio_daemon.detect.integrity.window import ChangeWindow
+from dio_daemon.detect.integrity.worker import Integrity
 from dio_daemon.detect.rule_files import folder_of, load_rules
 from dio_daemon.detect.rules import Rule, Rules
 from dio_daemon.detect.trend import DiskTrend
@@ -54,7 +62,7 @@ from dio_daemon.starts import StartHistory
 from dio_daemon.submissions import Submissions
 from dio_daemon.threat_log import ThreatLog
 from dio_daemon.transport import RequestsTransport, Transport
-from dio_daemon.wire import EVENTS
+from dio_daemon.wire import EVENTS, to_json
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +70,8 @@ UNUSABLE_S = 20.0
 """Before an end because the state folder or the socket cannot be used: systemd starts the agent again at once,
 and nothing can be remembered from one start to the next."""
 
+INTEGRITY_JOIN_S = 3.0
+"""It is woken at its stop, and writes its baseline down."""
 SAMPLER_JOIN_S = 2.0
 """How long the last flush waits for a sample that is being taken."""
 
@@ -155,7 +165,8 @@ class Agent:
         level = logging.DEBUG if self._history.quiet else logging.INFO
         starting = about(Kind.STARTING, state=State.STARTING.value)
         log.log(level, "Starting DIO Agent: DIO-Agent-%s", hostname(settings), extra=starting)
-        beats = {name: Heartbeat(name, clock) for name in ("control", "sampler", "link")}
+        names = ("control", "sampler", "link", *(("integrity",) if settings.integrity.enabled else ()))
+        beats = {name: Heartbeat(name, clock) for name in names}
         self._beats = list(beats.values())
         self._feed = Feed(clock)
         self._board = Board(clock, self._inbox.changed, self._feed.publish)
@@ -186,6 +197,19 @@ class Agent:
         self._book = ThreatBook(
             state_dir / "threats.json", self._put_down_threat, ThreatLog(self._feed.publish), clock
         )
+        window = ChangeWindow(state_dir / "change-window.json", clock)
+        self._integrity: Integrity | None = None
+        if settings.integrity.enabled:
+            self._integrity = assemble(
+                seen_from_here(),
+                state_dir,
+                tuple(re.compile(fnmatch.translate(each)) for each in settings.integrity.ignore),
+                window,
+                beats["integrity"],
+                clock,
+                self._record_event,
+                lambda: self._sampler.look_soon(),
+            )
         self._disk_trend = DiskTrend()
         self._baselines = Baselines(state_dir / "baselines.json", clock)
         self._watch = Watch(self._detectors(self._rules_at_start()), self._book)
@@ -200,6 +224,7 @@ class Agent:
             self._feed.publish,
             self._watch,
         )
+        changes = Changes(window, self._integrity.wake if self._integrity is not None else lambda: None)
         control = Control(
             self._board,
             self._spool,
@@ -214,14 +239,20 @@ class Agent:
             self._ask_reload,
             clock,
         )
-        self._control.handle = Routes(control.routes()).handle
+        self._control.handle = Routes({**control.routes(), **changes.routes()}).handle
+        workers = [
+            daemon.Part(self._control, beats["control"]),
+            daemon.Part(self._link, beats["link"], self._link.finish),
+            # Last, for it stops first: the link's last flush takes its last sample along.
+            daemon.Part(self._sampler, beats["sampler"], join_s=SAMPLER_JOIN_S),
+        ]
+        if self._integrity is not None:
+            watched = daemon.Part(
+                self._integrity, beats["integrity"], self._integrity.finish, join_s=INTEGRITY_JOIN_S
+            )
+            workers.insert(2, watched)
         self._daemon = daemon.Daemon(
-            [
-                daemon.Part(self._control, beats["control"]),
-                daemon.Part(self._link, beats["link"], self._link.finish),
-                # Last, for it stops first: the link's last flush takes its last sample along.
-                daemon.Part(self._sampler, beats["sampler"], join_s=SAMPLER_JOIN_S),
-            ],
+            workers,
             self._board,
             self._spool,
             manager,
@@ -263,7 +294,18 @@ class Agent:
 
     def _detectors(self, rules: list[Rule]) -> list[Detector]:
         found: list[Detector] = [Rules(rules, self._book.severity_of, self._disk_trend.fill_in)]
-        return [*found, self._baselines] if self._config.detect.baselines else found
+        if self._config.detect.baselines:
+            found.append(self._baselines)
+        if self._integrity is not None:
+            found.append(self._integrity)
+        return found
+
+    def _record_event(self, type_: str, message: str, data: dict[str, Any]) -> None:
+        """What is known and only recorded: an event, and a line for who follows."""
+        event = {"type": type_, "message": message[:4096], "data": data}
+        self._spool.append(EVENTS, "event", to_json(event))
+        self._feed.publish("event", event)
+        self._link.records_waiting()
 
     def _put_down_threat(self, data: bytes) -> None:
         self._spool.append(EVENTS, "threat", data)

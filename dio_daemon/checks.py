@@ -83,6 +83,22 @@ def choice(*words: str) -> Check:
     return check
 
 
+def globs(value: Any) -> tuple[str, ...]:
+    """A list of absolute paths that may hold * and ?."""
+    wanted = 'must be a list of at most 200 absolute paths, such as ["/srv/build/*"]'
+    if not isinstance(value, list) or len(value) > 200:
+        raise ValueError(wanted)
+    for item in value:
+        if (
+            not isinstance(item, str)
+            or not item.startswith("/")
+            or len(item) > 1024
+            or not item.isprintable()
+        ):
+            raise ValueError(wanted)
+    return tuple(value)
+
+
 def waits(value: Any) -> tuple[float, ...]:
     """A list of waits in seconds."""
     if not isinstance(value, list) or not 1 <= len(value) <= 20:

@@ -20,6 +20,7 @@ from dio_daemon.checks import (
     Check,
     boolean,
     choice,
+    globs,
     http_url,
     http_urls,
     integer,
@@ -131,6 +132,14 @@ class Detect:
 
 
 @dataclass(frozen=True)
+class Integrity:
+    """Whether changes of this host's own body are watched for: files, accounts, processes, sockets, logins."""
+
+    enabled: bool = setting(True, boolean)
+    ignore: tuple[str, ...] = setting((), globs)
+
+
+@dataclass(frozen=True)
 class Paths:
     """Where the agent keeps what is its own."""
 
@@ -156,6 +165,7 @@ class Config:
     spool: Spool = field(default_factory=Spool)
     collect: Collect = field(default_factory=Collect)
     detect: Detect = field(default_factory=Detect)
+    integrity: Integrity = field(default_factory=Integrity)
     paths: Paths = field(default_factory=Paths)
     log: Log = field(default_factory=Log)
     sources: Mapping[str, Source] = field(default_factory=dict, compare=False)
@@ -169,6 +179,7 @@ SECTIONS: dict[str, Any] = {
     "spool": Spool,
     "collect": Collect,
     "detect": Detect,
+    "integrity": Integrity,
     "paths": Paths,
     "log": Log,
 }

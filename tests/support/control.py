@@ -9,9 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from dio_daemon.changes import Changes
 from dio_daemon.clock import SystemClock
 from dio_daemon.control import Control
 from dio_daemon.detect.book import ThreatBook
+from dio_daemon.detect.integrity.window import ChangeWindow
 from dio_daemon.detect.watch import Watch
 from dio_daemon.feed import Feed
 from dio_daemon.heartbeat import Heartbeat
@@ -109,7 +111,10 @@ class Socket:
         )
         self.path = folder / "agent.sock"
         self.server = ControlServer(self.path, Heartbeat("control", SystemClock()), SystemClock())
-        self.server.handle = Routes(self.control.routes()).handle
+        self.window = ChangeWindow(folder / "change-window.json", self.agent.clock)
+        self.woken = 0
+        self.routes = {**self.control.routes(), **Changes(self.window, self._wake).routes()}
+        self.server.handle = Routes(self.routes).handle
         self.client = Client(self.path, SystemClock())
         self._ended = threading.Event()
         self._threads = [threading.Thread(target=self._serve)]
@@ -117,6 +122,9 @@ class Socket:
             self._threads.append(threading.Thread(target=self._step))
         for thread in self._threads:
             thread.start()
+
+    def _wake(self) -> None:
+        self.woken += 1
 
     def active(self) -> None:
         """Register, take a sample and have it acknowledged."""

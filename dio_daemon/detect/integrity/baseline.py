@@ -28,7 +28,7 @@ MOST_TEXT_BYTES = 24 * 1024
 MOST_TEXTS_BYTES = 3 << 20
 """Of all copies together, compressed."""
 MOST_DISK_BYTES = 64 << 20
-SAVE_AFTER_S = 5.0
+SAVE_AFTER_S = 30.0
 
 
 class Baseline:
@@ -49,6 +49,8 @@ class Baseline:
         """What other detectors remember, as JSON, by their names."""
         self.complete = False
         """Whether every watched file has been looked at once: what appears after that is new."""
+        self.saved_at: float | None = None
+        """When it was written by the run before, as wall clock seconds; None when there was none."""
         self.problem = ""
         self._dirty_since: float | None = None
         self._load()
@@ -87,6 +89,7 @@ class Baseline:
         document = {
             "version": VERSION,
             "complete": self.complete,
+            "saved_at": self._clock.now().timestamp(),
             "files": {path: state.kept() for path, state in self.files.items()},
             "texts": {path: base64.b64encode(text).decode("ascii") for path, text in self._texts.items()},
             "memory": self.memory,
@@ -117,6 +120,7 @@ class Baseline:
             files = {path: from_kept(row) for path, row in document["files"].items()}
             texts = {path: base64.b64decode(text) for path, text in document["texts"].items()}
             memory, complete = document["memory"], document["complete"]
+            saved_at = float(document["saved_at"])
             if not isinstance(memory, dict) or not isinstance(complete, bool):
                 raise ValueError("it is no baseline")
         except FileNotFoundError:
@@ -138,4 +142,5 @@ class Baseline:
             )
             return
         self.files, self._texts, self.memory, self.complete = files, texts, memory, complete
+        self.saved_at = saved_at
         self._texts_bytes = sum(len(text) for text in texts.values())

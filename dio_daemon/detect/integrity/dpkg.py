@@ -48,10 +48,9 @@ class Packages:
         self._conffiles: dict[str, Owner] = {}
         self._diverted: dict[str, str] = {}
 
-    @property
-    def present(self) -> bool:
-        """Whether this host has such a database."""
-        return self._stat() is not None
+    def version(self) -> object:
+        """Another one after every run of dpkg."""
+        return self._stat()
 
     def owner(self, path: str) -> Owner | None:
         """Whose a file is; None when no package has it."""

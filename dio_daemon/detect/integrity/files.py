@@ -89,6 +89,7 @@ class FileWatch:
         self._groups_of: dict[str, Group] = {}
         self._expand_at = self._rescan_at = float("-inf")
         self._first = True
+        self._judged_by: object = None
         self._busy_since: float | None = None
         self.unwatched = 0
         """Folders that the kernel takes no watch for; they are seen by the backstop."""
@@ -112,6 +113,7 @@ class FileWatch:
             self._enqueue([folder], first=True)
         self._scan()
         if not busy:
+            self._judge_anew()
             self._judge()
         return [finding for _, finding in self._findings.values()]
 
@@ -250,6 +252,8 @@ class FileWatch:
             if group is None:
                 continue
             path = f"{folder}/{name}"
+            if any(pattern.fullmatch(path) for pattern in group.ignored):
+                continue
             known = self._current.get(path) or self._baseline.files.get(path)
             keep = MOST_TEXT_BYTES if group.shows != "nothing" else 0
             look = examine(self._host, path, known, group.hashed, keep)
@@ -293,6 +297,15 @@ class FileWatch:
     def _suspect(self, path: str, group: Group) -> None:
         if len(self._suspects) < MOST_SUSPECTS:
             self._suspects.setdefault(path, (group, self._clock.now().timestamp()))
+
+    def _judge_anew(self) -> None:
+        """After a run of dpkg: what was told may be a package's now."""
+        version = self._verdict.version()
+        if version == self._judged_by:
+            return
+        self._judged_by = version
+        for path in self._findings:
+            self._suspect(path, self._groups_of.get(path) or self._any_group(path))
 
     def _judge(self) -> None:
         recorded: dict[str, list[str]] = {}

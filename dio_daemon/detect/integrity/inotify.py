@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import select
@@ -33,6 +32,9 @@ class Inotify:
     """One inotify instance over folders. Raises OSError when the kernel gives none."""
 
     def __init__(self) -> None:
+        import ctypes  # a hardened host may refuse it: then the looks at everything remain
+
+        self._errno = ctypes.get_errno
         self._libc = ctypes.CDLL(None, use_errno=True)
         self.fd = self._check(self._libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK))
 
@@ -45,13 +47,6 @@ class Inotify:
     def remove(self, watch: int) -> None:
         """Watch it no more. Nothing happens when the folder is gone already."""
         self._libc.inotify_rm_watch(self.fd, watch)
-
-    def wait(self, wake_fd: int, timeout_s: float) -> None:
-        """Wait for a change, or for something to read on the other descriptor."""
-        poll = select.poll()
-        poll.register(self.fd, select.POLLIN)
-        poll.register(wake_fd, select.POLLIN)
-        poll.poll(max(0.0, timeout_s) * 1000)
 
     def events(self) -> Iterator[tuple[int, int, bytes]]:
         """What one read gives: watch, mask and name of each change."""
@@ -70,9 +65,15 @@ class Inotify:
         """Give it back."""
         os.close(self.fd)
 
-    @staticmethod
-    def _check(result: int) -> int:
+    def _check(self, result: int) -> int:
         if result < 0:
-            code = ctypes.get_errno() or errno.EIO
+            code = self._errno() or errno.EIO
             raise OSError(code, os.strerror(code))
         return result
+
+
+def wait_for(fd: int, timeout_s: float) -> None:
+    """Wait until a descriptor has something to read."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    poll.poll(max(0.0, timeout_s) * 1000)

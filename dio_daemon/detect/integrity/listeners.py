@@ -20,6 +20,8 @@ from dio_daemon.detect.integrity.net import Connection, connections
 from dio_daemon.text import safe
 
 MOST_KNOWN = 2000
+MOST_JUDGED = 5
+"""In one look: whose a socket is takes a look at every process."""
 LOOKS = 2
 """What is closed again before the next look is not told."""
 
@@ -77,9 +79,9 @@ class ListenerWatch:
             return []
         self._new = {key: self._new.get(key, 0) + 1 for key in found if key not in self._known}
         self._findings = {key: finding for key, finding in self._findings.items() if key in self._new}
-        for key, looks in self._new.items():
-            if looks >= LOOKS and key not in self._findings:
-                self._judge(key, found[key])
+        due = [key for key, looks in self._new.items() if looks >= LOOKS and key not in self._findings]
+        for key in due[:MOST_JUDGED]:
+            self._judge(key, found[key])
         return list(self._findings.values())
 
     def accept(self) -> int:

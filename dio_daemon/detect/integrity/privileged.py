@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 import struct
 from collections import deque
@@ -39,9 +40,9 @@ OPEN = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108
 MASK = inotify.ATTRIB | inotify.MOVED_TO | inotify.CREATE
 BITS = stat.S_ISUID | stat.S_ISGID
 QUICK_S = 30.0
-WALK_S = 3600.0
+WALK_S = 3 * 3600.0
 """Between two walks of all disks."""
-STEP_ENTRIES = 250
+STEP_ENTRIES = 100
 QUICK_ENTRIES = 4000
 MOST_WATCHES = 600
 MOST_NAMES = 256
@@ -59,6 +60,7 @@ class PrivilegedWatch:
         packages, runs: what the package manager installed, and when.
         baseline: remembers those that are well.
         notify: the kernel's news, of its own; None to go without.
+        ignored: paths that are not watched.
         announced: whether a moment of the wall clock lies in a change window.
         clock: for what is due.
         record: where what is known is recorded.
@@ -71,6 +73,7 @@ class PrivilegedWatch:
         runs: Runs,
         baseline: Baseline,
         notify: Inotify | None,
+        ignored: tuple[re.Pattern[str], ...],
         announced: Callable[[float], bool],
         clock: Clock,
         record: Callable[[str, str, dict[str, Any]], None],
@@ -80,6 +83,7 @@ class PrivilegedWatch:
         self._runs = runs
         self._baseline = baseline
         self._notify = notify
+        self._ignored = ignored
         self._announced = announced
         self._clock = clock
         self._record = record
@@ -219,6 +223,8 @@ class PrivilegedWatch:
                 self._keep()
             return
         if self._known.get(path) == found or path in self._findings:
+            return
+        if any(pattern.fullmatch(path) for pattern in self._ignored):
             return
         if tell:
             self._waiting.setdefault(path, self._clock.now().timestamp())

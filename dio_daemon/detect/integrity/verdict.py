@@ -78,6 +78,10 @@ class Verdict:
         self._announced = announced
         self._away = away
 
+    def version(self) -> object:
+        """Another one when what was judged may be judged differently: after a run of dpkg."""
+        return self._packages.version()
+
     def known(self, change: Change) -> str | None:
         """By whose work it is, in a few words; None when that is not known."""
         if self._announced(change.noticed_at):

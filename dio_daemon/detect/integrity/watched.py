@@ -6,6 +6,7 @@ everything below, `MOST_DEPTH` folders deep.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -29,6 +30,7 @@ class Group:
         next: what to look at.
         patterns: where they are.
         shows: what evidence may show.
+        ignored: paths among them that are not watched here.
         hashed: whether contents are hashed from the start. Where not, a change is one of size or times.
     """
 
@@ -42,6 +44,7 @@ class Group:
     patterns: tuple[str, ...]
     shows: Shows = "text"
     hashed: bool = True
+    ignored: tuple[re.Pattern[str], ...] = ()
 
 
 GROUPS: Final[tuple[Group, ...]] = (

@@ -58,7 +58,7 @@ def test_requests_of_the_control_socket(tmp_path: Path) -> None:
     with closing(Socket(tmp_path)) as running:
         routes = {
             (f"{route.method} {path}", "root" if route.root_only else "group")
-            for path, route in running.control.routes().items()
+            for path, route in running.routes.items()
         }
     table = pages.rows(pages.section(pages.page("control-socket"), "Paths"))
     assert {(pages.code(row[0])[0], row[1]) for row in table[1:]} == routes

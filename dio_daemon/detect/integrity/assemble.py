@@ -1,0 +1,102 @@
+"""Puts the detectors of this package together; for the agent's composition root."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dio_daemon.clock import Clock
+from dio_daemon.detect.integrity.accounts import AccountWatch
+from dio_daemon.detect.integrity.baseline import Baseline
+from dio_daemon.detect.integrity.dpkg import Packages
+from dio_daemon.detect.integrity.files import FileWatch
+from dio_daemon.detect.integrity.follow import COMMAND, Follower
+from dio_daemon.detect.integrity.host import Host
+from dio_daemon.detect.integrity.inotify import Inotify
+from dio_daemon.detect.integrity.listeners import ListenerWatch
+from dio_daemon.detect.integrity.logins import LoginWatch
+from dio_daemon.detect.integrity.privileged import PrivilegedWatch
+from dio_daemon.detect.integrity.processes import ProcessWatch
+from dio_daemon.detect.integrity.runs import Runs
+from dio_daemon.detect.integrity.tamper import TamperWatch
+from dio_daemon.detect.integrity.verdict import Verdict
+from dio_daemon.detect.integrity.watched import GROUPS
+from dio_daemon.detect.integrity.window import ChangeWindow
+from dio_daemon.detect.integrity.worker import Integrity, Parts
+from dio_daemon.heartbeat import Heartbeat
+
+CGROUPS = "/sys/fs/cgroup"
+
+
+def assemble(
+    host: Host,
+    state_dir: Path,
+    ignored: tuple[re.Pattern[str], ...],
+    window: ChangeWindow,
+    heartbeat: Heartbeat,
+    clock: Clock,
+    record: Callable[[str, str, dict[str, Any]], None],
+    changed: Callable[[], None],
+    cgroups: str = CGROUPS,
+    follow: tuple[str, ...] = COMMAND,
+) -> Integrity:
+    """The integrity thread's work over a host.
+
+    Args:
+        host: what is watched.
+        state_dir: where the baseline is kept.
+        ignored: paths that are not watched.
+        window: the announced change window.
+        heartbeat: the thread's sign of life.
+        clock: for what is due.
+        record: records an event: type, message, data.
+        changed: called when what is found is another than before.
+        cgroups: where systemd's services are.
+        follow: the command that follows the journal.
+    """
+    baseline = Baseline(state_dir / "integrity.json.gz", clock)
+    packages, runs = Packages(host), Runs(host)
+    news = [each for each in (_inotify(), _inotify()) if each is not None]
+    now = clock.now().timestamp()
+    verdict = Verdict(host, packages, runs, window.covers, (baseline.saved_at or now, now))
+    groups = tuple(replace(group, ignored=ignored) for group in GROUPS)
+    return Integrity(
+        Parts(
+            files=FileWatch(host, groups, baseline, verdict, runs, news[0] if news else None, clock, record),
+            accounts=AccountWatch(host, runs, baseline, window.covers, clock, record),
+            privileged=PrivilegedWatch(
+                host,
+                packages,
+                runs,
+                baseline,
+                news[1] if len(news) > 1 else None,
+                ignored,
+                window.covers,
+                clock,
+                record,
+            ),
+            processes=ProcessWatch(host, packages, runs, frozenset({os.getpid()})),
+            listeners=ListenerWatch(host, packages, baseline, window.open, record),
+            logins=LoginWatch(),
+            follower=Follower(host, clock, follow),
+            tamper=TamperWatch(host, runs, baseline, cgroups, window.open, clock),
+            baseline=baseline,
+            notify=news,
+        ),
+        window,
+        heartbeat,
+        clock,
+        changed,
+    )
+
+
+def _inotify() -> Inotify | None:
+    """The kernel's news; None where it has no instance left: looks at everything remain."""
+    try:
+        return Inotify()
+    except (OSError, ImportError, MemoryError):
+        return None

@@ -1,0 +1,288 @@
+"""The detector of covered tracks: logs cut short or gone, shell history turned off, security services stopped.
+
+Logs that are rotated leave their old content behind under another name, and those that a package takes along go while
+dpkg works; neither is told. What was cut does not come back, so that is told for an hour.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from dio_daemon.clock import Clock
+from dio_daemon.collect.procfs import read
+from dio_daemon.detect.finding import Finding
+from dio_daemon.detect.integrity.baseline import Baseline
+from dio_daemon.detect.integrity.host import Host
+from dio_daemon.detect.integrity.runs import Runs
+from dio_daemon.text import safe
+
+LOGS = (
+    *(
+        f"/var/log/{name}"
+        for name in ("auth.log", "syslog", "messages", "kern.log", "wtmp", "btmp", "lastlog", "faillog")
+    ),
+    *(
+        f"/var/log/{name}"
+        for name in ("dpkg.log", "daemon.log", "user.log", "cron.log", "wtmp.db", "lastlog2.db")
+    ),
+    *("/var/log/audit/audit.log", "/var/log/apt/history.log", "/var/log/fail2ban.log", "/var/log/ufw.log"),
+)
+HISTORIES = (".bash_history", ".zsh_history", ".history")
+SERVICES = (
+    *(
+        "auditd",
+        "fail2ban",
+        "clamav-daemon",
+        "clamav-freshclam",
+        "crowdsec",
+        "wazuh-agent",
+        "falco",
+        "osqueryd",
+    ),
+    *("rsyslog", "syslog-ng", "systemd-journald", "suricata", "snort", "samhain", "ossec", "sysmon"),
+    *("firewalld", "psad", "sshguard", "usbguard", "aideinit", "rkhunter", "tripwire"),
+)
+LEAST_BYTES = 512
+"""A shorter log says nothing when it is cut."""
+TOLD_S = 3600.0
+ROTATED_S = 180.0
+STOPPED_S = 20.0
+GONE_LOOKS = 3
+
+
+@dataclass
+class _Log:
+    inode: int
+    size: int
+    gone: int = 0
+
+
+class TamperWatch:
+    """Watches logs, histories and services. Belongs to one thread.
+
+    Args:
+        host: whose.
+        runs: when the package manager was at work.
+        baseline: remembers which services ran and which histories were off.
+        cgroups: where systemd's services are.
+        announced: whether a change window is open.
+        clock: for how long something lasts.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        runs: Runs,
+        baseline: Baseline,
+        cgroups: str,
+        announced: Callable[[], bool],
+        clock: Clock,
+    ) -> None:
+        self._host = host
+        self._runs = runs
+        self._baseline = baseline
+        self._cgroups = cgroups
+        self._announced = announced
+        self._clock = clock
+        self._logs: dict[str, _Log] = {}
+        self._cut: dict[str, tuple[float, Finding]] = {}
+        self._stopped: dict[str, float] = {}
+        self._off: dict[str, Finding] = {}
+        memory = baseline.memory.get("tamper")
+        self._memory: dict[str, Any] = memory if isinstance(memory, dict) else {}
+
+    def look(self, now: float) -> list[Finding]:
+        """One look; what is the case. `now` is monotonic seconds."""
+        wall = self._clock.now().timestamp()
+        for path in LOGS:
+            self._look_at_log(path, now, wall)
+        self._cut = {path: told for path, told in self._cut.items() if now - told[0] < TOLD_S}
+        self._look_at_histories(now)
+        return [
+            *(finding for _, finding in self._cut.values()),
+            *self._off.values(),
+            *self._look_at_services(now, wall),
+        ]
+
+    def accept(self) -> int:
+        """Take all that is told as well; how many they were."""
+        count = len(self._cut) + len(self._off) + len(self._stopped)
+        self._cut.clear()
+        self._set("histories", sorted({*self._list("histories"), *self._off}))
+        self._off.clear()
+        self._set("services", [name for name in self._list("services") if name not in self._stopped])
+        self._stopped.clear()
+        return count
+
+    def _look_at_log(self, path: str, now: float, wall: float) -> None:
+        known = self._logs.get(path)
+        try:
+            seen = os.lstat(self._host.at(path))
+        except OSError:
+            if known is not None:
+                self._gone(path, known, now, wall)
+            return
+        if not stat.S_ISREG(seen.st_mode):
+            if known is not None and stat.S_ISLNK(seen.st_mode) and not self._announced():
+                self._tell(path, "log_removed", f"Log {path} was replaced by a link", known.size, 0, now)
+            self._logs.pop(path, None)
+            return
+        self._logs[path] = _Log(seen.st_ino, seen.st_size)
+        if known is None:
+            return
+        cut = known.inode == seen.st_ino and seen.st_size < known.size and known.size >= LEAST_BYTES
+        if cut and path.endswith(".db"):  # a database is written anew, in any size
+            return
+        if cut and not self._rotated(path, wall) and not self._runs.during(wall) and not self._announced():
+            words = f"Log {path} was cut from {known.size} to {seen.st_size} bytes"
+            self._tell(path, "log_truncated", words, known.size, seen.st_size, now)
+
+    def _gone(self, path: str, known: _Log, now: float, wall: float) -> None:
+        known.gone += 1
+        if known.gone < GONE_LOOKS:  # a rotation makes the new file a moment later
+            return
+        del self._logs[path]
+        if (
+            self._rotated(path, wall)
+            or self._runs.during(wall)
+            or self._announced()
+            or known.size < LEAST_BYTES
+        ):
+            return
+        self._tell(path, "log_removed", f"Log {path} was removed", known.size, 0, now)
+
+    def _rotated(self, path: str, wall: float) -> bool:
+        """Whether a rotation has just put its old content beside it."""
+        folder, _, name = path.rpartition("/")
+        try:
+            names = [each for each in os.listdir(self._host.at(folder)) if each.startswith(f"{name}")]
+        except OSError:
+            return False
+        for each in names:
+            if each == name:
+                continue
+            try:
+                seen = os.lstat(self._host.at(f"{folder}/{each}"))
+            except OSError:
+                continue
+            if wall - seen.st_ctime < ROTATED_S and seen.st_size > 0:
+                return True
+        return False
+
+    def _tell(self, path: str, type_: str, words: str, before: int, after: int, now: float) -> None:
+        self._cut[path] = (
+            now,
+            Finding(
+                type=type_,
+                severity="high",
+                confidence=0.85,
+                subject=path,
+                summary=f"{words}, and no rotation put its content elsewhere",
+                why="Logs tell who came in and what was done; whoever cuts them has something to hide.",
+                next="Compare with the journal and with what was sent to other hosts; see who was logged in (last).",
+                technique="T1070.002",
+                title="Log cut short" if type_ == "log_truncated" else "Log removed",
+                evidence={"path": path, "size_before": before, "size_after": after, "who": None},
+            ),
+        )
+
+    def _look_at_histories(self, now: float) -> None:
+        first = "histories" not in self._memory
+        known, off = set(self._list("histories")), []
+        for home in self._host.homes(200):
+            for name in HISTORIES:
+                path = f"{home}/{name}"
+                try:
+                    target = os.readlink(self._host.at(path))
+                except OSError:
+                    continue
+                if target == "/dev/null":
+                    off.append(path)
+        if first or self._announced():
+            self._set("histories", sorted({*known, *off}))
+            known |= set(off)
+        self._off = {path: self._off.get(path) or _history(path) for path in off if path not in known}
+
+    def _look_at_services(self, now: float, wall: float) -> list[Finding]:
+        known = set(self._list("services"))
+        running = {name for name in SERVICES if self._runs_now(name)}
+        if not running <= known:
+            known |= running
+            self._set("services", sorted(known))
+        found = []
+        for name in sorted(known - running):
+            masked = self._masked(name)
+            installed = masked or any(
+                os.path.lexists(self._host.at(f"{folder}/{name}.service"))
+                for folder in ("/usr/lib/systemd/system", "/lib/systemd/system", "/etc/systemd/system")
+            )
+            if not installed or self._runs.busy(wall) or (self._announced() and name not in self._stopped):
+                if not installed or self._announced():
+                    known.discard(name)
+                    self._set("services", sorted(known))
+                self._stopped.pop(name, None)
+                continue
+            since = self._stopped.setdefault(name, now)
+            if now - since >= STOPPED_S:
+                found.append(_service(name, masked))
+        self._stopped = {name: since for name, since in self._stopped.items() if name in known - running}
+        return found
+
+    def _runs_now(self, name: str) -> bool:
+        for top in (self._cgroups, f"{self._cgroups}/systemd", f"{self._cgroups}/unified"):
+            try:
+                if read(f"{top}/system.slice/{name}.service/cgroup.procs", 4096).strip():
+                    return True
+            except OSError:
+                continue
+        return False
+
+    def _masked(self, name: str) -> bool:
+        try:
+            return os.readlink(self._host.at(f"/etc/systemd/system/{name}.service")) == "/dev/null"
+        except OSError:
+            return False
+
+    def _list(self, name: str) -> list[str]:
+        value = self._memory.get(name)
+        return [str(each) for each in value] if isinstance(value, list) else []
+
+    def _set(self, name: str, value: list[str]) -> None:
+        if self._memory.get(name) != value:
+            self._memory[name] = value
+            self._baseline.memory["tamper"] = self._memory
+            self._baseline.changed()
+
+
+def _history(path: str) -> Finding:
+    return Finding(
+        type="shell_history_off",
+        severity="medium",
+        confidence=0.8,
+        subject=path,
+        summary=f"The shell history {safe(path, 300)} leads to /dev/null",
+        why="What is typed leaves no trace any more.",
+        next="Ask the user; remove the link if nobody meant it.",
+        technique="T1070.003",
+        title="Shell history turned off",
+        evidence={"path": safe(path, 300), "target": "/dev/null"},
+    )
+
+
+def _service(name: str, masked: bool) -> Finding:
+    return Finding(
+        type="security_service_stopped",
+        severity="high" if masked else "medium",
+        confidence=0.8,
+        subject=name,
+        summary=f"Service {name} ran on this host and is {'masked' if masked else 'stopped'} now",
+        why="It watches or records what happens here; intruders stop it first.",
+        next=f"systemctl status {name} and journalctl -u {name} tell when and how it ended; start it again.",
+        technique="T1562.001",
+        title="Security service stopped",
+        evidence={"service": name, "masked": masked, "threshold_s": STOPPED_S},
+    )

@@ -1,0 +1,182 @@
+"""The integrity thread: runs the detectors of this package, each when it is due, and holds what they found.
+
+Once a second it takes what the kernel and the journal say, whatever the sampling interval. The sampler takes what is
+found from `look`, as from any other detector; `changed` asks it to do so at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dio_daemon.clock import Clock
+from dio_daemon.detect.finding import Finding
+from dio_daemon.detect.integrity.accounts import AccountWatch
+from dio_daemon.detect.integrity.baseline import Baseline
+from dio_daemon.detect.integrity.files import FileWatch
+from dio_daemon.detect.integrity.follow import Follower
+from dio_daemon.detect.integrity.inotify import Inotify, wait_for
+from dio_daemon.detect.integrity.listeners import ListenerWatch
+from dio_daemon.detect.integrity.logins import LoginWatch
+from dio_daemon.detect.integrity.privileged import PrivilegedWatch
+from dio_daemon.detect.integrity.processes import ProcessWatch
+from dio_daemon.detect.integrity.tamper import TamperWatch
+from dio_daemon.detect.integrity.window import ChangeWindow
+from dio_daemon.heartbeat import Heartbeat
+
+STEP_S = 120.0
+"""What one step may take on a host that is out of breath before the thread counts as hung."""
+STEP_WAIT_S = 1.0
+LEAST_WAIT_S = 0.15
+"""Between two steps while the first look at the host goes on."""
+ACCOUNTS_S = 1.0
+PROCESSES_S = 5.0
+TAMPER_S = 5.0
+AGAIN_S = (10.0, 20.0, 32.0, 45.0)
+"""After a change the sampler is asked again: what is gone is over after a while only, and samples may be rare."""
+FIRST_S = 2.0
+"""The first sample has its time before the first look at the host."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The detectors, and what they share."""
+
+    files: FileWatch
+    accounts: AccountWatch
+    privileged: PrivilegedWatch
+    processes: ProcessWatch
+    listeners: ListenerWatch
+    logins: LoginWatch
+    follower: Follower
+    tamper: TamperWatch
+    baseline: Baseline
+    notify: Sequence[Inotify]
+
+
+class Integrity:
+    """The thread's work, and the detector that the sampler asks.
+
+    Args:
+        parts: the detectors.
+        window: the announced change window.
+        heartbeat: this thread's sign of life.
+        clock: for what is due.
+        changed: called when what is found is another than before; must not block.
+    """
+
+    name = "integrity"
+
+    def __init__(
+        self,
+        parts: Parts,
+        window: ChangeWindow,
+        heartbeat: Heartbeat,
+        clock: Clock,
+        changed: Callable[[], None],
+    ) -> None:
+        self._parts = parts
+        self._window = window
+        self._heartbeat = heartbeat
+        self._clock = clock
+        self._changed = changed
+        self._due = {"processes": clock.monotonic() + FIRST_S, "tamper": clock.monotonic() + FIRST_S}
+        self._found: dict[str, list[Finding]] = {}
+        self._told: frozenset[str] = frozenset()
+        self._again_at: list[float] = []
+        self._all: tuple[Finding, ...] = ()
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._started = False
+        self.stopping = False
+
+    def look(self, sample: Mapping[str, Any], now: float) -> Sequence[Finding]:
+        """All that is the case; for the sampler's thread."""
+        return self._all
+
+    @property
+    def ready(self) -> bool:
+        """Whether everything was looked at once since the start."""
+        return self._parts.files.ready
+
+    def stop(self) -> None:
+        """End the waiting; called from another thread."""
+        self.stopping = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Look now; called from any thread."""
+        try:
+            os.write(self._wake_write, b"x")
+        except OSError:  # full: it is awake
+            return
+
+    def step(self) -> str:
+        """Wait until something is due or told, and look."""
+        self._heartbeat.beat(STEP_S)
+        if not self._started:
+            self._started = True
+            self._wait(FIRST_S)
+            return "waited"
+        self._accept_if_asked()
+        self._look()
+        self._parts.baseline.save()
+        self._tell()
+        self._wait(max(LEAST_WAIT_S, min(STEP_WAIT_S, self._parts.files.wait_s())))
+        return f"{len(self._all)} found"
+
+    def finish(self) -> None:
+        """After the last step: write the baseline down, give back what the kernel lent."""
+        self._parts.follower.close()
+        self._parts.baseline.save(at_once=True)
+        for notify in self._parts.notify:
+            notify.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def _look(self) -> None:
+        parts, now = self._parts, self._clock.monotonic()
+        self._found["files"] = parts.files.step()
+        self._found["accounts"] = parts.accounts.look()
+        self._found["privileged"] = parts.privileged.step()
+        parts.logins.take(parts.follower.read(), now)
+        self._found["logins"] = parts.logins.look(now)
+        if now >= self._due["processes"]:
+            self._due["processes"] = now + PROCESSES_S
+            self._found["processes"] = parts.processes.look(now)
+            self._found["listeners"] = parts.listeners.look()
+        if now >= self._due["tamper"]:
+            self._due["tamper"] = now + TAMPER_S
+            self._found["tamper"] = parts.tamper.look(now)
+
+    def _accept_if_asked(self) -> None:
+        if not self._window.accept_asked:
+            return
+        self._window.accept_asked = False
+        for each in (self._parts.files, self._parts.accounts, self._parts.privileged, self._parts.listeners):
+            each.accept()
+        self._parts.tamper.accept()
+
+    def _tell(self) -> None:
+        found = tuple(finding for each in self._found.values() for finding in each)
+        told = frozenset(finding.fingerprint for finding in found)
+        self._all = found
+        now = self._clock.monotonic()
+        if told != self._told:
+            self._told = told
+            self._again_at = [now + after_s for after_s in AGAIN_S]
+            self._changed()
+        elif self._again_at and now >= self._again_at[0]:
+            self._again_at.pop(0)
+            self._changed()
+
+    def _wait(self, timeout_s: float) -> None:
+        self._heartbeat.beat(timeout_s)
+        # What the kernel and the journal say waits for the next step: a second late, and a storm costs no more steps.
+        wait_for(self._wake_read, timeout_s)
+        try:
+            while os.read(self._wake_read, 512):
+                pass
+        except OSError:  # empty
+            return

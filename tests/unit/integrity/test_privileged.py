@@ -1,0 +1,125 @@
+"""New setuid files and capabilities: the baseline, what is new, what dpkg made, and that it clears."""
+
+from __future__ import annotations
+
+import os
+import struct
+
+import pytest
+
+from dio_daemon.detect.finding import Finding
+from dio_daemon.detect.integrity.dpkg import Packages
+from dio_daemon.detect.integrity.inotify import Inotify
+from dio_daemon.detect.integrity.privileged import QUICK_S, PrivilegedWatch, capabilities_of
+from dio_daemon.detect.integrity.runs import Runs
+from tests.unit.integrity.conftest import FakeHost
+
+
+def begin(fake: FakeHost, notify: Inotify | None = None) -> PrivilegedWatch:
+    host = fake.host
+    return PrivilegedWatch(
+        host,
+        Packages(host),
+        Runs(host),
+        fake.baseline,
+        notify,
+        (),
+        lambda moment: fake.window,
+        fake.clock,
+        lambda *event: fake.recorded.append(event),
+    )
+
+
+def run(fake: FakeHost, watch: PrivilegedWatch, steps: int = 4) -> list[Finding]:
+    found: list[Finding] = []
+    for _ in range(steps):
+        fake.clock.monotonic_s += QUICK_S
+        found = watch.step()
+    return found
+
+
+@pytest.fixture
+def watch(fake: FakeHost) -> PrivilegedWatch:
+    fake.watch()
+    fake.put("/usr/bin/su", "x", 0o4755)
+    for folder in ("/tmp", "/var/tmp", "/usr/lib/deep/er"):
+        fake.path(folder).mkdir(parents=True)
+    made = begin(fake)
+    assert run(fake, made) == []
+    return made
+
+
+@pytest.mark.parametrize(
+    ("path", "mode", "type_"),
+    [
+        ("/tmp/.x", 0o4755, "setuid_file"),
+        ("/usr/bin/find", 0o4755, "setuid_file"),
+        ("/var/tmp/a/b/x", 0o2755, "setgid_file"),
+        ("/home/ann/x", 0o4755, "setuid_file"),
+    ],
+)
+def test_new_ones_are_told_and_clear(
+    fake: FakeHost, watch: PrivilegedWatch, path: str, mode: int, type_: str
+) -> None:
+    fake.put(path, "x", mode)
+    (found,) = run(fake, watch)
+    assert (found.type, found.subject) == (type_, path) and found.evidence["mode"] == f"{mode:04o}"
+    assert run(fake, watch) == [found]
+    fake.path(path).chmod(0o755)
+    assert run(fake, watch) == []
+
+
+def test_deep_ones_are_found_by_the_walk(fake: FakeHost, watch: PrivilegedWatch) -> None:
+    fake.put("/usr/lib/deep/er/x", "x", 0o4755)
+    fake.clock.monotonic_s += 4 * 3600
+    assert [found.subject for found in run(fake, watch)] == ["/usr/lib/deep/er/x"]
+
+
+def test_the_baseline_outlives_a_restart(fake: FakeHost, watch: PrivilegedWatch) -> None:
+    fake.baseline.save(at_once=True)
+    fake.watch()
+    fake.put("/tmp/x", "x", 0o4755)
+    again = begin(fake)
+    assert [found.subject for found in run(fake, again)] == ["/tmp/x"]
+    assert again.accept() == 1 and run(fake, again) == []
+
+
+def test_those_of_packages_and_announced_ones(fake: FakeHost, watch: PrivilegedWatch) -> None:
+    fake.package("sudo", {"/usr/bin/sudo": "x"})
+    fake.dpkg_ran()
+    fake.put("/usr/bin/sudo", "x", 0o4755)
+    fake.put("/usr/bin/evil", "x", 0o4755)  # no package has it, whoever is at work
+    assert [found.subject for found in run(fake, watch)] == ["/usr/bin/evil"]
+    fake.window = True
+    fake.put("/usr/bin/meant", "x", 0o4755)
+    assert [found.subject for found in run(fake, watch)] == ["/usr/bin/evil"]
+
+
+def test_what_gives_no_privileges(fake: FakeHost, watch: PrivilegedWatch) -> None:
+    """Data, folders, links and FIFOs with such bits."""
+    fake.put("/tmp/data", "x", 0o4644)
+    fake.path("/tmp/folder").mkdir(mode=0o2775)
+    fake.path("/tmp/link").symlink_to("/usr/bin/su")
+    os.mkfifo(fake.path("/tmp/fifo"))
+    assert run(fake, watch) == []
+
+
+def test_the_kernel_tells_of_a_new_bit(fake: FakeHost) -> None:
+    fake.watch()
+    file = fake.put("/tmp/x", "x", 0o755)
+    notify = Inotify()
+    try:
+        watch = begin(fake, notify)
+        assert watch.step() == []
+        file.chmod(0o4755)
+        assert [found.subject for found in watch.step()] == ["/tmp/x"]
+    finally:
+        notify.close()
+
+
+def test_capabilities() -> None:
+    assert (
+        capabilities_of(struct.pack("<5I", 0x02000001, 1 << 7 | 1 << 13, 0, 0, 0)) == "cap_setuid,cap_net_raw"
+    )
+    assert capabilities_of(struct.pack("<5I", 0x02000001, 0, 0, 0, 0)) is None
+    assert capabilities_of(b"short") is None

