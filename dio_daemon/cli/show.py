@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from dio_daemon.ipc.client import Client
 
 MOST_EXPLAINED = 10
+MOST_SUMMARY = 50
+PLAIN_WIDTH = 100
+"""Where there is no terminal, as in a mail."""
 HEALTH_OK, HEALTH_WARNING, HEALTH_CRITICAL, HEALTH_UNKNOWN = 0, 1, 2, 3
 """Exit codes that monitoring plugins agree on."""
 
@@ -127,7 +130,7 @@ def threats(client: Client, options: argparse.Namespace) -> int:
             item["data"].get("severity", "-"),
             item["data"].get("type", "-"),
             item["time"],
-            item["data"].get("summary", ""),
+            shortened(item["data"].get("summary", "")),
         ]
         for item in document["threats"]
     ]
@@ -135,8 +138,13 @@ def threats(client: Client, options: argparse.Namespace) -> int:
     for item in document["threats"][:MOST_EXPLAINED]:
         print()
         for label, text in threat_rows(item["data"]):
-            print(f"{label + ':':<10}{wrapped(text, 10, width())}")
+            print(f"{label + ':':<10}{wrapped(text, 10, width() or PLAIN_WIDTH)}")
     return 0
+
+
+def shortened(summary: str) -> str:
+    """A summary as the table has room for it; the whole one stands below."""
+    return summary if len(summary) <= MOST_SUMMARY else summary[: MOST_SUMMARY - 1] + "…"
 
 
 def threat_rows(data: dict[str, Any]) -> list[tuple[str, str]]:

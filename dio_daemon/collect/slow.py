@@ -23,6 +23,7 @@ from dio_daemon.collect.rates import percent
 from dio_daemon.text import safe
 
 EVERY_S = 60.0
+PATIENCE = 3
 MOST_UNITS = 64
 MOST_SENSORS = 64
 MOST_FILES = 8
@@ -37,6 +38,9 @@ Group = dict[str, Any] | list[dict[str, Any]] | None
 
 class Slow:
     """Asks each group once a minute. A group that fails is asked again at the next minute.
+
+    A host that is out of breath answers late: only what failed `PATIENCE` times in a row is an error, until then it is
+    None.
 
     Args:
         clock: for the minute.
@@ -62,16 +66,19 @@ class Slow:
         self._boot = boot
         self._asked: dict[str, float] = {}
         self._answers: dict[str, Any] = {}
+        self._failures: dict[str, int] = {}
 
     def once_a_minute(self, name: str, ask: Callable[[], Any]) -> Any:
-        """The answer of `ask`, at most a minute old. What it raises is raised until the next minute, too."""
+        """The answer of `ask`, at most a minute old. What it raises in the end is raised until the next minute, too."""
         now = self._clock.monotonic()
         if name not in self._asked or now - self._asked[name] >= EVERY_S:
             self._asked[name] = now
             try:
                 self._answers[name] = ask()
+                self._failures[name] = 0
             except (OSError, ValueError, psutil.Error) as error:
-                self._answers[name] = error
+                self._failures[name] = self._failures.get(name, 0) + 1
+                self._answers[name] = error if self._failures[name] >= PATIENCE else None
         answer = self._answers[name]
         if isinstance(answer, Exception):
             raise answer
@@ -94,7 +101,8 @@ class Slow:
         return self.once_a_minute("files", self._files)  # type: ignore[no-any-return]
 
     def _units(self) -> dict[str, Any] | None:
-        if not os.path.isdir(f"{self._roots.run}/systemd/system"):
+        run = self._roots.run
+        if not os.path.isdir(f"{run}/systemd/system") or not os.path.exists(f"{run}/dbus/system_bus_socket"):
             return None
         answer = self._apart.run({b"systemctl": lambda: self._run(_FAILED, self._timeout_s)})[b"systemctl"]
         if isinstance(answer, HungError):

