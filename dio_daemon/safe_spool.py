@@ -56,6 +56,7 @@ class SafeSpool:
         self._tally = Tally(path.with_name("waiting"))
         self._disk_epoch = self._tally.last.disk
         self._away: Histories = {}
+        self._disowned = False
         self._reasons: dict[str, str] = {}
         self._spool = self._open(self._tally.last.histories)
         self._count()
@@ -94,6 +95,7 @@ class SafeSpool:
         with self._lock:
             self._do(lambda spool: spool.disown())
             self._away = {}
+            self._disowned = self._memory is not None  # then also what is on the disk, once it can be had
             self._count()
 
     def recent(self, stream: str, kind: str, age_s: float, most: int) -> list[Record]:
@@ -276,6 +278,8 @@ class SafeSpool:
         disk: Spool | None = None
         try:
             disk = self._on_disk(self._away)
+            if self._disowned:
+                disk.disown()
             disk.trim()  # opening writes nothing, and a full disk would only refuse the next sample
             moved = disk.take_over(self._memory)
         except (SpoolUnavailable, SpoolCorrupt) as error:
@@ -286,8 +290,7 @@ class SafeSpool:
                 self._move_away(error)
             return
         self._discard(self._memory)
-        self._memory = None
-        self._away = {}
+        self._memory, self._away, self._disowned = None, {}, False
         self._spool = disk
         self._count()
         log.info(

@@ -14,9 +14,8 @@ answers, `settle` compares its mark with the record here:
   epoch is opened and all that is kept is numbered anew. Tags stay, so that nothing is stored twice.
 
 A stream has no holes: whatever is dropped leaves a gap record for its range, with count and reason. A gap takes as
-many numbers as it counts, so that a history that is lost can be counted by how far it came: `owe` writes down what is
-gone with another history, the nerve center is asked for its mark there by a report without records, and what it does
-not have becomes a gap here. `tests/property` runs these rules against random faults.
+many numbers as it counts, so that a lost history can be counted by how far it came (`spool_ledger`): the nerve center
+is asked for its mark there by a report without records, and what it does not have becomes a gap here.
 """
 
 from __future__ import annotations

@@ -182,6 +182,24 @@ def test_killed_after_a_return_and_before_the_tally_knew(tmp_path: Path, disk: D
     again.close()
 
 
+def test_a_clone_in_memory_leaves_what_is_on_its_disk_as_well(tmp_path: Path, disk: Disk) -> None:
+    """It belongs to the host that was cloned, which delivers it itself."""
+    clock = FakeClock()
+    before = SafeSpool(tmp_path / "spool.db", ROOMY, clock)
+    append(before, 1, 2)
+    before.close()
+    disk.refuses_to_open = True
+    spool = SafeSpool(tmp_path / "spool.db", ROOMY, clock)
+    append(spool, 3)
+    spool.disown()
+    append(spool, 4)
+    disk.heal()
+    clock.advance(RETURN_EVERY_S)
+    append(spool, 5)
+    assert numbers(spool) == [3, 4, 5]
+    spool.close()
+
+
 def test_a_closed_spool_says_so(tmp_path: Path) -> None:
     spool = SafeSpool(tmp_path / "spool.db", ROOMY, FakeClock())
     append(spool, 1)
