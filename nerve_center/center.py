@@ -15,6 +15,7 @@ from nerve_center.config import Config
 from nerve_center.contract import Contract
 from nerve_center.enrolling import Enrolling
 from nerve_center.ingest import Ingest
+from nerve_center.managing import Managing
 from nerve_center.people import People
 from nerve_center.probe import Probe
 from nerve_center.registration import Registrar
@@ -40,6 +41,7 @@ class Center:
         self.people = People(config.login, self.engine, self.writer, clock, self.steady)
         self.ingest = Ingest(contract, self.writer, clock, self.steady)
         self.registrar = Registrar(contract, self.authority, self.writer, clock, self.steady)
+        self.managing = Managing(self.people, self.engine, self.writer, clock)
         self.enrolling = Enrolling(self.writer, clock)
         self.probe = Probe(self.engine, self.writer, clock, self.steady)
         self.admission = Admission()

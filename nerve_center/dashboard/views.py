@@ -1,6 +1,6 @@
 """Every page, imported once so that all of them are on the blueprint."""
 
-from nerve_center.dashboard import chart_library, enroll, events, fleet, host, login, threats
+from nerve_center.dashboard import chart_library, enroll, events, fleet, host, login, people, threats
 from nerve_center.dashboard.site import blueprint
 
-__all__ = ["blueprint", "chart_library", "enroll", "events", "fleet", "host", "login", "threats"]
+__all__ = ["blueprint", "chart_library", "enroll", "events", "fleet", "host", "login", "people", "threats"]
