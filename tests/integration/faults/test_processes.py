@@ -114,10 +114,14 @@ def test_the_agent_frozen(center: RealCenter, hosts: list[Host]) -> None:
 
 
 def test_the_center_out_of_descriptors(center: RealCenter, hosts: list[Host]) -> None:
-    with disks.limited(resource.RLIMIT_NOFILE, dict.fromkeys(center.processes()[2:], NONE_LEFT)):
+    workers = center.processes()[2:]
+    with disks.limited(resource.RLIMIT_NOFILE, dict.fromkeys(workers, NONE_LEFT)):
         for host in hosts:
             host.failing()
+        wait_for(lambda: "cannot take more connections" in center.log(), "a word about it")
     all_there(center, hosts)
+    assert center.log().count("cannot take more connections") <= len(workers)  # once a minute each
+    assert "failed with OSError" not in center.log()
 
 
 def test_the_agent_out_of_descriptors(center: RealCenter, hosts: list[Host]) -> None:
