@@ -31,7 +31,9 @@ from gevent.threadpool import ThreadPool
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.ggevent import GeventWorker
 
+from nerve_center.accepting import Refusals
 from nerve_center.center import Center
+from nerve_center.clock import SystemClock
 from nerve_center.web import EXTENSION
 
 _HEADER_BYTES = 1024 * 1024
@@ -142,6 +144,8 @@ class BoundedWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type
 
     def run(self) -> None:
         center = self._center
+        hub = gevent.get_hub()
+        hub.handle_error = Refusals(hub.handle_error, SystemClock())
         # A password takes a fifth of a second of processor time; agents report meanwhile.
         center.people.passwords.apart = ThreadPool(_PASSWORDS_AT_ONCE).apply
         center.start()
