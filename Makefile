@@ -47,6 +47,7 @@ bench: venv ## What the agent costs beside its peers, how much a center takes, h
 	$(PYTHON) -m benchmarks.agent_footprint
 	$(PYTHON) -m benchmarks.ingest
 	$(PYTHON) -m benchmarks.herd
+	$(PYTHON) -m benchmarks.history
 	$(PYTHON) -m benchmarks.dioctl
 
 coverage: venv tools ## Coverage as pages in build/coverage

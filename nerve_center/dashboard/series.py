@@ -241,6 +241,7 @@ def _rolled(
         POINTS,
         now_us // 1_000_000,
         keeping,
+        lambda name: _line_of(name) is not None,
     )
     figures_at: list[dict[tuple[str, str], float]] = [{} for _ in range(grid.length)]
     for name, row in grid.cells.items():

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
 
 from nerve_center.config import Retention
-from nerve_center.figures import Chunk, figures, unpack
+from nerve_center.figures import Chunk, Wanted, figures, unpack
 from nerve_center.store import rollups
 from nerve_center.store.tables import agents, dirty_hours, minutes, quarters, samples
 
@@ -52,7 +51,7 @@ def grid(
     points: int,
     now_s: int,
     keeping: Kept,
-    only: tuple[str, ...] = (),
+    only: Wanted | None = None,
 ) -> Chunk:
     """The figures of an agent (a row of `agents`) over a span; its ends are moved outwards to full steps."""
     step_s = step_for(from_s, to_s, points, agent.interval_s, now_s - from_s, keeping)
@@ -70,22 +69,21 @@ def step_for(from_s: int, to_s: int, points: int, interval_s: float, age_s: int,
 
 
 def read(
-    connection: Connection, agent_key: int, from_s: int, to_s: int, step_s: int, only: tuple[str, ...] = ()
+    connection: Connection, agent_key: int, from_s: int, to_s: int, step_s: int, only: Wanted | None = None
 ) -> Chunk:
-    """The grid from `from_s` to `to_s` (both on the step); with `only` no other figures than these."""
+    """The grid from `from_s` to `to_s` (both on the step); with `only` just the figures that it says yes to."""
     found = Chunk(from_s, step_s, max(1, (to_s - from_s) // step_s))
-    names = only or None
     if step_s < rollups.MINUTE_S:
-        _samples(connection, agent_key, from_s, from_s + found.length * step_s, found, names)
+        _samples(connection, agent_key, from_s, from_s + found.length * step_s, found, only)
         return found
     fresh = _fresh_hours(connection, agent_key, from_s, to_s)
     if step_s < rollups.QUARTER_S:
-        _minutes(connection, agent_key, found, names, fresh)
+        _minutes(connection, agent_key, found, only, fresh)
     else:
-        _quarters(connection, agent_key, found, names, fresh)
+        _quarters(connection, agent_key, found, only, fresh)
     for hour in sorted(fresh):
         begin, end = max(hour * rollups.HOUR_S, from_s), (hour + 1) * rollups.HOUR_S
-        _samples(connection, agent_key, begin, end, found, names)
+        _samples(connection, agent_key, begin, end, found, only)
     return found
 
 
@@ -125,7 +123,7 @@ def _fresh_hours(connection: Connection, agent_key: int, from_s: int, to_s: int)
 
 
 def _minutes(
-    connection: Connection, agent_key: int, grid: Chunk, names: Sequence[str] | None, fresh: set[int]
+    connection: Connection, agent_key: int, grid: Chunk, only: Wanted | None, fresh: set[int]
 ) -> None:
     first, last = grid.start_s // rollups.HOUR_S, (grid.end_s - 1) // rollups.HOUR_S
     query = select(minutes.c.hour, minutes.c.data).where(
@@ -133,11 +131,11 @@ def _minutes(
     )
     for row in connection.execute(query):
         if row.hour not in fresh:
-            grid.absorb(unpack(row.data, row.hour * rollups.HOUR_S, rollups.MINUTE_S, 60), names)
+            grid.absorb_packed(row.data, row.hour * rollups.HOUR_S, rollups.MINUTE_S, 60, only)
 
 
 def _quarters(
-    connection: Connection, agent_key: int, grid: Chunk, names: Sequence[str] | None, fresh: set[int]
+    connection: Connection, agent_key: int, grid: Chunk, only: Wanted | None, fresh: set[int]
 ) -> None:
     """Whole days in buckets of 6 hours where the grid is that coarse, but no day that has fresh hours."""
     first, last = grid.start_s // rollups.DAY_S, (grid.end_s - 1) // rollups.DAY_S
@@ -147,18 +145,21 @@ def _quarters(
     if grid.size_s >= rollups.COARSE_S:
         for row in connection.execute(select(quarters.c.day, quarters.c.coarse).where(*of_days)):
             if row.day not in days:
-                grid.absorb(unpack(row.coarse, row.day * rollups.DAY_S, rollups.COARSE_S, 4), names)
+                grid.absorb_packed(row.coarse, row.day * rollups.DAY_S, rollups.COARSE_S, 4, only)
         query = query.where(quarters.c.day.in_(days))
     for row in connection.execute(query):
+        if row.day not in days:
+            grid.absorb_packed(row.data, row.day * rollups.DAY_S, rollups.QUARTER_S, 96, only)
+            continue
         chunk = unpack(row.data, row.day * rollups.DAY_S, rollups.QUARTER_S, 96)
         for hour in fresh:
             if hour // 24 == row.day:
                 chunk.replace(Chunk(hour * rollups.HOUR_S, rollups.QUARTER_S, 4))
-        grid.absorb(chunk, names)
+        grid.absorb(chunk, only)
 
 
 def _samples(
-    connection: Connection, agent_key: int, from_s: int, to_s: int, grid: Chunk, names: Sequence[str] | None
+    connection: Connection, agent_key: int, from_s: int, to_s: int, grid: Chunk, only: Wanted | None
 ) -> None:
     rows = connection.execute(
         select(samples.c.time_us, samples.c.data).where(
@@ -171,5 +172,5 @@ def _samples(
         found = figures(json.loads(zlib.decompress(row.data)))
         grid.add(
             row.time_us,
-            found if names is None else {name: found[name] for name in names if name in found},
+            found if only is None else {name: value for name, value in found.items() if only(name)},
         )
