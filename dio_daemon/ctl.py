@@ -153,6 +153,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_report(commands, as_json)
     _add_config(commands, as_json)
     _add_rules(commands, as_json)
+    _add_change(commands, as_json)
     _add_enroll(commands, as_json)
     debug = commands.add_parser("debug", help="for support").add_subparsers(metavar="COMMAND", required=True)
     bundle = debug.add_parser("bundle", help="one archive with all that support asks for", parents=[as_json])
@@ -235,6 +236,26 @@ def _add_rules(
     for parser, name in ((listed, "list_"), (check, "check"), (test, "test")):
         parser.add_argument("--config", type=Path, default=Path(DEFAULT_CONFIG), metavar="FILE")
         parser.set_defaults(run=lazily("rules", name))
+
+
+def _add_change(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], as_json: argparse.ArgumentParser
+) -> None:
+    kinds = commands.add_parser(
+        "change", help="announce changes of this host, so that they are recorded and not told (root)"
+    ).add_subparsers(metavar="COMMAND", required=True)
+    begin = kinds.add_parser("begin", help="what changes from now on is meant", parents=[as_json])
+    begin.add_argument(
+        "--for", dest="duration", default="30m", metavar="DURATION", help="how long: 30m, 2h (1d at most)"
+    )
+    begin.add_argument("--reason", default="", help="why, for the record")
+    begin.set_defaults(run=lazily("steer", "change_begin"))
+    end = kinds.add_parser("end", help="the change is done", parents=[as_json])
+    end.set_defaults(run=lazily("steer", "change_end"))
+    accept = kinds.add_parser(
+        "accept", help="what is told of this host's body now was meant, too", parents=[as_json]
+    )
+    accept.set_defaults(run=lazily("steer", "change_accept"))
 
 
 def _add_enroll(

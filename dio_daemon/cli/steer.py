@@ -48,6 +48,27 @@ def resume(client: Client, options: argparse.Namespace) -> int:
     return _done(options, answer, "Reporting goes on" if answer["was_paused"] else "Reporting was not paused")
 
 
+def change_begin(client: Client, options: argparse.Namespace) -> int:
+    """Open a change window."""
+    body = {"for_s": seconds(options.duration), "reason": options.reason}
+    answer = client.call("POST", "/v1/change/begin", body)
+    return _done(options, answer, f"Changes of this host are recorded and not told until {answer['until']}")
+
+
+def change_end(client: Client, options: argparse.Namespace) -> int:
+    """Close the change window."""
+    answer = client.call("POST", "/v1/change/end")
+    return _done(
+        options, answer, "Changes are told again" if answer["was_open"] else "No change was announced"
+    )
+
+
+def change_accept(client: Client, options: argparse.Namespace) -> int:
+    """Take what is told now as well."""
+    answer = client.call("POST", "/v1/change/accept")
+    return _done(options, answer, "What differs now is taken as well; its threats are over in half a minute")
+
+
 def log_level(client: Client, options: argparse.Namespace) -> int:
     """Log more or less until the next reload or start."""
     answer = client.call("POST", "/v1/log-level", {"level": options.level})

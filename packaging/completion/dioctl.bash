@@ -9,17 +9,17 @@ _dioctl() {
             compopt -o filenames 2> /dev/null
             return
             ;;
-        --interval | --reason | --data | --only) return ;;
+        --interval | --reason | --for | --data | --only) return ;;
     esac
     for ((index = 1; index < COMP_CWORD; index++)); do
         word=${COMP_WORDS[index]}
         case $word in
-            --socket | --config | --token-file | --output | -o | --interval | --reason | --data | --only) index+=1 ;;
+            --socket | --config | --token-file | --output | -o | --interval | --reason | --for | --data | --only) index+=1 ;;
             -*) ;;
             *)
                 command+="${command:+ }$word"
                 case $command in
-                    report | config | rules | debug) ;;
+                    report | config | rules | change | debug) ;;
                     *) break ;;
                 esac
                 ;;
@@ -28,7 +28,7 @@ _dioctl() {
     case $command in
         "")
             words="status top health spool threats events metrics reload flush reregister pause resume log-level"
-            words+=" report config check-config rules drill enroll debug --socket --version --help"
+            words+=" report config check-config rules change drill enroll debug --socket --version --help"
             ;;
         status | health | spool | threats | metrics | reload | flush | reregister | resume) words="--json --help" ;;
         top) words="--interval --once --json --help" ;;
@@ -42,6 +42,9 @@ _dioctl() {
         "config show") words="--json --help" ;;
         "config check" | check-config) words="--config --json --help" ;;
         drill) words="--yes --only --json --help" ;;
+        change) words="begin end accept --help" ;;
+        "change begin") words="--for --reason --json --help" ;;
+        "change end" | "change accept") words="--json --help" ;;
         rules) words="list check test --help" ;;
         "rules list" | "rules check" | "rules test") words="--config --json --help" ;;
         enroll) words="--token-file --config --allow-plain-http --no-start --json --help" ;;

@@ -8,7 +8,7 @@ function __dioctl_at --description 'Whether the command line has come to this co
             continue
         end
         switch $word
-            case --socket --config --token-file --output -o --interval --reason --data --only
+            case --socket --config --token-file --output -o --interval --reason --for --data --only
                 set skip 1
             case '-*'
             case '*'
@@ -17,7 +17,7 @@ function __dioctl_at --description 'Whether the command line has come to this co
     end
     set -l found $words[1]
     switch "$found"
-        case report config rules debug
+        case report config rules change debug
             set -a found $words[2]
     end
     test "$argv" = "$found"
@@ -45,6 +45,7 @@ complete -c dioctl -n '__dioctl_at' -a report -d 'Submit an event or metrics'
 complete -c dioctl -n '__dioctl_at' -a config -d 'Show or check the configuration'
 complete -c dioctl -n '__dioctl_at' -a check-config -d 'Check the configuration'
 complete -c dioctl -n '__dioctl_at' -a drill -d 'Play harmless imitations of attacks (root)'
+complete -c dioctl -n '__dioctl_at' -a change -d 'Announce changes of this host (root)'
 complete -c dioctl -n '__dioctl_at' -a rules -d 'List, check or try the rules'
 complete -c dioctl -n '__dioctl_at' -a enroll -d 'Put this host under watch (root)'
 complete -c dioctl -n '__dioctl_at' -a debug -d 'For support'
@@ -53,6 +54,9 @@ complete -c dioctl -n '__dioctl_at report' -a event -d 'Submit an event'
 complete -c dioctl -n '__dioctl_at report' -a metrics -d 'Submit metrics'
 complete -c dioctl -n '__dioctl_at config' -a show -d 'What is in force'
 complete -c dioctl -n '__dioctl_at config' -a check -d 'Every error of the files'
+complete -c dioctl -n '__dioctl_at change' -a begin -d 'What changes from now on is meant'
+complete -c dioctl -n '__dioctl_at change' -a end -d 'The change is done'
+complete -c dioctl -n '__dioctl_at change' -a accept -d 'What is told now was meant'
 complete -c dioctl -n '__dioctl_at rules' -a list -d 'The rules of the files'
 complete -c dioctl -n '__dioctl_at rules' -a check -d 'Every error of the files'
 complete -c dioctl -n '__dioctl_at rules' -a test -d 'What the rules say of recorded samples'
@@ -61,7 +65,7 @@ complete -c dioctl -n '__dioctl_at pause' -a '30m 2h 1d' -d 'How long'
 complete -c dioctl -n '__dioctl_at log-level' -a 'debug info warning error'
 
 for command in status top health spool threats events metrics reload flush reregister pause resume log-level \
-        check-config drill enroll 'report event' 'report metrics' 'config show' 'config check' 'rules list' 'rules check' 'rules test' 'debug bundle'
+        check-config drill enroll 'report event' 'report metrics' 'config show' 'config check' 'rules list' 'rules check' 'rules test' 'change begin' 'change end' 'change accept' 'debug bundle'
     complete -c dioctl -n "__dioctl_at $command" -l json -d 'JSON, for programs'
 end
 complete -c dioctl -n '__dioctl_at top' -l interval -x -d 'Seconds between two looks'
@@ -69,6 +73,8 @@ complete -c dioctl -n '__dioctl_at top' -l once -d 'Show it once'
 complete -c dioctl -n '__dioctl_at events' -s f -l follow -d 'The default'
 complete -c dioctl -n '__dioctl_at drill' -l yes -d 'Do it'
 complete -c dioctl -n '__dioctl_at drill' -l only -x -d 'This imitation'
+complete -c dioctl -n '__dioctl_at change begin' -l for -x -d 'How long'
+complete -c dioctl -n '__dioctl_at change begin' -l reason -x -d 'Why'
 complete -c dioctl -n '__dioctl_at pause' -l reason -x -d 'Why'
 complete -c dioctl -n '__dioctl_at report event' -l data -x -d 'JSON object, - for standard input'
 complete -c dioctl -n '__dioctl_at config check' -l config -r -F -d 'Configuration file'

@@ -196,6 +196,14 @@ def test_changes(dioctl: Any, running: Socket) -> None:
     assert said.err.endswith("dioctl resume ends that\n")
     assert dioctl("resume", "--json").out == '{\n  "was_paused": true\n}\n'
     assert dioctl("resume").out == "Reporting was not paused\n"
+    said = dioctl("change", "begin", "--for", "30m", "--reason", "CHG-812")
+    assert said.out.startswith("Changes of this host are recorded and not told until 2026-01-01T00:3")
+    assert dioctl("change", "end").out == "Changes are told again\n"
+    assert dioctl("change", "end").out == "No change was announced\n"
+    assert (
+        dioctl("change", "accept", "--json").out == '{\n  "accepted": true\n}\n'
+        and running.window.accept_asked
+    )
     running.findings = ["a:1: bad", "b:2: worse"]
     said = dioctl("reload")
     assert said.code == 1
