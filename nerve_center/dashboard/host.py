@@ -82,6 +82,7 @@ def host_series(agent_id: str) -> Response:
             connection, row, since_us, until_us, here.clock.now_us(), kept(here.config.retention)
         )
         found = series.document(points, step_us, since_us, until_us)
+        found["late"] = series.late(connection, row, since_us, until_us, step_us)
         found["marks"] = timeline.marks(connection, row.key, since_us, until_us)
         found["away"] = timeline.away(connection, row.key, since_us, until_us)
     return Response(series.dumped(found), mimetype="application/json")

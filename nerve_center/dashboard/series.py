@@ -2,8 +2,7 @@
 
 Answers are columns: `t` in milliseconds since 1970, and for each line as many values; null where a figure was not to
 be had, and a row of nulls where nothing was sampled, so that a gap is drawn as a gap. No more than `POINTS` rows are
-sent: where there are more, each is the mean of its step. `late` holds the spans that reached the center after an
-outage.
+sent: where there are more, each is the mean of its step.
 """
 
 from __future__ import annotations
@@ -16,13 +15,14 @@ from typing import Any
 
 from sqlalchemy.engine import Connection, Row
 
-from nerve_center.store import records
+from nerve_center.store import happenings, records
 from nerve_center.store import series as store
 
 POINTS = 480
 _LATE_US = 60_000_000
 _MOST_LINES = 8
 _MOST_RAW = 4400
+_MOST_LATE = 50_000
 _LONGEST_RAW_US = 2 * 3600 * 1_000_000
 
 
@@ -94,14 +94,12 @@ class Point:
     """One sample, or the mean of several: figures by line, a line being a group's id and a name."""
 
     time_us: int
-    received_us: int | None
     figures: Mapping[tuple[str, str], float]
 
 
 @dataclass
 class _Bucket:
     times: list[int] = field(default_factory=list)
-    received_us: int | None = None
     sums: dict[tuple[str, str], float] = field(default_factory=dict)
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
 
@@ -140,15 +138,12 @@ def thinned(points: Iterable[Point], since_us: int, until_us: int) -> list[Point
     for point in points:
         bucket = buckets.setdefault((point.time_us - since_us) // step_us, _Bucket())
         bucket.times.append(point.time_us)
-        if point.received_us is not None:
-            bucket.received_us = max(bucket.received_us or 0, point.received_us)
         for line, value in point.figures.items():
             bucket.sums[line] = bucket.sums.get(line, 0.0) + value
             bucket.counts[line] = bucket.counts.get(line, 0) + 1
     return [
         Point(
             bucket.times[0] if len(bucket.times) == 1 else sum(bucket.times) // len(bucket.times),
-            bucket.received_us,
             {line: total / bucket.counts[line] for line, total in bucket.sums.items()},
         )
         for _, bucket in sorted(buckets.items())
@@ -167,7 +162,6 @@ def document(points: list[Point], step_us: int, since_us: int, until_us: int) ->
         "until": until_us // 1000,
         "t": [(row if isinstance(row, int) else row.time_us) // 1000 for row in rows],
         "groups": {group.id: _lines(group, rows) for group in GROUPS},
-        "late": _late(points, step_us),
     }
 
 
@@ -196,13 +190,16 @@ def _short(value: float | None) -> float | None:
     return round(value) if abs(value) >= 10_000 else round(value, 2)
 
 
-def _late(points: list[Point], step_us: int) -> list[list[int]]:
+def late(
+    connection: Connection, agent: Row[Any], since_us: int, until_us: int, step_us: int
+) -> list[list[int]]:
+    """The spans whose samples came after an outage, in milliseconds; as far back as samples are kept."""
+    own_us = round(agent.interval_s * 1e6)
     spans: list[list[int]] = []
-    for point in points:
-        if point.received_us is None or point.received_us - point.time_us < _LATE_US + step_us:
-            continue
-        at = point.time_us // 1000
-        if spans and at - spans[-1][1] <= 2.5 * step_us / 1000:
+    times = happenings.late(connection, agent.key, since_us, until_us, _LATE_US + own_us, _MOST_LATE)
+    for time_us in times:
+        at = time_us // 1000
+        if spans and at - spans[-1][1] <= 2.5 * max(step_us, own_us) / 1000:
             spans[-1][1] = at
         else:
             spans.append([at, at])
@@ -225,7 +222,7 @@ def between(
     found, _ = records.sample_page(
         connection, agent.key, _MOST_RAW, since_us=since_us, until_us=until_us, newest=True
     )
-    points = (Point(item.time_us, item.received_us, figures(json.loads(item.json))) for item in found)
+    points = (Point(item.time_us, figures(json.loads(item.json))) for item in found)
     step_us = max(round(agent.interval_s * 1e6), -(-(until_us - since_us) // POINTS))
     return thinned(points, since_us, until_us), step_us
 
@@ -252,9 +249,7 @@ def _rolled(
                     figures_at[index][line] = cell[2] / cell[0]
     step_us = grid.size_s * 1_000_000
     start_us = grid.start_s * 1_000_000 + step_us // 2
-    points = [
-        Point(start_us + index * step_us, None, found) for index, found in enumerate(figures_at) if found
-    ]
+    points = [Point(start_us + index * step_us, found) for index, found in enumerate(figures_at) if found]
     return points, step_us
 
 

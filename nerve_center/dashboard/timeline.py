@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import zlib
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
-from nerve_center.store import states
-from nerve_center.store.tables import events, gaps
+from nerve_center.store import happenings, states
 
 _MOST_LINES = 30
 _MOST_MARKS = 200
@@ -59,8 +55,12 @@ def between(
     limit: int,
 ) -> list[Line]:
     """Up to `limit` lines, the newest first."""
-    found = [*_events(connection, agent_key, since_us, until_us, limit)]
-    found += _gaps(connection, agent_key, since_us, until_us, limit)
+    found: list[Line] = []
+    for item in happenings.told(connection, agent_key, since_us, until_us, limit):
+        tag, text = told(item.kind, item.data)
+        found.append(Line(item.time_us, "threat" if item.kind == "threat" else "event", tag, text))
+    for gap in happenings.missing(connection, agent_key, since_us, until_us, limit):
+        found.append(Line(gap.time_us, "gap", "gap", f"{gap.records} records are missing: {gap.reason}"))
     found += _states(connection, agent_key, since_us, until_us, limit)
     found.sort(key=lambda line: -line.time_us)
     return found[:limit]
@@ -73,36 +73,6 @@ def told(kind: str, data: dict[str, Any]) -> tuple[str, str]:
         text = str(data.get("title") or data.get("summary") or data.get("type", ""))
         return (severity if state == "open" else state), text[:300]
     return str(data.get("type", kind))[:64], str(data.get("message") or "")[:300]
-
-
-def _events(
-    connection: Connection, agent_key: int, since_us: int | None, until_us: int | None, limit: int
-) -> list[Line]:
-    query = select(events.c.time_us, events.c.kind, events.c.data).where(events.c.agent_key == agent_key)
-    if since_us is not None:
-        query = query.where(events.c.time_us >= since_us)
-    if until_us is not None:
-        query = query.where(events.c.time_us < until_us)
-    lines = []
-    for row in connection.execute(query.order_by(events.c.time_us.desc()).limit(limit)):
-        tag, text = told(row.kind, json.loads(zlib.decompress(row.data)))
-        lines.append(Line(row.time_us, "threat" if row.kind == "threat" else "event", tag, text))
-    return lines
-
-
-def _gaps(
-    connection: Connection, agent_key: int, since_us: int | None, until_us: int | None, limit: int
-) -> list[Line]:
-    query = select(gaps.c.time_us, gaps.c["count"], gaps.c.reason).where(gaps.c.agent_key == agent_key)
-    if since_us is not None:
-        query = query.where(gaps.c.time_us >= since_us)
-    if until_us is not None:
-        query = query.where(gaps.c.time_us < until_us)
-    rows = connection.execute(query.order_by(gaps.c.time_us.desc()).limit(limit))
-    return [
-        Line(row.time_us, "gap", "gap", f"{row._mapping['count']} records are missing: {row.reason}")
-        for row in rows
-    ]
 
 
 def _states(
