@@ -52,7 +52,7 @@ class Spool(SafeSpool):
     def __init__(self, path: Path, budget: Budget, clock: Clock) -> None:
         record = os.environ.get("DIO_TEST_RECORD")
         # Opened now, before a test takes descriptors away, and for as long as the process lives.
-        self._record = Path(record).open("a", buffering=1) if record else None  # noqa: SIM115
+        self._record = os.open(record, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600) if record else None
         super().__init__(path, budget, clock)
         self._spool._db.set_trace_callback(lambda statement: COUNTDOWN.at("sql"))
 
@@ -62,8 +62,10 @@ class Spool(SafeSpool):
         tag = tag or new_tag()
         seq = super().append(stream, kind, data, sampling_s, time, tag)
         if self._record is not None:
+            line = f"\n{stream} {tag}\n".encode()  # of its own, also behind one that was cut off
             try:
-                self._record.write(f"{stream} {tag}\n")
+                if os.write(self._record, line) != len(line):
+                    print(f"recorded in part: {stream} {seq}", file=sys.stderr)
             except OSError as error:  # the disk that a test breaks is this one too
                 print(f"not recorded: {stream} {seq}: {error}", file=sys.stderr)
         return seq

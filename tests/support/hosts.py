@@ -1,6 +1,7 @@
 """A host under test: a real agent with a machine id and a proxy of its own, kept alive as systemd would."""
 
 import random
+import re
 import secrets
 import signal
 from collections.abc import Callable
@@ -137,9 +138,9 @@ class Host:
         )
 
     def committed(self) -> set[str]:
-        """Tags of all samples that the agent says it committed."""
-        lines = self.record.read_text().splitlines() if self.record.exists() else []
-        return {line.split()[1] for line in lines if line.startswith("samples ")}
+        """Tags of all samples that the agent says it committed; a line that a full disk cut off says nothing."""
+        lines = self.record.read_text() if self.record.exists() else ""
+        return set(re.findall(r"^samples ([0-9a-f]{16})$", lines, re.MULTILINE))
 
     def close(self) -> None:
         self.held_down = True
