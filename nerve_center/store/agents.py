@@ -325,6 +325,14 @@ def counts(connection: Connection, now_us: int) -> tuple[int, int]:
     return int(connected or 0), int(active or 0)
 
 
+def record_counts(connection: Connection) -> dict[str, int]:
+    """How many records were taken of all agents, by kind."""
+    row = connection.execute(
+        select(func.sum(agents.c.samples), func.sum(agents.c.events), func.sum(agents.c.gaps))
+    ).one()
+    return {kind: int(number or 0) for kind, number in zip(("samples", "events", "gaps"), row, strict=True)}
+
+
 def center_id(connection: Connection) -> str:
     return str(connection.execute(select(meta.c.value).where(meta.c.name == "center_id")).scalar_one())
 

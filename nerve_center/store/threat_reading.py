@@ -114,14 +114,14 @@ def counts(connection: Connection) -> dict[tuple[str, str], int]:
     return {(status, severity): int(number) for status, severity, number in rows}
 
 
-def active_of_agents(connection: Connection, agent_keys: Sequence[int]) -> dict[int, tuple[int, int]]:
-    """For agents that have any: how many threats are open or acknowledged, and the highest rank (1 to 4)."""
+def active_by_agent(connection: Connection) -> dict[int, int]:
+    """For agents that have any: how many threats are open or acknowledged."""
     rows = connection.execute(
-        select(threats.c.agent_key, func.count(), func.max(threats.c.rank))
-        .where(threats.c.agent_key.in_(agent_keys), threats.c.status.in_(ACTIVE))
+        select(threats.c.agent_key, func.count())
+        .where(threats.c.agent_key.is_not(None), threats.c.status.in_(ACTIVE))
         .group_by(threats.c.agent_key)
     )
-    return {key: (int(number), int(rank)) for key, number, rank in rows}
+    return {key: int(number) for key, number in rows}
 
 
 def types(connection: Connection) -> list[str]:

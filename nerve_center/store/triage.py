@@ -1,7 +1,7 @@
 """What people do about threats: take one on, settle it, take that back, say something, silence it.
 
-Every act names who did it (`Actor`) and is written to the threat's log. An act that changes nothing (settling
-what is settled) leaves a line only where something was said with it.
+Every act names who did it (`Actor`) and is written to the threat's log and to the audit log. An act that changes
+nothing (settling what is settled) leaves a line only where something was said with it.
 """
 
 from __future__ import annotations
@@ -117,6 +117,7 @@ def end_silence(connection: Connection, key: int, actor: Actor, now_us: int) -> 
         ).first()
         if row is not None:
             threat_log.add(connection, row.key, now_us, "unsilenced", row.severity, "", str(actor))
+    audit.note(connection, now_us, str(actor), "silence.end", str(key))
     return silences.get(connection, key) or found
 
 

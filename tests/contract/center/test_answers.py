@@ -41,7 +41,7 @@ def hold(response: TestResponse, path: str, method: str) -> Any:
         assert response.data == b""
         return None
     schema = described["content"][response.mimetype]["schema"]
-    body = response.json
+    body = response.json if response.is_json or "json" in response.mimetype else response.text
     fastjsonschema.compile({**_plain(schema), "components": SCHEMAS}, use_default=False)(body)
     return body
 
@@ -52,6 +52,7 @@ AGENT = "/api/v1/agents/{id}"
 def test_what_every_operation_answers(center: CenterUnderTest) -> None:
     center.center.probe.step()
     hold(center.client.get("/health"), "/health", "get")
+    hold(center.client.get("/metrics"), "/metrics", "get")
     hold(center.client.get("/api/v1/openapi.json"), "/api/v1/openapi.json", "get")
     agent = AgentUnderTest(center)
     register = "/api/v1/agents/register"

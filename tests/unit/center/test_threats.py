@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from nerve_center.store import threat_log
+from nerve_center.store import audit, threat_log
+from nerve_center.store.engine import reading
 from tests.unit.center.harness import API_TOKEN, AgentUnderTest, CenterUnderTest, problem
 
 DISK = {"type": "disk_full", "severity": "medium", "fingerprint": "disk:/", "state": "open"}
@@ -85,6 +86,20 @@ def test_what_the_agent_says_and_what_people_say(center: CenterUnderTest) -> Non
         ("unresolved", "token:test"),
     ]
     assert history[1]["text"] == "on it"
+
+
+def test_every_act_is_in_the_audit_log(center: CenterUnderTest) -> None:
+    threat = Host(center).tell()
+    for name in ("acknowledge", "resolve", "reopen"):
+        act(center, threat, name)
+    act(center, threat, "comment", {"text": "hello"})
+    made = act(center, threat, "silence", {"scope": "fleet", "for_s": 60})
+    center.post(f"/api/v1/silences/{made['id']}/end", {}, API_TOKEN)
+    with reading(center.center.engine) as connection:
+        entries = [(item.actor, item.action, item.target) for item in audit.page(connection, None, 6)]
+    acts = ("acknowledged", "resolved", "unresolved", "commented", "silenced")
+    wanted = [("token:test", f"threat.{what}", str(threat["id"])) for what in acts]
+    assert entries[::-1] == [*wanted, ("token:test", "silence.end", str(made["id"]))]
 
 
 @pytest.mark.parametrize("worse", [{"severity": "critical"}, {"count": 8}])

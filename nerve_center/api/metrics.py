@@ -1,0 +1,61 @@
+"""`GET /metrics` for Prometheus: the center itself, and with a token the newest figures of every host.
+
+Without a token it answers to loopback only, where a proxy in front of the center does not stand between: one that
+forwards says so in a header.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+from flask import Blueprint, Response, request
+
+from nerve_center import __version__, exposition
+from nerve_center.api.context import center, credential, query
+from nerve_center.exposition import Figure
+from nerve_center.store import agents, fleet, threat_reading
+from nerve_center.store.engine import reading
+
+blueprint = Blueprint("metrics", __name__)
+
+_MOST_HOSTS = 20_000
+_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
+
+
+@blueprint.get("/metrics")
+def metrics() -> Response:
+    """The text, of the center only where no token came with the request."""
+    here = center()
+    with_fleet = "Authorization" in request.headers or not _at_loopback()
+    if with_fleet:
+        here.authority.reader(credential(), None)
+    query({})
+    text = exposition.text(_figures(with_fleet))
+    return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _figures(with_fleet: bool) -> Iterator[Figure]:
+    here = center()
+    now_us = here.steady.now_us()
+    with reading(here.engine) as connection:
+        hosts = fleet.counts(connection, now_us)
+        threats = threat_reading.counts(connection)
+        records = agents.record_counts(connection)
+        rows = fleet.page(connection, fleet.Wanted(), 0, _MOST_HOSTS, now_us) if with_fleet else []
+        active = threat_reading.active_by_agent(connection) if with_fleet else {}
+    try:
+        size = here.config.database.path.stat().st_size
+    except OSError:
+        size = None
+    yield from exposition.of_center(__version__, here.probe.health(), hosts, threats, records, size)
+    yield from exposition.of_fleet(rows, active, here.steady.shown(now_us) - now_us)
+
+
+def _at_loopback() -> bool:
+    if any(name in request.headers for name in _FORWARDED):
+        return False
+    try:
+        return ip_address(request.remote_addr or "").is_loopback
+    except ValueError:
+        return False
