@@ -33,6 +33,7 @@ setup(
         "fastjsonschema",
         "click",
     ],
+    extras_require={"notifications": ["apprise", "tzdata"]},
     entry_points={
         "console_scripts": [
             "dio-agent = dio_daemon.app:main",

@@ -48,7 +48,19 @@ def create_app(settings: Config, clock: Clock | None = None) -> Flask:
     app.extensions[web.EXTENSION] = Center(settings, Contract(), clock or SystemClock())
     web.secure(app)
     problems.register(app)
-    for module in (health, openapi, delivery, agents, series, threats, silences, events, metrics, audit, views):
+    for module in (
+        health,
+        openapi,
+        delivery,
+        agents,
+        series,
+        threats,
+        silences,
+        events,
+        metrics,
+        audit,
+        views,
+    ):
         app.register_blueprint(module.blueprint)
     app.wsgi_app = Proxied(app.wsgi_app, settings.server.trusted_proxies, settings.tls.on)  # type: ignore[method-assign]
     return app

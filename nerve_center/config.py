@@ -76,6 +76,13 @@ class Keeper:
 
 
 @dataclass(frozen=True)
+class Notify:
+    """Who is told what; a file of its own, because it holds secrets."""
+
+    file: Path = Path("/etc/dio-nerve-center/notify.toml")
+
+
+@dataclass(frozen=True)
 class Login:
     """How long a person stays logged in on the page: without doing anything, and at most."""
 
@@ -118,6 +125,7 @@ class Config:
     enrollment: Enrollment = Enrollment()
     keeper: Keeper = Keeper()
     retention: Retention = Retention()
+    notify: Notify = Notify()
     login: Login = Login()
     limits: Limits = Limits()
     log: Log = Log()

@@ -43,9 +43,10 @@ def of_center(
     hosts: Mapping[str, int],
     threats: Mapping[tuple[str, str], int],
     records: Mapping[str, int],
+    notifications: Mapping[str, int],
     database_bytes: int | None,
 ) -> Iterator[Figure]:
-    """The center itself: `hosts` by state, `threats` by state and severity, `records` by kind."""
+    """The center itself: `hosts` and `notifications` by state, `threats` by state and severity, `records` by kind."""
     yield Figure("dio_center_info", {"version": version}, 1, "This nerve center.")
     healthy = int(health["status"] == "healthy")
     yield Figure("dio_center_healthy", {}, healthy, "Whether the database accepts writes.")
@@ -57,6 +58,9 @@ def of_center(
     for kind, number in records.items():
         about = "Records that were taken from agents."
         yield Figure("dio_center_records_total", {"kind": kind}, number, about, "counter")
+    for state, number in notifications.items():
+        about = "Messages to people of the last days."
+        yield Figure("dio_center_notifications", {"state": state}, number, about)
     if database_bytes is not None:
         yield Figure("dio_center_database_bytes", {}, database_bytes, "Size of the database's file.")
 

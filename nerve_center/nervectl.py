@@ -8,6 +8,7 @@
     nervectl api-token add|list|remove      tokens for programs
     nervectl audit                          who changed what
     nervectl database migrate|check|backup|restore
+    nervectl notify list|test               who is notified of what
     nervectl user ...                       people who may log in
 
 It works on the files and on the database directly, also while the nerve center runs or is stopped.
@@ -27,7 +28,7 @@ import click
 from sqlalchemy.engine import Connection, Row
 
 from nerve_center import __version__, admin, config, continuity, presence
-from nerve_center.cli import api_tokens, audit_log, database, enrollment, users
+from nerve_center.cli import api_tokens, audit_log, database, enrollment, notify, users
 from nerve_center.cli.base import Failed, actor, admin_call, aligned, read, steady_us, write
 from nerve_center.clock import SystemClock, format_time, parse_time
 from nerve_center.config import Config
@@ -264,6 +265,7 @@ for group in (
     audit_log.audit_log,
     database.database,
     enrollment.enrollment,
+    notify.notify,
     users.user,
 ):
     main.add_command(group)

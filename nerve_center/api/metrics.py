@@ -14,7 +14,7 @@ from flask import Blueprint, Response, request
 from nerve_center import __version__, exposition
 from nerve_center.api.context import center, credential, query
 from nerve_center.exposition import Figure
-from nerve_center.store import agents, fleet, threat_reading
+from nerve_center.store import agents, fleet, outbox, threat_reading
 from nerve_center.store.engine import reading
 
 blueprint = Blueprint("metrics", __name__)
@@ -42,13 +42,14 @@ def _figures(with_fleet: bool) -> Iterator[Figure]:
         hosts = fleet.counts(connection, now_us)
         threats = threat_reading.counts(connection)
         records = agents.record_counts(connection)
+        letters = outbox.counts(connection)
         rows = fleet.page(connection, fleet.Wanted(), 0, _MOST_HOSTS, now_us) if with_fleet else []
         active = threat_reading.active_by_agent(connection) if with_fleet else {}
     try:
         size = here.config.database.path.stat().st_size
     except OSError:
         size = None
-    yield from exposition.of_center(__version__, here.probe.health(), hosts, threats, records, size)
+    yield from exposition.of_center(__version__, here.probe.health(), hosts, threats, records, letters, size)
     yield from exposition.of_fleet(rows, active, here.steady.shown(now_us) - now_us)
 
 

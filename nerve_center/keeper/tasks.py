@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nerve_center.alerts.plans import Plans
 from nerve_center.config import Config
-from nerve_center.keeper import presence, retention, rollups, tidy
+from nerve_center.keeper import deliver, notify, presence, retention, rollups, tidy, watch
 from nerve_center.keeper.task import Task
 
 
-def tasks(_settings: Config) -> Sequence[Task]:
+def tasks(settings: Config) -> Sequence[Task]:
     """Every duty, as the configuration wants it."""
-    return (presence.TASK, rollups.TASK, retention.TASK, tidy.TASK)
+    file = settings.notify.file
+    return (
+        presence.TASK,
+        rollups.TASK,
+        retention.TASK,
+        tidy.TASK,
+        watch.task(Plans(file)),
+        notify.task(Plans(file)),
+        deliver.task(Plans(file)),
+    )

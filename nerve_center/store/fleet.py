@@ -130,3 +130,11 @@ def silent(connection: Connection, now_us: int, limit: int) -> list[Row[Any]]:
         )
     )
     return list(connection.execute(query.order_by(agents.c.last_report_us.desc()).limit(limit)))
+
+
+def offline(connection: Connection, now_us: int, then_us: int) -> list[Row[Any]]:
+    """Every host (key, id, hostname) that is offline, and was so at `then_us` already (both steady time)."""
+    query = select(agents.c.key, agents.c.id, agents.c.hostname).where(
+        state_of(now_us) == "offline", state_of(then_us) == "offline"
+    )
+    return list(connection.execute(query.order_by(agents.c.hostname, agents.c.id)))

@@ -15,6 +15,8 @@
     threats     what the threat records add up to, one row a fingerprint; without an agent it is the center's own
     threat_log  what became of a threat: what its records changed, and what people did
     silences    which threats notify nobody, and until when
+    outbox      messages on their way to people, one row a message and address
+    told        which threats each route of notifications knows of, and how bad they were then
     api_tokens  programs that may use the API, and for what
     enrollment_tokens  tokens that vouch for new agents, beside the one in its file
     leases      who of several processes does what only one may do
@@ -241,9 +243,7 @@ threat_log = Table(
     Column("severity", String(16), nullable=False),
     Column("actor", String(128)),
     Column("text", Text, nullable=False),
-    Column("pending", Integer, nullable=False),
     Index("ix_threat_log_threat", "threat_key", "key"),
-    Index("ix_threat_log_pending", "pending", "key"),
 )
 
 silences = Table(
@@ -263,6 +263,37 @@ silences = Table(
     Column("ended_us", BigInteger),
     Index("ix_silences_ended", "ended_us"),
     Index("ix_silences_agent", "agent_key", "fingerprint"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("key", Integer, primary_key=True),
+    Column("id", String(32), nullable=False, unique=True),
+    Column("route", String(64), nullable=False),
+    Column("target", String(16), nullable=False),
+    Column("severity", String(16), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("due_us", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("claimed_until_us", BigInteger),
+    Column("done_us", BigInteger),
+    Column("failed", Integer, nullable=False),
+    Column("error", Text),
+    Index("ix_outbox_due", "done_us", "due_us"),
+)
+
+told = Table(
+    "told",
+    metadata,
+    Column("route", String(64), primary_key=True),
+    Column("threat_key", ForeignKey("threats.key"), primary_key=True, autoincrement=False),
+    Column("rank", Integer, nullable=False),
+    Column("times_opened", Integer, nullable=False),
+    Column("told_us", BigInteger, nullable=False),
+    Index("ix_told_threat", "threat_key"),
 )
 
 api_tokens = Table(

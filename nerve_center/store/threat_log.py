@@ -3,8 +3,7 @@
     opened, reopened, recurred, escalated, lowered, cleared       the agent's records changed it
     acknowledged, resolved, unresolved, commented, silenced, unsilenced     a person did (`actor`)
 
-`recurred` is a resolved one that was seen again while it had never cleared. A line with `pending` is still to be
-looked at by the keeper, which tells people. Of one threat the newest `KEPT` lines stay.
+`recurred` is a resolved one that was seen again while it had never cleared. Of one threat the newest `KEPT` lines stay.
 """
 
 from __future__ import annotations
@@ -40,7 +39,6 @@ def add(
     severity: str,
     text: str = "",
     actor: str | None = None,
-    pending: bool = False,
 ) -> None:
     """Write a line, and drop the oldest where there are too many."""
     connection.execute(
@@ -51,7 +49,6 @@ def add(
             severity=severity,
             actor=actor,
             text=text,
-            pending=int(pending),
         )
     )
     oldest = (

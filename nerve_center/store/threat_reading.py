@@ -31,6 +31,7 @@ class Threat:
     labels: Mapping[str, str]
     fingerprint: str
     type: str
+    subject: str
     severity: str
     rank: int
     confidence: float | None
@@ -104,6 +105,23 @@ def get(connection: Connection, key: int) -> Threat | None:
     return None if row is None else _threat(row, unpack(row.evidence))
 
 
+def of_keys(connection: Connection, keys: Sequence[int]) -> list[Threat]:
+    """Those of these keys that are there."""
+    found: list[Threat] = []
+    for start in range(0, len(keys), 500):
+        query = select(*_PLAIN, *_OF_AGENT).select_from(_JOINED)
+        rows = connection.execute(query.where(threats.c.key.in_(keys[start : start + 500])))
+        found += [_threat(row) for row in rows]
+    return found
+
+
+def open_of_type(connection: Connection, type_: str, fingerprint: str) -> list[Threat]:
+    """Those of a type and fingerprint whose cause is there, whatever people say of them."""
+    query = select(*_PLAIN, *_OF_AGENT).select_from(_JOINED)
+    conditions = (threats.c.type == type_, threats.c.fingerprint == fingerprint, threats.c.state == "open")
+    return [_threat(row) for row in connection.execute(query.where(*conditions))]
+
+
 def counts(connection: Connection) -> dict[tuple[str, str], int]:
     """How many there are by status and severity; those that there are none of are left out."""
     rows = connection.execute(
@@ -112,6 +130,16 @@ def counts(connection: Connection) -> dict[tuple[str, str], int]:
         )
     )
     return {(status, severity): int(number) for status, severity, number in rows}
+
+
+def active_of_agents(connection: Connection, agent_keys: Sequence[int]) -> dict[int, tuple[int, int]]:
+    """For agents that have any: how many threats are open or acknowledged, and the highest rank (1 to 4)."""
+    rows = connection.execute(
+        select(threats.c.agent_key, func.count(), func.max(threats.c.rank))
+        .where(threats.c.agent_key.in_(agent_keys), threats.c.status.in_(ACTIVE))
+        .group_by(threats.c.agent_key)
+    )
+    return {key: (int(number), int(rank)) for key, number, rank in rows}
 
 
 def active_by_agent(connection: Connection) -> dict[int, int]:
@@ -171,6 +199,7 @@ def _threat(row: Row[Any], evidence: Mapping[str, Any] | None = None) -> Threat:
         labels=json.loads(row.labels) if row.labels is not None else {},
         fingerprint=row.fingerprint,
         type=row.type,
+        subject=row.subject,
         severity=row.severity,
         rank=row.rank,
         confidence=row.confidence,

@@ -14,7 +14,7 @@ A record opens it, changes it or clears it; one that is older than what the row 
 delivered late) changes nothing. A threat that opens again is a new one to people: its triage is taken back. So
 it is for a resolved one that becomes worse, or that the agent counts once more.
 
-What changed is written to the threat's log, where the keeper finds it (`pending`) to tell people.
+What changed is written to the threat's log.
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ from nerve_center.store.tables import threats
 SEVERITIES = ("low", "medium", "high", "critical")
 STATUSES = ("open", "acknowledged", "resolved", "cleared")
 ACTIVE = ("open", "acknowledged")
+OFFLINE = "offline"
+OUTBREAK = "outbreak"
+"""Types of the center's own findings."""
 _COLUMNS = frozenset(
     ("type", "severity", "confidence", "fingerprint", "state", "title", "summary", "evidence")
 )
@@ -73,7 +76,18 @@ def apply(connection: Connection, agent_key: int | None, time_us: int, data: dic
     if what == "cleared":
         silences.threat_cleared(connection, row.agent_key, row.fingerprint, time_us)
     if what is not None:
-        threat_log.add(connection, row.key, time_us, what, data["severity"], values["summary"], pending=True)
+        threat_log.add(connection, row.key, time_us, what, data["severity"], values["summary"])
+
+
+def apply_own(connection: Connection, agent_key: int | None, now_us: int, data: dict[str, Any]) -> None:
+    """Take a finding of the center's own into account, also where its clock has gone back since the last one."""
+    before = connection.execute(
+        select(threats.c.updated_us).where(
+            threats.c.agent_key.is_(None) if agent_key is None else threats.c.agent_key == agent_key,
+            threats.c.fingerprint == data["fingerprint"],
+        )
+    ).scalar()
+    apply(connection, agent_key, max(now_us, before or 0), data)
 
 
 def _values(time_us: int, data: dict[str, Any]) -> dict[str, Any]:
@@ -117,7 +131,6 @@ def _add(connection: Connection, agent_key: int | None, fingerprint: str, values
         what,
         values["severity"],
         values["summary"],
-        pending=what == "opened",
     )
 
 

@@ -1,0 +1,118 @@
+"""What people are told, in words: one message for all that happened at once.
+
+Each message is complete in itself. What comes from hosts is shortened, put on one line and sent as plain text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nerve_center.clock import format_time
+from nerve_center.store.threat_reading import Threat
+
+_MOST_GROUPS = 15
+_MOST_HOSTS = 25
+_MOST_TEXT = 600
+
+
+@dataclass(frozen=True)
+class Message:
+    """What is sent. `severity` is that of the worst in it."""
+
+    title: str
+    body: str
+    severity: str
+
+
+@dataclass(frozen=True)
+class News:
+    """What there is to tell at once: what opened (or opened again), became worse, is still there, or is over."""
+
+    opened: Sequence[Threat] = ()
+    worse: Sequence[Threat] = ()
+    still: Sequence[Threat] = ()
+    over: Sequence[Threat] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.opened or self.worse or self.still or self.over)
+
+
+def compose(news: News) -> Message:
+    """One message about all of it, the worst first."""
+    parts: list[str] = []
+    for heading, threats in (
+        ("", news.opened),
+        ("Worse now:", news.worse),
+        ("Still there, and nobody has acknowledged it:", news.still),
+        ("Over:", news.over),
+    ):
+        if threats:
+            parts.append("\n\n".join(([heading] if heading else []) + _groups(threats, heading == "Over:")))
+    every = [*news.opened, *news.worse, *news.still] or list(news.over)
+    worst = max(every, key=lambda threat: threat.rank)
+    return Message(_title(news, every, worst), "\n\n".join(parts), worst.severity)
+
+
+def trial(route: str, now_us: int) -> Message:
+    """What the test of a route sends."""
+    body = f"This is a test of the route {route}, sent at {format_time(now_us // 1_000_000 * 1_000_000)}. All is well."
+    return Message(f"DIO: test of {route}", body, "low")
+
+
+def _title(news: News, every: Sequence[Threat], worst: Threat) -> str:
+    over = not (news.opened or news.worse or news.still)
+    mark = "OVER" if over else worst.severity.upper()
+    if not over and not news.opened and not news.worse:
+        mark = f"REMINDER {mark}"
+    alike = [threat for threat in every if threat.type == worst.type]
+    where = _clean(worst.hostname or "several hosts", 100)
+    if len(alike) > 1:
+        where = f"{len(alike)} hosts" if len({item.agent_key for item in alike}) == len(alike) else where
+    more = len(every) - len(alike)
+    return f"[DIO {mark}] {_clean(worst.title, 150)}: {where}" + (f" and {more} more" if more else "")
+
+
+def _groups(threats: Sequence[Threat], over: bool) -> list[str]:
+    """A paragraph for each kind of threat."""
+    groups: dict[tuple[str, str], list[Threat]] = {}
+    for threat in sorted(threats, key=lambda item: (-item.rank, item.opened_us, item.hostname or "")):
+        groups.setdefault((threat.type, threat.title), []).append(threat)
+    found = [_group(group, over) for group in list(groups.values())[:_MOST_GROUPS]]
+    if len(groups) > _MOST_GROUPS:
+        left = sum(len(group) for group in list(groups.values())[_MOST_GROUPS:])
+        found.append(f"… and {left} more.")
+    return found
+
+
+def _group(group: Sequence[Threat], over: bool) -> str:
+    first = group[0]
+    lines = [f"{first.severity.upper()}: {_clean(first.title, 200)}"]
+    if len(group) == 1:
+        lines.append(
+            f"Host: {_clean(first.hostname, 255)}" if first.hostname else "Of the nerve center itself."
+        )
+    else:
+        names = [_clean(threat.hostname or "-", 64) for threat in group[:_MOST_HOSTS]]
+        rest = f" and {len(group) - _MOST_HOSTS} more" if len(group) > _MOST_HOSTS else ""
+        lines.append(f"{len(group)} hosts: {', '.join(names)}{rest}")
+    ended_us = first.cleared_us or first.updated_us
+    lines.append(f"Over since: {_moment(ended_us)}" if over else f"Since: {_moment(first.opened_us)}")
+    if first.summary:
+        lines.append(_clean(first.summary, _MOST_TEXT))
+    if not over:
+        for name, label in (("why", "Why it matters"), ("next", "What to look at next")):
+            text = first.more.get(name)
+            if isinstance(text, str) and text:
+                lines.append(f"{label}: {_clean(text, _MOST_TEXT)}")
+    return "\n".join(lines)
+
+
+def _moment(time_us: int) -> str:
+    return format_time(time_us // 1_000_000 * 1_000_000)
+
+
+def _clean(text: str, most: int) -> str:
+    """Text of a host's on one line, without what does not print."""
+    clean = "".join(char if char.isprintable() else " " for char in text[: most + 1])
+    return clean if len(clean) <= most else clean[: most - 1] + "…"
