@@ -422,13 +422,13 @@ def test_markup_in_what_people_type_is_shown_as_text(center: CenterUnderTest) ->
     nasty = '"><script>alert(1)</script>'
     person(center)
     browser = Browser(center)
-    assert "<script" not in browser.login(nasty, "x").text
-    assert "<script" not in browser.get("/login?next=/" + nasty).text
+    assert "<script>" not in browser.login(nasty, "x").text
+    assert "<script>" not in browser.get("/login?next=/" + nasty).text
     token = form_token(browser.get("/login").text)
     browser.post("/login", {"name": "ann", "password": PASSWORD, "csrf": token}, User_Agent=nasty)
     page = browser.get("/account").text
     assert "&lt;script&gt;" in page
-    assert "<script" not in page
+    assert "<script>" not in page
 
 
 HEADERS = {
@@ -472,7 +472,7 @@ def test_the_pages_carry_no_inline_script_or_style(center: CenterUnderTest) -> N
     browser.login()
     for path in ("/account", "/login/link/x"):
         page = browser.get(path).text
-        assert "<script" not in page
+        assert page.count("<script") == page.count('<script src="/static/')
         assert "style=" not in page
         assert "http" not in page.replace("http://center.example", "")
 
