@@ -60,8 +60,11 @@ def test_migrate(center: CenterUnderTest) -> None:
     assert (done.exit_code, migrate.HEAD in done.output) == (0, True)
 
 
-def test_a_backup_is_one_moment_of_a_database_in_use(center: CenterUnderTest, tmp_path: Path) -> None:
-    """Two rows that are always equal are equal in the copy, whatever is committed meanwhile."""
+def test_a_backup_is_one_moment_of_a_database_in_use(
+    center: CenterUnderTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two rows that are always equal are equal in the copy, whatever is committed meanwhile, and it comes to an end."""
+    monkeypatch.setattr(copies, "_STEP_PAGES", 10)
     stop = threading.Event()
 
     def both(connection: Connection, number: int) -> None:
