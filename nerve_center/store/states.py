@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection, Row
 
 from nerve_center import presence
 from nerve_center.store import fleet
+from nerve_center.store.steady import LISTENING
 from nerve_center.store.tables import agent_states, agents, meta
 
 PULSE_S = 4.0
@@ -26,8 +27,6 @@ DEAF_AFTER_S = 8.0
 """A center without a pulse for longer could not hear anybody."""
 RETURN_S = 20.0
 """Agents look every 12 s whether a center that failed them is back; so much later they must have been heard."""
-
-_LISTENING = "listening"
 
 
 class Change(NamedTuple):
@@ -47,7 +46,7 @@ def note_listening(connection: Connection, now_us: int) -> None:
             "INSERT INTO meta (name, value) VALUES (:name, :value)"
             " ON CONFLICT (name) DO UPDATE SET value = excluded.value"
         ),
-        {"name": _LISTENING, "value": str(max(now_us, before or 0))},
+        {"name": LISTENING, "value": str(max(now_us, before or 0))},
     )
     if before is not None and now_us - before > DEAF_AFTER_S * 1e6:
         _excuse(connection, before, now_us)
@@ -56,7 +55,7 @@ def note_listening(connection: Connection, now_us: int) -> None:
 def listening_us(connection: Connection) -> int | None:
     """When the center could last hear; None before its first pulse."""
     value = connection.execute(
-        select(meta.c.value).where(meta.c.name == _LISTENING).with_for_update()
+        select(meta.c.value).where(meta.c.name == LISTENING).with_for_update()
     ).scalar()
     return None if value is None else int(value)
 

@@ -18,6 +18,8 @@ from nerve_center.store.engine import reading
 from nerve_center.store.tables import instances, meta
 
 _NAME = "steady"
+LISTENING = "listening"
+"""Where the center's pulse stands."""
 
 
 class Steady:
@@ -49,14 +51,23 @@ def settle(connection: Connection, clock: Clock) -> None:
     """Choose the offset when this is the first start since the machine booted."""
     boot = _boot_id()
     row = connection.execute(select(meta.c.value).where(meta.c.name == _NAME)).scalar()
-    if row is not None and str(row).partition(" ")[0] == boot:
+    latest = _latest_us(connection)
+    named, _, before = str(row or "").partition(" ")
+    # In the service's sandbox the boot has no name (ProcSubset=pid). A clock behind its own stamps began anew.
+    if named == boot and clock.boottime_us() + int(before) >= latest:
         return
-    latest = connection.execute(select(func.max(instances.c.last_seen_us))).scalar() or 0
     offset = max(clock.now_us(), int(latest)) - clock.boottime_us()
     connection.execute(
         text("INSERT OR REPLACE INTO meta (name, value) VALUES (:name, :value)"),
         {"name": _NAME, "value": f"{boot} {offset}"},
     )
+
+
+def _latest_us(connection: Connection) -> int:
+    """The newest stamp: when an agent was last heard, or the center's last pulse (`store.states`)."""
+    heard = connection.execute(select(func.max(instances.c.last_seen_us))).scalar() or 0
+    pulse = connection.execute(select(meta.c.value).where(meta.c.name == LISTENING)).scalar() or 0
+    return max(int(heard), int(pulse))
 
 
 def offset_us(connection: Connection) -> int:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
+
 from nerve_center.keeper import presence
 from nerve_center.keeper.task import Desk
-from nerve_center.store import agents, states
+from nerve_center.store import agents, states, steady
 from nerve_center.store.engine import reading
 from tests.unit.center.harness import AgentUnderTest, CenterUnderTest
 from tests.unit.center.keeping import desk
@@ -108,3 +110,23 @@ def test_a_short_restart_excuses_nobody(center: CenterUnderTest) -> None:
     center.clock.advance(7)
     pass_time(center, 26)
     assert agent.seen()["state"] == "offline"
+
+
+def test_after_a_reboot_steady_time_goes_on_also_where_the_boot_has_no_name(
+    center: CenterUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the sandbox of the unit nothing names the boot; only the clock tells that it began anew."""
+    monkeypatch.setattr(steady, "_boot_id", lambda: "unknown")
+    center.center.writer.submit(lambda connection: steady.settle(connection, center.clock))
+    agent = center.agent()
+    agent.deliver(agent.record(1))
+    pass_time(center, 600)
+    stamp_us = center.center.steady.now_us()
+    center.clock.time_us += 3600 * 1_000_000
+    center.clock.monotonic_s = 20.0
+    center.center.writer.submit(lambda connection: steady.settle(connection, center.clock))
+    again = steady.Steady(center.center.engine, center.clock)
+    assert again.now_us() - stamp_us >= 3600 * 1_000_000
+    before = again.now_us()
+    center.center.writer.submit(lambda connection: steady.settle(connection, center.clock))
+    assert again.now_us() == before
