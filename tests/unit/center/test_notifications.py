@@ -288,7 +288,7 @@ def webhook() -> Iterator[tuple[type[Receiver], str]]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield handler, f"json://user:hidden-password@127.0.0.1:{server.server_port}/hidden-token"
+    yield handler, f"json://user:hidden-password@127.0.0.1:{server.server_port}/hidden-token?cto=60&rto=60"
     server.shutdown()
     thread.join()
     server.server_close()
