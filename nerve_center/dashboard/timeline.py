@@ -70,7 +70,8 @@ def told(kind: str, data: dict[str, Any]) -> tuple[str, str]:
     """The tag and the text of an event."""
     if kind == "threat":
         state, severity = str(data.get("state", "")), str(data.get("severity", ""))
-        text = str(data.get("title") or data.get("summary") or data.get("type", ""))
+        title, summary = str(data.get("title") or data.get("type", "")), str(data.get("summary") or "")
+        text = f"{title}: {summary}" if summary else title
         return (severity if state == "open" else state), text[:300]
     return str(data.get("type", kind))[:64], str(data.get("message") or "")[:300]
 

@@ -65,7 +65,8 @@
 
   // Sizes are counted in powers of 1024, so their ticks stand on such steps.
   function sizeTicks(scale) {
-    const most = Math.max(scale.max, 1);
+    if (scale.max < 4) { scale.ticks = [{ value: 0 }]; return; }  // nothing at all, such as swap where there is none
+    const most = scale.max;
     const unit = 1024 ** Math.floor(Math.log(most) / Math.log(1024));
     const rough = most / unit / 4;
     const step = unit * (rough <= 1 ? [0.25, 0.5, 1].find((s) => rough <= s) : 2 ** Math.ceil(Math.log2(rough)));
