@@ -275,6 +275,7 @@ def test_upgrade_of_debian_in_place(make_host: MakeHost) -> None:
     host.run(f"systemctl enable --now {dio.CENTER} {dio.AGENT}")
     dio.wait_acknowledged(host)
     (before,) = dio.Api(host).agents()
+    host.run("dioctl change begin --for 1d --reason 'Debian 13'")  # sources.list is no package's
     host.poweroff()
 
     host.offline(
