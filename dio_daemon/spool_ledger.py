@@ -47,6 +47,8 @@ def owe(
             kept = store.first_seq(db, name), cursor.next_seq
             it = own.get(name, Reach(cursor.next_seq))
             gone.append((state.epoch, name, Reach(it.next_seq, it.held, *kept)))
+        # What a file that went back says is owed may have become a gap since: one of the numbers that are gone.
+        state.owed = [item for item in state.owed if item.stream in histories.get(item.epoch, {})]
         acknowledged = {name: cursor.acknowledged for name, cursor in state.streams.items()}
         store.renumber(db, state, {}, acknowledged)
     others = [epoch for epoch in histories if _is_other(state, epoch)]

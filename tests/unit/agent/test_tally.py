@@ -115,6 +115,25 @@ def test_only_the_write_ahead_log_is_lost(tmp_path: Path) -> None:
     spool.close()
 
 
+def test_what_became_a_gap_is_not_owed_again_when_the_file_goes_back(tmp_path: Path) -> None:
+    killed_with_waiting(tmp_path, 3)
+    lose(tmp_path)
+    spool = SafeSpool(tmp_path / "spool.db", ROOMY, FakeClock())
+    owing = (tmp_path / "spool.db").read_bytes()
+    assert gaps(spool) == [(SAMPLES, 4, "spool_lost")]
+    last = spool.batch(SAMPLES, 100).records[-1]
+    spool.settle(spool.epoch, SAMPLES, Mark(last.seq, last.tag))
+    spool.append(SAMPLES, "sample", b"{}", 10.0)
+    spool._spool._db.close()
+    for file in tmp_path.glob("spool.db-*"):
+        file.unlink()
+    (tmp_path / "spool.db").write_bytes(owing)
+    spool = SafeSpool(tmp_path / "spool.db", ROOMY, FakeClock())
+    assert spool.pending == 1
+    assert gaps(spool, center_has=last.seq) == [(SAMPLES, 1, "spool_lost")]
+    spool.close()
+
+
 def test_a_file_that_was_damaged_and_then_deleted(tmp_path: Path) -> None:
     spool = SafeSpool(tmp_path / "spool.db", ROOMY, FakeClock())
     for _ in range(5):
