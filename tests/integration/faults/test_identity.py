@@ -21,11 +21,11 @@ def samples_of(center: RealCenter, agent_id: str) -> set[str]:
 
 
 def threats_of(center: RealCenter, agent_id: str) -> list[str]:
-    """Types of the open threats of one agent."""
+    """Types of the open threats of one agent that are about its identity: its host's disk may be full as well."""
     with closing(sqlite3.connect(f"{center.database.as_uri()}?mode=ro", uri=True, timeout=10)) as database:
         rows = database.execute(
             "SELECT threats.type FROM threats JOIN agents ON agents.key = threats.agent_key"
-            " WHERE agents.id = ? AND threats.state = 'open'",
+            " WHERE agents.id = ? AND threats.state = 'open' AND threats.type LIKE '%identity%'",
             (agent_id,),
         )
         return [str(row[0]) for row in rows]
