@@ -41,7 +41,9 @@ def test_agent_first(center: RealCenter, agent: RealAgent) -> None:
         lambda: agent.said.lines("STATUS=waiting for nerve center"), "a status that says what it waits for"
     )
     assert not agent.said.lines("READY")
-    assert agent.wait_state("waiting")["reason"].startswith("connection refused by 127.0.0.1:")
+    agent.wait_state("waiting")
+    refused = "connection refused by 127.0.0.1:"
+    wait_for(lambda: str((agent.look() or {}).get("reason")).startswith(refused), "why it waits")
     center.start()
     center.wait_ready()
     agent.wait_ready()

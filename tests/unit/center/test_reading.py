@@ -123,7 +123,14 @@ def test_before_anything_was_reported(center: CenterUnderTest) -> None:
 
 
 def test_addresses_and_methods_that_do_not_exist(center: CenterUnderTest) -> None:
-    for path in ("/", "/api/v1/nothing", "/api/v1/agents/", "//health", "/health/", "/api/v1/agents/a/b/c"):
+    for path in (
+        "/nothing",
+        "/api/v1/nothing",
+        "/api/v1/agents/",
+        "//health",
+        "/health/",
+        "/api/v1/agents/a/b/c",
+    ):
         response = center.client.get(path)
         assert (response.status_code, problem(response)) == (404, "not-found"), path
     response = center.client.post("/health")
