@@ -127,7 +127,6 @@ def test_addresses_and_methods_that_do_not_exist(center: CenterUnderTest) -> Non
         "/nothing",
         "/api/v1/nothing",
         "/api/v1/agents/",
-        "//health",
         "/health/",
         "/api/v1/agents/a/b/c",
     ):
