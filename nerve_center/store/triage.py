@@ -117,7 +117,6 @@ def end_silence(connection: Connection, key: int, actor: Actor, now_us: int) -> 
         ).first()
         if row is not None:
             threat_log.add(connection, row.key, now_us, "unsilenced", row.severity, "", str(actor))
-    audit.note(connection, now_us, str(actor), "silence.end", str(key))
     return silences.get(connection, key) or found
 
 

@@ -53,6 +53,10 @@ def test_a_threat_and_its_life(center: RealCenter, agent: RealAgent) -> None:
         known["first_seen"],
         1,
     )
+    wait_for(
+        lambda: any(each["last_seen"] > again["last_seen"] for each in local(agent)),
+        "the rule has looked again: before, what was open at the kill has two more minutes",
+    )
     (rules / "own.toml").write_text("[running]\nfor_s = 'x'\n")
     refused = reload(agent)
     assert refused.returncode == 1

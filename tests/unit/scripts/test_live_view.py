@@ -90,7 +90,7 @@ class Terminal(io.StringIO):
 
 def test_a_line_for_each_new_sample_where_nobody_watches(center: Center) -> None:
     out = io.StringIO()
-    view = live_view.LiveView(f"http://127.0.0.1:{center.server_port}", "secret", out)
+    view = live_view.LiveView(f"http://127.0.0.1:{center.server_port}", "secret", out, [])
     view.show([])
     assert out.getvalue() == ""
     center.samples.append(sample(1, FULL))
@@ -110,7 +110,7 @@ def test_a_screen_that_is_redrawn_on_a_terminal(center: Center, monkeypatch: pyt
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("LINES", "50")
     out = Terminal()
-    view = live_view.LiveView(f"http://127.0.0.1:{center.server_port}", "secret", out)
+    view = live_view.LiveView(f"http://127.0.0.1:{center.server_port}", "secret", out, [])
     view.show(["agent: fine"])
     assert "No sample has arrived yet." in out.getvalue()
     center.samples.append(sample(1, FULL))
@@ -131,7 +131,7 @@ def test_a_screen_that_is_redrawn_on_a_terminal(center: Center, monkeypatch: pyt
 
 def test_a_center_that_is_away_is_told_and_not_fatal(center: Center) -> None:
     out = Terminal()
-    live_view.LiveView(f"http://127.0.0.1:{center.server_port}", "wrong", out).show([])
+    live_view.LiveView(f"http://127.0.0.1:{center.server_port}", "wrong", out, []).show([])
     assert "The nerve center did not answer: HTTP Error 401" in out.getvalue()
 
 
