@@ -5,6 +5,7 @@ agent took is neither stored once nor counted in a gap.
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,18 @@ HEALED_S = 60
 REMOUNT = (Path(__file__).parent / "harness/remount.py").read_text(encoding="utf-8")
 # Never a pid that systemctl may not have: kill 0 would mean everybody who runs this test.
 _KILL = "systemctl kill -s KILL --kill-who=main"
+# Of the nerve center's processes, in the order of their birth: supervisor, master, workers.
+_KILL_NTH = (
+    "pid=$(sort -n /sys/fs/cgroup/system.slice/dio-nerve-center.service/cgroup.procs | sed -n {number}p);"
+    ' test "$pid" -gt 1 && kill -9 $pid'
+)
+_LOOPBACK_GONE = """python3 -c '
+import fcntl, socket, struct, time
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+    for up in (0, 1):
+        fcntl.ioctl(control, 0x8914, struct.pack("16sh22x", b"lo", up))
+        time.sleep(4 * (1 - up))
+'"""
 _COPY = """
 import sqlite3, sys
 source, copy = sqlite3.connect(sys.argv[1]), sqlite3.connect(sys.argv[2])
@@ -188,3 +201,71 @@ def test_the_center_s_database(make_host: MakeHost) -> None:
     (agent,) = dio.Api(host).agents()
     dio.nothing_missing(dio.Api(host).samples(agent["id"]), hole_s=15)
     assert host.prop(dio.AGENT, "NRestarts") == "0"
+
+
+def test_killed_and_cut_off_at_random(make_host: MakeHost) -> None:
+    """kill -9 of agent, worker, master and supervisor, and a network that goes, at moments that a seed decides."""
+    host = _both(make_host)
+    chance = random.Random(1329613836)  # the same moments each time: a failure comes from a change
+    faults = (
+        f"{_KILL} {dio.AGENT}",
+        f"{_KILL} {dio.AGENT}",
+        f"{_KILL} {dio.CENTER}",
+        f"systemctl kill -s KILL {dio.CENTER}",
+        _KILL_NTH.format(number=2),
+        _KILL_NTH.format(number=3),
+        f"systemctl restart {dio.CENTER}",
+        _LOOPBACK_GONE,
+    )
+    for fault in chance.sample(faults, len(faults)):
+        host.run(f"sleep {chance.uniform(0.1, 2.5):.2f}; {fault}", check=False)
+    reports = _healed(host)
+    assert _in_gaps(reports) == 0
+    (agent,) = dio.Api(host).agents()
+    dio.nothing_missing(dio.Api(host).samples(agent["id"]), hole_s=20)
+
+
+def test_a_clone_of_a_host(make_host: MakeHost) -> None:
+    """Machine id and state folder copied, both alive: kept apart and told; the mended clone gets an id of its own."""
+    listen = {"/etc/dio-nerve-center/nerve-center.toml.d/10-all.toml": '[server]\nhost = "0.0.0.0"\n'}
+    alpha = make_host("alpha", files={**FAST, **listen})
+    alpha.run(f"systemctl start {dio.CENTER} {dio.AGENT}")
+    dio.wait_acknowledged(alpha)
+    (original,) = dio.Api(alpha).agents()
+    beta = make_host("beta", files=FAST)
+    beta.run("rm -f /etc/dio-agent/enrollment-token")
+    beta.run(
+        f"dioctl enroll http://{alpha.address}:8000 --allow-plain-http --no-start",
+        stdin=alpha.run("nervectl token show"),
+    )
+    # As it was at one moment, a whole copy of a disk.
+    alpha.run(f"systemctl stop {dio.AGENT}; tar cf /root/state.tar -C {STATE} .; systemctl start {dio.AGENT}")
+    packed = Path(f"/proc/{alpha.leader}/root/root/state.tar").read_bytes()
+    Path(f"/proc/{beta.leader}/root/root/state.tar").write_bytes(packed)
+    beta.write("/etc/machine-id", alpha.run("cat /etc/machine-id"))
+    beta.run(f"install -d -m 700 -o dio-agent -g dio {STATE}; tar xpf /root/state.tar -C {STATE}")
+    beta.run(f"chown -R dio-agent:dio {STATE}; systemctl start --no-block {dio.AGENT}")
+
+    def ids() -> set[str]:
+        return {agent["id"] for agent in dio.Api(alpha).agents()}
+
+    wait_for("two hosts", lambda: len(ids()) == 2, within_s=HEALED_S)
+    _healed(beta, alpha)
+    _healed(alpha)
+    apart = (_asked(beta) or {})["agent_id"]
+    assert (_asked(alpha) or {})["agent_id"] == original["id"] != apart
+    threats = dio.Api(alpha).get("threats")
+    assert "duplicate_identity" in json.dumps(threats), threats
+
+    beta.run("rm /etc/machine-id && systemd-machine-id-setup")
+    own = wait_for(
+        "an id of its own",
+        lambda: (found := _asked(beta))
+        and found["agent_id"] not in (original["id"], apart)
+        and found["agent_id"],
+        within_s=HEALED_S,
+    )
+    _healed(beta, alpha)
+    _healed(alpha)
+    assert ids() == {original["id"], apart, own}
+    assert alpha.prop(dio.AGENT, "NRestarts") == "0"

@@ -33,10 +33,10 @@ _EDITION = 3
 
 
 def dependencies() -> list[str]:
-    """What both packages depend on, from their control file."""
+    """What both packages depend on and recommend, from their control file."""
     control = (REPOSITORY / "packaging/deb/control").read_text()
     found: set[str] = set()
-    for field in re.findall(r"^Depends:(.*(?:\n .*)*)", control, re.MULTILINE):
+    for field in re.findall(r"^(?:Depends|Recommends):(.*(?:\n .*)*)", control, re.MULTILINE):
         found.update(word.split()[0] for word in field.split(",") if "${" not in word)
     return sorted(found)
 
