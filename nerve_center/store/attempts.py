@@ -8,7 +8,7 @@ from __future__ import annotations
 from sqlalchemy import delete, select, text, update
 from sqlalchemy.engine import Connection
 
-from nerve_center.store.tables import login_attempts
+from nerve_center.store.people_tables import login_attempts
 
 _ADD = text(
     "INSERT INTO login_attempts (subject, count, until_us) VALUES (:subject, 0, :until) "

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import delete, insert, select
 from sqlalchemy.engine import Connection
 
-from nerve_center.store.tables import audit
+from nerve_center.store.people_tables import audit
 
 
 @dataclass(frozen=True)

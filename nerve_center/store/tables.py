@@ -25,13 +25,9 @@
     minutes       rollups to one minute, one row an agent and hour (since 1970)
     quarters      rollups to 15 minutes and to 6 hours, one row an agent and day (since 1970)
     removed     ranges of a history that retention has removed
-    users       people who may log in, with a hash of the password and a role
-    web_sessions    browsers that are logged in; only a hash of the cookie's token
-    login_links     links that log in once
-    login_attempts  attempts to log in of the last minutes, counted for an address, an account, and both
-    audit       who changed what, when
 
-Times are microseconds since 1970. Tags and epochs are 8 bytes. `data` is the record's JSON, deflated.
+Those of people stand in `people_tables`. Times are microseconds since 1970. Tags and epochs are 8 bytes. `data` is
+the record's JSON, deflated.
 """
 
 from __future__ import annotations
@@ -44,14 +40,15 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Table,
     Text,
     UniqueConstraint,
 )
 
-metadata = MetaData()
+from nerve_center.store.people_tables import (
+    metadata as metadata,  # noqa: PLC0414 for those who want all tables
+)
 
 meta = Table(
     "meta",
@@ -375,54 +372,4 @@ removed = Table(
     Column("from_seq", BigInteger, primary_key=True, autoincrement=False),
     Column("seq", BigInteger, nullable=False),
     sqlite_with_rowid=False,
-)
-
-users = Table(
-    "users",
-    metadata,
-    Column("name", String(64), primary_key=True),
-    Column("password_hash", Text, nullable=False),
-    Column("role", String(16), nullable=False),
-    Column("created_us", BigInteger, nullable=False),
-    Column("disabled_us", BigInteger),
-)
-
-web_sessions = Table(
-    "web_sessions",
-    metadata,
-    Column("key", Integer, primary_key=True),
-    Column("token_hash", LargeBinary(32), nullable=False, unique=True),
-    Column("user_name", ForeignKey("users.name"), nullable=False, index=True),
-    Column("created_us", BigInteger, nullable=False),
-    Column("used_us", BigInteger, nullable=False),
-    Column("expires_us", BigInteger, nullable=False),
-    Column("address", String(64), nullable=False),
-    Column("browser", String(255), nullable=False),
-)
-
-login_links = Table(
-    "login_links",
-    metadata,
-    Column("token_hash", LargeBinary(32), primary_key=True),
-    Column("user_name", ForeignKey("users.name"), nullable=False, index=True),
-    Column("expires_us", BigInteger, nullable=False),
-)
-
-login_attempts = Table(
-    "login_attempts",
-    metadata,
-    Column("subject", String(160), primary_key=True),
-    Column("count", Integer, nullable=False),
-    Column("until_us", BigInteger, nullable=False, index=True),
-)
-
-audit = Table(
-    "audit",
-    metadata,
-    Column("key", Integer, primary_key=True),
-    Column("time_us", BigInteger, nullable=False, index=True),
-    Column("actor", String(96), nullable=False),
-    Column("action", String(64), nullable=False),
-    Column("target", String(255), nullable=False),
-    Column("detail", Text, nullable=False),
 )

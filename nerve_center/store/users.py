@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.engine import Connection, Row
 
-from nerve_center.store.tables import login_links, users, web_sessions
+from nerve_center.store.people_tables import login_links, users, web_sessions
 
 
 @dataclass(frozen=True)
