@@ -160,6 +160,7 @@ def test_half_sent_requests_harm_nobody_and_are_closed(center: CenterProcess) ->
     wait_for(
         lambda: all(closed_by_server(connection) for connection in halves), "all are closed", within_s=60
     )
+    assert time.monotonic() - began < 9
     for connection in halves:
         connection.close()
     assert center.complaints() == []
@@ -315,6 +316,6 @@ def test_reports_wait_out_a_short_lock_and_are_sent_away_by_a_long_one(running: 
         asked = time.monotonic()
         status, answer = agent.post("reports", body)
         assert (status, answer["type"]) == (503, "urn:dio:problem:database-unavailable")
-        assert time.monotonic() - asked > 4
+        assert 4 < time.monotonic() - asked < 9
         assert len(running.get(f"/api/v1/agents/{agent.agent_id}/samples")["samples"]) == 0
     agent.deliver()
