@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Response, abort, current_app, g, request
 
 from nerve_center.center import Center
 from nerve_center.errors import Refused
@@ -39,7 +39,15 @@ def center() -> Center:
 
 
 def secure(app: Flask) -> None:
-    """Put the headers that keep browsers safe on every answer; a view's own word on caching holds."""
+    """Put the headers that keep browsers safe on every answer; a view's own word on caching holds.
+
+    And answer each address by one spelling: what does not begin with one slash is not found.
+    """
+
+    @app.before_request
+    def one_slash() -> None:
+        if request.environ["PATH_INFO"].startswith("//"):  # which werkzeug reads as one, whatever it is told
+            abort(404)
 
     @app.after_request
     def headers(response: Response) -> Response:
