@@ -49,9 +49,13 @@ def new_tag() -> str:
 
 
 def connect(path: str) -> sqlite3.Connection:
-    """Open the file durably; make the tables when it is new."""
+    """Open the file durably, and alone; make the tables when it is new."""
     db = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
     try:
+        # First of all: then the index of the log is in our memory. In a file that is mapped (spool.db-shm, or the
+        # database itself) whoever cuts it under us would end the process by SIGBUS.
+        db.execute("PRAGMA locking_mode=EXCLUSIVE")
+        db.execute("PRAGMA mmap_size=0")
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
         db.execute("PRAGMA cache_size=-512")

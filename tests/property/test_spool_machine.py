@@ -8,10 +8,8 @@ stands in a counted gap, or was excused because the disk that held it went back 
 import copy
 import json
 import shutil
-import sqlite3
 import tempfile
 import zlib
-from contextlib import closing
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
@@ -160,8 +158,7 @@ class SpoolMachine(RuleBasedStateMachine):
         return set(range(1, self.appended + 1)) - self._on_disk()
 
     def _on_disk(self) -> set[int]:
-        with closing(sqlite3.connect(self.path)) as db:
-            rows = db.execute("SELECT data FROM records WHERE kind != 'gap'").fetchall()
+        rows = self.spool._db.execute("SELECT data FROM records WHERE kind != 'gap'").fetchall()
         return {json.loads(zlib.decompress(row[0]))["n"] for row in rows}
 
     @staticmethod

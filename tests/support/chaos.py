@@ -98,10 +98,7 @@ class Chaos:
         print(f"all active {time.monotonic() - over:.1f} s after the last fault")
         for host in self.hosts:
             found = settled(self.center, host, gaps=True)
-            print(
-                f"{host.name}: {found.committed} committed, {len(found.stored)} stored, {len(found.lost)} lost, "
-                f"{found.in_gaps} in gaps, {len(found.report['streams'])} histories"
-            )
+            print(f"{host.name}: {found}")
 
     def close(self) -> None:
         for host in self.hosts:

@@ -5,7 +5,7 @@ Environment, each optional:
     DIO_TEST_KILL         sql:N ends the process by SIGKILL before the spool's N-th SQL statement, send:N before the
                           N-th exchange with the nerve center, answer:N after the N-th was answered and before the
                           agent knows
-    DIO_TEST_RECORD       file to which stream and tag of each record that the spool committed are appended
+    DIO_TEST_RECORD       file of a witness (tests.support.witness), which notes each record that the spool is given
     DIO_TEST_MACHINE_ID   file with this host's machine id, so that several hosts fit on one machine
     DIO_TEST_NAMES        file of lines `name address port`; a name under .test that is not in it does not resolve
     DIO_TEST_WALL         file with the seconds by which this host's wall clock is wrong
@@ -30,6 +30,7 @@ from dio_daemon.safe_spool import SafeSpool
 from dio_daemon.spool_model import Budget
 from dio_daemon.spool_store import new_tag
 from dio_daemon.transport import Answer, RequestsTransport
+from tests.support.witness import Witness
 
 
 class Countdown:
@@ -51,8 +52,7 @@ class Spool(SafeSpool):
 
     def __init__(self, path: Path, budget: Budget, clock: Clock) -> None:
         record = os.environ.get("DIO_TEST_RECORD")
-        # Opened now, before a test takes descriptors away, and for as long as the process lives.
-        self._record = os.open(record, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600) if record else None
+        self._witness = Witness(Path(record)) if record else None
         super().__init__(path, budget, clock)
         self._spool._db.set_trace_callback(lambda statement: COUNTDOWN.at("sql"))
 
@@ -60,14 +60,11 @@ class Spool(SafeSpool):
         self, stream: str, kind: str, data: bytes, sampling_s: float = 0.0, time: str = "", tag: str = ""
     ) -> int:
         tag = tag or new_tag()
+        if self._witness is not None:
+            self._witness.note("begun", stream, tag)
         seq = super().append(stream, kind, data, sampling_s, time, tag)
-        if self._record is not None:
-            line = f"\n{stream} {tag}\n".encode()  # of its own, also behind one that was cut off
-            try:
-                if os.write(self._record, line) != len(line):
-                    print(f"recorded in part: {stream} {seq}", file=sys.stderr)
-            except OSError as error:  # the disk that a test breaks is this one too
-                print(f"not recorded: {stream} {seq}: {error}", file=sys.stderr)
+        if self._witness is not None:
+            self._witness.note("committed", stream, tag)
         return seq
 
 

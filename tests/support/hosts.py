@@ -1,13 +1,13 @@
 """A host under test: a real agent with a machine id and a proxy of its own, kept alive as systemd would."""
 
 import random
-import re
 import secrets
 import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.support import witness
 from tests.support.processes import GUARD_S, RealAgent, RealCenter, wait_for
 from tests.support.proxy import PASS, FaultProxy
 
@@ -31,7 +31,8 @@ class Host:
             folder, url or f"http://127.0.0.1:{self.proxy.port}", center.token_file, settings
         )
         self.agent.module = "tests.support.faulty_agent"
-        self.record = folder / "committed"
+        self.record = folder / "witness"
+        witness.prepare(self.record)
         self.machine_id_file = folder / "machine-id"
         self.machine_id_file.write_text(secrets.token_hex(16))
         self.agent.environ = {
@@ -137,10 +138,13 @@ class Host:
             lambda status: (code in status["conditions"]) is there, f"condition {code}: {there}", within_s
         )
 
-    def committed(self) -> set[str]:
-        """Tags of all samples that the agent says it committed; a line that a full disk cut off says nothing."""
-        lines = self.record.read_text() if self.record.exists() else ""
-        return set(re.findall(r"^samples ([0-9a-f]{16})$", lines, re.MULTILINE))
+    def told(self) -> witness.Testimony:
+        """What the agent noted of the samples that it committed."""
+        return witness.read(self.record)
+
+    def committed(self) -> frozenset[str]:
+        """Tags of all samples that the agent said it committed."""
+        return self.told().committed
 
     def close(self) -> None:
         self.held_down = True

@@ -168,5 +168,5 @@ def test_a_credential_that_was_damaged(calm_center: RealCenter, make_host: MakeH
     assert host.id == known
     assert identity.with_name("identity.json.damaged").exists()
     host.kill(signal.SIGTERM)
-    account(calm_center, known, host.committed())
+    account(calm_center, known, host.told())
     wait_for(lambda: calm_center.get(f"/api/v1/agents/{known}")["state"] == "stopped", "the goodbye")

@@ -93,8 +93,7 @@ def test_damage_that_shows_while_reading(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "spool.db"
     spool = SafeSpool(path, ROOMY, FakeClock())
     append(spool, 1, 2, 3)
-    with closing(sqlite3.connect(path)) as db, db:
-        db.execute(damage)
+    spool._spool._db.execute(damage)
     assert numbers(spool) == [-3]
     append(spool, 4)
     assert numbers(spool) == [-3, 4]
