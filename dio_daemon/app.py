@@ -34,8 +34,10 @@ from dio_daemon.detect.baselines import Baselines
 from dio_daemon.detect.book import ThreatBook
 from dio_daemon.detect.finding import Detector
 from dio_daemon.detect.integrity.assemble import assemble
+from dio_daemon.detect.integrity.dpkg import Packages
 from dio_daemon.detect.integrity.host import seen_from_here
 from dio_daemon.detect.integrity.window import ChangeWindow
+from dio_daemon.detect.integrity.witness import Witness
 from dio_daemon.detect.integrity.worker import Integrity
 from dio_daemon.detect.rule_files import folder_of, load_rules
 from dio_daemon.detect.rules import Rule, Rules
@@ -211,6 +213,10 @@ class Agent:
                 lambda: self._sampler.look_soon(),
             )
         self._disk_trend = DiskTrend()
+        seen = seen_from_here()
+        self._witness = Witness(
+            seen, Packages(seen)
+        )  # of its own: the rules are another thread's than integrity
         self._baselines = Baselines(state_dir / "baselines.json", clock)
         self._watch = Watch(self._detectors(self._rules_at_start()), self._book)
         self._sampler = Sampler(
@@ -293,7 +299,9 @@ class Agent:
         self._board.set_conditions("rules", found)
 
     def _detectors(self, rules: list[Rule]) -> list[Detector]:
-        found: list[Detector] = [Rules(rules, self._book.severity_of, self._disk_trend.fill_in)]
+        found: list[Detector] = [
+            Rules(rules, self._book.severity_of, self._disk_trend.fill_in, self._witness)
+        ]
         if self._config.detect.baselines:
             found.append(self._baselines)
         if self._integrity is not None:

@@ -1,9 +1,9 @@
 """The life of this host's threats.
 
 One threat a fingerprint. It opens with the first finding and is told at once; it is told again when it becomes more
-severe, when it has been milder for a while, hourly while it lasts, and when it is over. It is over when its finding
-has not come back for `QUIET_S`; each time that it came back within an hour quadruples that, up to an hour, so one
-that flaps is one long threat and not a hundred short ones.
+severe, when it has been milder for a while, when something else happened to its subject, hourly while it lasts, and
+when it is over. It is over when its finding has not come back for `QUIET_S`; each time that it came back within an hour
+quadruples that, up to an hour, so one that flaps is one long threat and not a hundred short ones.
 
 Every change goes to the spool first and only then into the book and its file: an agent that dies in between tells
 the same thing once more, and the nerve center takes it as the same threat. The file (`threats.json` in the state
@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 QUIET_S = 30.0
 MOST_QUIET_S = 3600.0
 FLAP_S = 3600.0
+OTHERWISE_S = 5.0
+"""Least time between tellings of one threat because something else happened to its subject; doubles each time."""
 AGAIN_S = 3600.0
 SAVE_EVERY_S = 300.0
 RESTORED_S = 120.0
@@ -157,7 +159,7 @@ class ThreatBook:
                     threat.count + 1,
                     threat.cleared,
                 )
-            fresh.seen, fresh.hold_left_s = now, finding.hold_s
+            fresh.seen, fresh.hold_left_s, fresh.version = now, finding.hold_s, finding.version
             self._tell(fresh, now)
             self._log.opened(fresh.line())
             self._threats.pop(finding.fingerprint, None)
@@ -175,7 +177,14 @@ class ThreatBook:
             changed.milder_since = now
         elif now - threat.milder_since >= self._quiet_s(threat, now):
             changed.severity, changed.milder_since = finding.severity, None
-        if changed.severity != threat.severity or now - threat.told >= AGAIN_S:
+        if threat.version is None:  # restored: what it was then is not known
+            changed.version = finding.version
+        waits_s = min(AGAIN_S, OTHERWISE_S * 2 ** min(threat.retold, 16))
+        otherwise = changed.version != finding.version and now - threat.told >= waits_s
+        if otherwise:
+            changed.version, changed.retold = finding.version, threat.retold + 1
+            changed.count += not again
+        if otherwise or changed.severity != threat.severity or now - threat.told >= AGAIN_S:
             self._tell(changed, now)
         if level(changed.severity) > level(threat.severity):
             self._log.escalated(changed.line(), threat.severity)

@@ -48,6 +48,7 @@ class Finding:
         title: a heading of a few words; empty: the type in words.
         evidence: JSON, as it was at that moment; past `MOST_EVIDENCE_BYTES` its largest parts are left out.
         hold_s: None for what is returned as long as it is the case; seconds for what happens once.
+        version: of what lasts: another one means that something else happened to the same subject, which is told.
     """
 
     type: str
@@ -61,6 +62,7 @@ class Finding:
     title: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
     hold_s: float | None = None
+    version: str = ""
 
     @cached_property
     def fingerprint(self) -> str:

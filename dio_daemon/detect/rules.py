@@ -20,6 +20,9 @@ HOLE_INTERVALS = 5
 MOST_SUBJECTS = 256
 """Of one rule; the rest of a longer list is not looked at."""
 
+Witness = Callable[[str, Mapping[str, Any], Any], Mapping[str, Any]]
+"""More evidence for a figure: its place, the sample, and the element that it is about."""
+
 
 @dataclass(frozen=True)
 class Levels:
@@ -85,6 +88,8 @@ class _Of:
     """Severity to when it began to be at its level."""
     below: float | None = None
     finding: Finding | None = None
+    witnessed: Mapping[str, Any] | None = None
+    """What the witness said when this severity was reached."""
 
 
 class Rules:
@@ -95,6 +100,7 @@ class Rules:
         severity_of: of an open threat, by fingerprint; None when it is not open. A threat that was open before a
             restart is at its severity from the start.
         fill_in: adds what a sample alone does not tell, such as forecasts.
+        witness: asked for more evidence when a severity is reached.
     """
 
     name = "rules"
@@ -104,8 +110,10 @@ class Rules:
         rules: Sequence[Rule],
         severity_of: Callable[[str], str | None],
         fill_in: Callable[[Mapping[str, Any], float], Mapping[str, Any]],
+        witness: Witness = lambda place, sample, element: {},
     ) -> None:
         self._fill_in = fill_in
+        self._witness = witness
         self._rules = [rule for rule in rules if rule.enabled]
         self._severity_of = severity_of
         self._states: dict[tuple[str, str], _Of] = {}
@@ -178,7 +186,7 @@ class Rules:
         else:
             state.below = None
         if reached != state.reached:
-            state.reached, state.below = reached, None
+            state.reached, state.below, state.witnessed = reached, None, None
         state.finding = (
             None if reached is None else self._finding(rule, subject, value, element, state, sample, now)
         )
@@ -223,6 +231,10 @@ class Rules:
             }
         for place in rule.evidence:
             evidence[place.text] = place.group(sample)
+        if state.witnessed is None:
+            about_processes = any(place.text.startswith(("processes", "files")) for place in rule.evidence)
+            state.witnessed = self._witness(rule.value.text, sample, element) if about_processes else {}
+        evidence |= state.witnessed
         words = {"subject": subject, "value": value, "threshold": enter}
         return Finding(
             type=rule.name,

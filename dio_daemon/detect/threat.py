@@ -42,6 +42,8 @@ class Threat:
     seen: float = field(default=0.0, metadata={"kept": False})
     milder_since: float | None = field(default=None, metadata={"kept": False})
     told: float = field(default=0.0, metadata={"kept": False})
+    version: str | None = field(default=None, metadata={"kept": False})
+    retold: int = field(default=0, metadata={"kept": False})
     cleared: list[float] = field(default_factory=list, metadata={"kept": False})
 
     @property

@@ -318,4 +318,5 @@ def _say(type_: str, severity: str, subject: str, summary: str, evidence: dict[s
         technique="T1136.001" if type_ == "account_added" else "T1098",
         title=type_.replace("_", " ").capitalize(),
         evidence=evidence,
+        version=summary,
     )

@@ -157,6 +157,7 @@ class Verdict:
             technique="T1053.006" if change.path.endswith(".timer") else group.technique,
             title=f"{group.noun[:1].upper()}{group.noun[1:]} {_WORDS[change.what]}",
             evidence=evidence,
+            version=repr(change.after.shown()) if change.after is not None else "removed",
         )
 
     def _known_removal(self, change: Change, owner: Owner | None) -> str | None:

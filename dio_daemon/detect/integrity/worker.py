@@ -84,7 +84,7 @@ class Integrity:
         self._changed = changed
         self._due = {"processes": clock.monotonic() + FIRST_S, "tamper": clock.monotonic() + FIRST_S}
         self._found: dict[str, list[Finding]] = {}
-        self._told: frozenset[str] = frozenset()
+        self._told: frozenset[tuple[str, str]] = frozenset()
         self._again_at: list[float] = []
         self._all: tuple[Finding, ...] = ()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -160,7 +160,7 @@ class Integrity:
 
     def _tell(self) -> None:
         found = tuple(finding for each in self._found.values() for finding in each)
-        told = frozenset(finding.fingerprint for finding in found)
+        told = frozenset((finding.fingerprint, finding.version) for finding in found)
         self._all = found
         now = self._clock.monotonic()
         if told != self._told:

@@ -62,6 +62,27 @@ def test_it_escalates_at_once_and_eases_after_a_while(host: Host) -> None:
     assert host.step(FULL, after_s=QUIET_S) == ["open medium"]
 
 
+def test_what_else_happens_to_the_same_thing_is_told(host: Host) -> None:
+    one, two = replace(FULL, version="one"), replace(FULL, version="two", summary="another line")
+    host.step(one)
+    assert host.step(one) == []
+    assert host.step(two) == ["open medium"]
+    assert (host.told[-1]["summary"], host.told[-1]["count"]) == ("another line", 2)
+    assert host.step(two, after_s=100) == []
+    host.start()
+    assert host.step(two) == [], "what it was before a restart is not known"
+    assert host.step(one) == ["open medium"]
+
+
+def test_what_changes_all_the_time_is_told_at_ever_longer_distances(host: Host) -> None:
+    for number in range(1000):
+        host.step(replace(FULL, version=str(number)))
+    assert len(host.told) < 15
+    assert host.step(replace(FULL, version="last"), after_s=AGAIN_S) == ["open medium"], (
+        "the last one is told"
+    )
+
+
 def test_what_flaps_is_one_long_threat(host: Host) -> None:
     for _ in range(300):
         host.step(FULL)

@@ -1,0 +1,92 @@
+"""What is said of processes at the moment that a rule's threat opens or becomes more severe.
+
+A sample names the busiest and the largest processes; here they get executable, hash, package, unit, parents and
+sockets, as every process in evidence has. Zombies are told by those that have not taken note of them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dio_daemon.collect.processes import parse_stat
+from dio_daemon.collect.procfs import read_line
+from dio_daemon.detect.integrity.dpkg import Packages
+from dio_daemon.detect.integrity.facts import describe, status_of
+from dio_daemon.detect.integrity.host import Host
+
+MOST_OF_A_KIND = 3
+MOST_PROCESSES = 20_000
+
+
+class Witness:
+    """Describes processes of a host for the rules. Belongs to one thread.
+
+    Args:
+        host: whose.
+        packages: what is installed; of this thread alone.
+    """
+
+    def __init__(self, host: Host, packages: Packages) -> None:
+        self._host = host
+        self._packages = packages
+
+    def __call__(self, place: str, sample: Mapping[str, Any], element: Any) -> dict[str, Any]:
+        """More evidence for a figure.
+
+        Args:
+            place: where in the sample the figure stands.
+            sample: the sample.
+            element: what of a list it is about, None where there is no list.
+        """
+        if place == "processes.zombies":
+            return {"parents_of_zombies": self._parents_of_zombies()}
+        if isinstance(element, Mapping) and isinstance(element.get("pid"), int):
+            return {"processes_concerned": self._described([element])}
+        group = sample.get("processes")
+        top = group.get("top") if isinstance(group, Mapping) else None
+        return {"processes_concerned": self._described(_chosen(top))} if isinstance(top, list) else {}
+
+    def _described(self, chosen: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        found = []
+        for each in chosen:
+            described = describe(self._host, self._packages, each["pid"])
+            if described["name"] is not None:  # it has not ended since
+                figures = {name: each.get(name) for name in ("cpu_percent", "rss_bytes") if name in each}
+                found.append(figures | described)
+        return found
+
+    def _parents_of_zombies(self) -> list[dict[str, Any]]:
+        count: Counter[int] = Counter()
+        try:
+            names = os.listdir(self._host.proc)[:MOST_PROCESSES]
+        except OSError:
+            return []
+        for name in names:
+            if name.isdigit() and self._is_zombie(name):
+                _, parent = status_of(self._host, int(name))
+                if parent:
+                    count[parent] += 1
+        return [
+            {"zombies": number, **describe(self._host, self._packages, parent)}
+            for parent, number in count.most_common(MOST_OF_A_KIND)
+        ]
+
+    def _is_zombie(self, pid: str) -> bool:
+        try:
+            process = parse_stat(read_line(f"{self._host.proc}/{pid}/stat"))
+        except OSError:
+            return False
+        return process is not None and process.state == b"Z"
+
+
+def _chosen(top: list[Any]) -> list[Mapping[str, Any]]:
+    """The busiest and the largest."""
+    usable = [each for each in top if isinstance(each, Mapping) and isinstance(each.get("pid"), int)]
+    found: dict[int, Mapping[str, Any]] = {}
+    for figure in ("cpu_percent", "rss_bytes"):
+        most = sorted(usable, key=lambda each: -(each.get(figure) or 0))[:MOST_OF_A_KIND]
+        found.update({each["pid"]: each for each in most if each.get(figure)})
+    return list(found.values())

@@ -1,0 +1,99 @@
+"""What is said of processes when a rule's threat opens: the busiest, the one concerned, the parents of zombies."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dio_daemon.detect.finding import Finding
+from dio_daemon.detect.integrity.dpkg import Packages
+from dio_daemon.detect.integrity.host import Host
+from dio_daemon.detect.integrity.witness import Witness
+from dio_daemon.detect.rule_files import load_rules
+from dio_daemon.detect.rules import Rules
+
+BUSY: dict[str, Any] = {"name": "x", "exe": "/x", "user": "root"}
+
+
+@pytest.fixture
+def witness() -> Witness:
+    return Witness(Host(), Packages(Host()))
+
+
+@pytest.fixture
+def zombie() -> Iterator[int]:
+    """A process that has ended and that nobody took note of."""
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    yield child
+    os.waitpid(child, 0)
+
+
+def test_the_busiest_and_the_largest_are_described(witness: Witness) -> None:
+    gone = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
+    )
+    top = [
+        BUSY | {"pid": os.getpid(), "cpu_percent": 99.0, "rss_bytes": 5},
+        BUSY | {"pid": int(gone.stdout), "cpu_percent": 50.0, "rss_bytes": 5},
+        "nonsense",
+    ]
+    said = witness("cpu.percent", {"processes": {"top": top}}, None)["processes_concerned"]
+    assert [each["pid"] for each in said] == [os.getpid()], "one that has ended is left out"
+    (mine,) = said
+    assert mine["cpu_percent"] == 99.0 and len(mine["sha256"]) == 64
+    assert mine["exe"] == str(Path("/proc/self/exe").readlink())
+    assert mine["parents"][0]["pid"] == os.getppid()
+    assert {"package", "user", "unit", "container", "sockets"} <= mine.keys()
+
+
+def test_of_one_that_the_figure_is_about(witness: Witness) -> None:
+    said = witness("files.near_limit[*].percent", {}, {"pid": os.getpid(), "percent": 99.0})
+    assert [each["pid"] for each in said["processes_concerned"]] == [os.getpid()]
+
+
+@pytest.mark.parametrize("sample", [{}, {"processes": None}, {"processes": {"top": None}}, {"processes": []}])
+def test_without_processes_nothing_is_said(witness: Witness, sample: dict[str, Any]) -> None:
+    assert witness("cpu.percent", sample, None) == {}
+
+
+def test_zombies_are_told_by_their_parents(witness: Witness, zombie: int) -> None:
+    said = witness("processes.zombies", {}, None)["parents_of_zombies"]
+    assert os.getpid() in [each["pid"] for each in said]
+
+
+def test_it_is_asked_when_a_severity_is_reached_and_kept_while_it_lasts() -> None:
+    asked = []
+
+    def witness(place: str, sample: Any, element: Any) -> dict[str, Any]:
+        asked.append(place)
+        return {"processes_concerned": len(asked)}
+
+    rules = Rules(
+        [each for each in load_rules(None) if each.name == "cpu"], lambda _: None, lambda s, _: s, witness
+    )
+
+    def look(percent: float, waits: float, until: float) -> Finding | None:
+        sample = {"cpu": {"percent": percent}, "pressure": {"cpu_some_percent": waits}}
+        now, found = look.__dict__.setdefault("now", 0.0), None
+        while now <= until:
+            said = rules.look(sample, now)
+            found = next((each for each in said if isinstance(each, Finding)), None)
+            now += 10
+        look.__dict__["now"] = now
+        return found
+
+    assert look(85, 0, 200) is None and asked == []
+    low = look(85, 0, 600)
+    assert low is not None and low.evidence["processes_concerned"] == 1
+    high = look(99, 99, 1200)
+    assert high is not None and (high.severity, high.evidence["processes_concerned"]) == ("high", 2)
+    assert asked == ["cpu.percent"] * 2
