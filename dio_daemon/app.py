@@ -29,6 +29,7 @@ from dio_daemon.clock import Clock, SystemClock
 from dio_daemon.collect.collector import HostCollector
 from dio_daemon.collect.facts import host_facts
 from dio_daemon.control import Control
+from dio_daemon.deadlines import Deadlines
 from dio_daemon.delivery import Delivery
 from dio_daemon.detect.baselines import Baselines
 from dio_daemon.detect.book import ThreatBook
@@ -141,7 +142,7 @@ def _until_usable(state_dir: Path, clock: Clock) -> None:
 class Parts:
     """What reaches outside: the network, the disk, who this machine is, and the time."""
 
-    transport: Callable[[Clock, Path | None, str, str, tuple[Path, Path] | None], Transport] = (
+    transport: Callable[[Deadlines, Path | None, str, str, tuple[Path, Path] | None], Transport] = (
         RequestsTransport
     )
     spool: Callable[[Path, Budget, Clock], SafeSpool] = SafeSpool
@@ -173,7 +174,8 @@ class Agent:
         self._feed = Feed(clock)
         self._board = Board(clock, self._inbox.changed, self._feed.publish)
         # Bound before anything that can wait; what it answers is put together below, before its thread starts.
-        self._control = ControlServer(settings.paths.socket, beats["control"], clock)
+        self._deadlines = Deadlines(clock)
+        self._control = ControlServer(settings.paths.socket, beats["control"], self._deadlines)
         journal.describe(lambda: self._board.snapshot)
         self._spool = parts.spool(state_dir / "spool.db", _budget(settings), clock)
         identity = parts.identity(state_dir / "identity.json")
@@ -247,6 +249,7 @@ class Agent:
         )
         self._control.handle = Routes({**control.routes(), **changes.routes()}).handle
         workers = [
+            # First, for it stops last: the goodbye has a deadline as well.
             daemon.Part(self._control, beats["control"]),
             daemon.Part(self._link, beats["link"], self._link.finish),
             # Last, for it stops first: the link's last flush takes its last sample along.
@@ -321,7 +324,7 @@ class Agent:
     def _connection(self, settings: config.Config) -> Connection:
         center = settings.nerve_center
         transport = self._parts.transport(
-            self._clock, center.ca_file, center.proxy, f"dio-agent/{__version__}", center.client
+            self._deadlines, center.ca_file, center.proxy, f"dio-agent/{__version__}", center.client
         )
         limits = Limits(
             settings.startup.health_timeout_s,

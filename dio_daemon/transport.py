@@ -1,8 +1,8 @@
 """HTTP with one deadline over everything: connecting, TLS, header and body.
 
 The timeout of requests bounds each read, so a server that drips a byte a second would hold the agent for hours.
-Here a timer shuts the connection's socket down when the time is over, whatever the exchange is doing; `abort`
-does the same when the agent has to stop. What a timer cannot end is getaddrinfo, which takes as long as
+Here the keeper of deadlines shuts the connection's socket down when the time is over, whatever the exchange is doing;
+`abort` does the same when the agent has to stop. What that cannot end is getaddrinfo, which takes as long as
 resolv.conf lets it.
 
 No retries, no redirects, nothing from the environment (`~/.netrc` and proxy variables would override what the
@@ -23,7 +23,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from dio_daemon.clock import Clock
+from dio_daemon.deadlines import Deadlines
 
 MAX_ANSWER_BYTES = 1 << 20
 """No answer of a nerve center is larger; what is larger comes from something else."""
@@ -113,7 +113,7 @@ class RequestsTransport:
     """The transport over requests.
 
     Args:
-        clock: for the deadline.
+        deadlines: for the time that each exchange may take.
         ca_file: CA certificates to trust instead of the system's.
         proxy: URL of a proxy, "" for none.
         user_agent: the User-Agent header.
@@ -122,13 +122,13 @@ class RequestsTransport:
 
     def __init__(
         self,
-        clock: Clock,
+        deadlines: Deadlines,
         ca_file: Path | None,
         proxy: str,
         user_agent: str,
         certificate: tuple[Path, Path] | None = None,
     ) -> None:
-        self._clock = clock
+        self._deadlines = deadlines
         self._verify: str | bool = str(ca_file) if ca_file else True
         self._certificate = (str(certificate[0]), str(certificate[1])) if certificate else None
         self._proxies = {"http": proxy, "https": proxy} if proxy else {}
@@ -159,9 +159,7 @@ class RequestsTransport:
             if self._stopped:
                 raise Aborted
             self._line = line
-        timer = threading.Timer(total_s, line.cut, (DeadlinePassed,))
-        timer.daemon = True
-        timer.start()
+        deadline = self._deadlines.set(total_s, lambda: line.cut(DeadlinePassed))
         try:
             answer = self._send(line, method, url, headers, body, min(connect_s, total_s), total_s)
         except (requests.RequestException, OSError, ValueError) as error:
@@ -173,7 +171,7 @@ class RequestsTransport:
             # requests stumbles in its own ways over headers that nobody should send (`charset` without a value)
             raise requests.exceptions.InvalidHeader(f"an answer that cannot be read: {error}") from error
         finally:
-            timer.cancel()
+            deadline.cancel()
             cut = line.close()
             with self._lock:
                 self._line = None

@@ -25,7 +25,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, Protocol
 
-from dio_daemon.clock import Clock
+from dio_daemon.deadlines import LOOK_S, Deadlines
 from dio_daemon.errors import DioError
 from dio_daemon.heartbeat import Heartbeat
 from dio_daemon.ipc.callers import Caller, Callers
@@ -38,7 +38,6 @@ MAX_HEAD_BYTES = 64 * 1024
 """Of all headers together, beside a first line of as much."""
 READ_S = 5.0
 """A read that brings nothing for this long ends the exchange."""
-IDLE_S = 30.0
 RETRY_S = 0.5
 
 
@@ -87,12 +86,12 @@ def problem(status: int, code: str, detail: str, headers: tuple[tuple[str, str],
 
 
 class ControlServer:
-    """The control thread's work.
+    """The control thread's work. It also keeps the deadlines of the whole agent, since it never waits for anybody.
 
     Args:
         path: of the socket.
         heartbeat: the control thread's sign of life.
-        clock: for how long callers may stay.
+        deadlines: how long callers may stay, and whatever else others set.
 
     `handle` answers a request, from a thread of its own for each client; it is set before the first step.
 
@@ -100,21 +99,28 @@ class ControlServer:
         SocketInUse: a live process has it. OSError: it cannot be bound.
     """
 
-    def __init__(self, path: Path, heartbeat: Heartbeat, clock: Clock) -> None:
+    def __init__(self, path: Path, heartbeat: Heartbeat, deadlines: Deadlines) -> None:
         self._path = path
         self.handle: Callable[[Request], Response] = _nobody_yet
         self._heartbeat = heartbeat
-        self._callers = Callers(clock)
+        self._deadlines = deadlines
+        self._callers = Callers(deadlines)
         self.stopping = False
         self._socket = _bind(path)
         self._wake_reader, self._wake_writer = socket.socketpair()
+        for end in (self._wake_reader, self._wake_writer):
+            end.setblocking(False)
+        deadlines.wake = self._wake
 
     def step(self) -> str:
-        """Take one caller, or find that there is none; end those whose time is over."""
-        self._heartbeat.beat(IDLE_S)
-        wait_s = min(IDLE_S, self._callers.cut_late())
-        ready, _, _ = select.select([self._socket, self._wake_reader], [], [], wait_s)
-        if self._socket not in ready or self.stopping:
+        """Take one caller, or find that there is none; cut off those whose time is over."""
+        self._heartbeat.beat(LOOK_S)
+        ready, _, _ = select.select([self._socket, self._wake_reader], [], [], self._deadlines.keep())
+        if self.stopping:
+            return "nobody"
+        if self._wake_reader in ready:
+            self._wake_reader.recv(4096)
+        if self._socket not in ready:
             return "nobody"
         try:
             client, _ = self._socket.accept()
@@ -138,7 +144,13 @@ class ControlServer:
     def stop(self) -> None:
         """End the waiting; called from another thread."""
         self.stopping = True
-        self._wake_writer.send(b"x")
+        self._wake()
+
+    def _wake(self) -> None:
+        try:
+            self._wake_writer.send(b"x")
+        except OSError:
+            return  # woken often enough already, or nobody waits any more
 
     def close(self) -> None:
         """Remove the socket; after the last step."""

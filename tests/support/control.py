@@ -12,6 +12,7 @@ from typing import Any
 from dio_daemon.changes import Changes
 from dio_daemon.clock import SystemClock
 from dio_daemon.control import Control
+from dio_daemon.deadlines import Deadlines
 from dio_daemon.detect.book import ThreatBook
 from dio_daemon.detect.integrity.window import ChangeWindow
 from dio_daemon.detect.watch import Watch
@@ -110,7 +111,7 @@ class Socket:
             self.agent.clock,
         )
         self.path = folder / "agent.sock"
-        self.server = ControlServer(self.path, Heartbeat("control", SystemClock()), SystemClock())
+        self.server = ControlServer(self.path, Heartbeat("control", SystemClock()), Deadlines(SystemClock()))
         self.window = ChangeWindow(folder / "change-window.json", self.agent.clock)
         self.woken = 0
         self.routes = {**self.control.routes(), **Changes(self.window, self._wake).routes()}

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from dio_daemon.clock import SystemClock
 from dio_daemon.transport import RequestsTransport
 from tests.integration.center.conftest import CenterProcess, children
+from tests.support.deadlines import kept
 from tests.support.processes import wait_for
 from tests.support.tls import Authority
 
@@ -150,13 +150,15 @@ def test_agents_need_a_certificate_where_there_is_an_authority_for_them(center: 
     center.start(f'client_ca = "{center.authority.certificate}"\n')
     assert center.get("/login").status_code == 200
     statuses = []
-    for certificate in (None, (center.certificate, center.key)):
-        agent = RequestsTransport(SystemClock(), center.authority.certificate, "", "test", certificate)
-        url = center.url + "/api/v1/agents/register"
-        answer = agent.exchange("POST", url, {"Authorization": "Bearer " + "x" * 40}, b"{}", LONG_S, LONG_S)
-        statuses.append((answer.status, b"client-certificate-required" in answer.body))
-    assert statuses == [(403, True), (401, False)]
+    url = center.url + "/api/v1/agents/register"
     stranger = Authority(center.certificate.parent.parent / "strangers").certify("stranger")
-    agent = RequestsTransport(SystemClock(), center.authority.certificate, "", "test", stranger)
-    with pytest.raises((requests.RequestException, OSError)):
-        agent.exchange("POST", center.url + "/api/v1/agents/register", {}, b"{}", LONG_S, LONG_S)
+    with kept() as deadlines:
+        for certificate in (None, (center.certificate, center.key)):
+            agent = RequestsTransport(deadlines, center.authority.certificate, "", "test", certificate)
+            headers = {"Authorization": "Bearer " + "x" * 40}
+            answer = agent.exchange("POST", url, headers, b"{}", LONG_S, LONG_S)
+            statuses.append((answer.status, b"client-certificate-required" in answer.body))
+        agent = RequestsTransport(deadlines, center.authority.certificate, "", "test", stranger)
+        with pytest.raises((requests.RequestException, OSError)):
+            agent.exchange("POST", url, {}, b"{}", LONG_S, LONG_S)
+    assert statuses == [(403, True), (401, False)]

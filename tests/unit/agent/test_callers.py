@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from dio_daemon.deadlines import LOOK_S, Deadlines
 from dio_daemon.ipc.callers import CLIENT_S, MAX_CLIENTS, ROOT_CLIENTS, Caller, Callers
 from tests.support.clock import FakeClock
 
@@ -41,8 +42,13 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def callers(clock: FakeClock) -> Callers:
-    return Callers(clock)
+def deadlines(clock: FakeClock) -> Deadlines:
+    return Deadlines(clock)
+
+
+@pytest.fixture
+def callers(deadlines: Deadlines) -> Callers:
+    return Callers(deadlines)
 
 
 @pytest.fixture(autouse=True)
@@ -52,26 +58,28 @@ def closed() -> Iterator[None]:
         ENDS.pop().close()
 
 
-def test_the_first_that_came_has_to_go_first(callers: Callers, clock: FakeClock) -> None:
+def test_whose_time_is_over_has_to_go(callers: Callers, deadlines: Deadlines, clock: FakeClock) -> None:
     first = Line(callers)
     clock.advance(10)
     second = Line(callers)
-    assert callers.cut_late() == pytest.approx(CLIENT_S - 10)
+    assert deadlines.keep() == pytest.approx(CLIENT_S - 10)
     clock.advance(CLIENT_S - 10)
-    assert callers.cut_late() == pytest.approx(10)
+    assert deadlines.keep() == pytest.approx(10)
     assert (first.open, second.open) == (False, True)
     first.leave()
     second.leave()
-    assert (second.open, callers.cut_late()) == (False, CLIENT_S)
+    assert (second.open, deadlines.keep()) == (False, LOOK_S)
 
 
-def test_a_follower_stays_and_one_that_left_is_not_touched(callers: Callers, clock: FakeClock) -> None:
+def test_a_follower_stays_and_one_that_left_is_not_touched(
+    callers: Callers, deadlines: Deadlines, clock: FakeClock
+) -> None:
     follower, gone = Line(callers), Line(callers)
     assert follower.caller is not None
     follower.caller.untimed()
     gone.leave()
     clock.advance(10 * CLIENT_S)
-    assert callers.cut_late() == CLIENT_S
+    assert deadlines.keep() == LOOK_S
     assert follower.open
     follower.leave()
 

@@ -13,6 +13,7 @@ import pytest
 
 from dio_daemon.center import Center, Limits, mark_in
 from dio_daemon.clock import SystemClock
+from dio_daemon.deadlines import Deadlines
 from dio_daemon.errors import (
     CenterError,
     NameNotResolved,
@@ -25,8 +26,10 @@ from dio_daemon.errors import (
 )
 from dio_daemon.transport import RequestsTransport
 from dio_daemon.wire import Mark
+from tests.support.deadlines import keeping
 
 Answer = tuple[int, str, bytes, dict[str, str]]
+DEADLINES = Deadlines(SystemClock())
 HEALTHY = json.dumps({"status": "healthy", "component": "nerve_center"}).encode()
 
 
@@ -79,10 +82,14 @@ def raw_server(serve: Callable[[socket.socket], None]) -> Iterator[str]:
         thread.join()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def keeper() -> Iterator[None]:
+    with keeping(DEADLINES):
+        yield
+
+
 def center(url: str, seconds: float = 5.0, ca_file: Path | None = None) -> Center:
-    return Center(
-        url, RequestsTransport(SystemClock(), ca_file, "", "test"), Limits(seconds, seconds, seconds)
-    )
+    return Center(url, RequestsTransport(DEADLINES, ca_file, "", "test"), Limits(seconds, seconds, seconds))
 
 
 def error_of(url: str, seconds: float = 5.0) -> CenterError:
@@ -283,7 +290,7 @@ def tls_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, 
 
 def test_abort_breaks_off_what_is_under_way() -> None:
     done = threading.Event()
-    transport = RequestsTransport(SystemClock(), None, "", "test")
+    transport = RequestsTransport(DEADLINES, None, "", "test")
     connected = threading.Event()
 
     def hold(client: socket.socket) -> None:

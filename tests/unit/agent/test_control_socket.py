@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from dio_daemon.clock import SystemClock
+from dio_daemon.deadlines import Deadlines
 from dio_daemon.feed import Feed
 from dio_daemon.heartbeat import Heartbeat
 from dio_daemon.ipc import callers
@@ -35,7 +36,7 @@ def running(path: Path) -> Iterator[ControlServer]:
             "/v1/events": Route("GET", lambda request: Response(200, None, stream=feed.follow())),
         }
     )
-    server = ControlServer(path, Heartbeat("control", SystemClock()), SystemClock())
+    server = ControlServer(path, Heartbeat("control", SystemClock()), Deadlines(SystemClock()))
     server.handle = routes.handle
     thread = threading.Thread(target=lambda: [server.step() for _ in iter(lambda: server.stopping, True)])
     thread.start()
@@ -172,7 +173,7 @@ def test_no_room_for_a_thread_costs_that_caller_only(
 
 def test_a_stale_socket_is_replaced_a_live_one_never(path: Path) -> None:
     def make() -> ControlServer:
-        return ControlServer(path, Heartbeat("control", SystemClock()), SystemClock())
+        return ControlServer(path, Heartbeat("control", SystemClock()), Deadlines(SystemClock()))
 
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))

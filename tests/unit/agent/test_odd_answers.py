@@ -11,10 +11,10 @@ import requests
 import urllib3
 
 from dio_daemon.center import Center, Limits, translate
-from dio_daemon.clock import SystemClock
 from dio_daemon.errors import CenterError
 from dio_daemon.files import takes_files
 from dio_daemon.transport import RequestsTransport
+from tests.support.deadlines import kept
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
@@ -22,7 +22,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 @contextmanager
 def answering(answer: bytes) -> Iterator[Callable[[], str]]:
     """Asks a server that gives this answer for its health; the kind of error."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server(("127.0.0.1", 0)) as listener, kept() as deadlines:
 
         def serve() -> None:
             client, _ = listener.accept()
@@ -34,7 +34,7 @@ def answering(answer: bytes) -> Iterator[Callable[[], str]]:
         thread = threading.Thread(target=serve)
         thread.start()
         port = listener.getsockname()[1]
-        transport = RequestsTransport(SystemClock(), None, "", "test")
+        transport = RequestsTransport(deadlines, None, "", "test")
         center = Center(f"http://127.0.0.1:{port}", transport, Limits(5, 5, 5))
 
         def ask() -> str:
