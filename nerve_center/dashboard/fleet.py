@@ -1,4 +1,8 @@
-"""The front page: every host at a glance, and what needs attention first."""
+"""The front page: every host at a glance, and what needs attention first.
+
+Its address holds all that it shows: `state`, `label` (`NAME=TEXT`, `NAME` alone, or `!NAME` for the hosts without
+it), `q`, `group` (the name of a label to gather hosts by), `sort` and `page`.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,8 @@ PAGE = 50
 _MOST_PAGES = 2000
 _ATTENTION = 6
 _MOST_LABELS = 200
+_MOST_NAMES = 50
+_MOST_GROUPS = 60
 _OPEN = threat_reading.Filter(statuses=("open",))
 _COLUMNS = (
     ("hostname", "Host"),
@@ -31,6 +37,7 @@ _COLUMNS = (
     ("seen", "Last heard"),
 )
 _DESCENDING_FIRST = ("cpu", "memory", "disk", "seen")
+_WORDS = ("state", "label", "q", "group", "sort", "page")
 
 
 @dataclass(frozen=True)
@@ -54,15 +61,15 @@ class Host:
 @blueprint.get("/")
 @requires("viewer")
 def fleet() -> str:
-    """Counts, attention, and one page of the table; seven queries, however many hosts there are."""
+    """Counts, attention, groups, and one page of the table; a dozen queries, however many hosts there are."""
     here = web.center()
     now_us = here.steady.now_us()
     wanted, label = _wanted()
-    page = _page()
+    page, by = _page(), request.args.get("group", "")[:256]
     with reading(here.engine) as connection:
         counts = store.counts(connection, now_us)
         total = sum(counts.values())
-        filtered = bool(wanted.state or wanted.label or wanted.text)
+        filtered = bool(wanted.state or wanted.label or wanted.unlabelled or wanted.text)
         found = store.count(connection, wanted, now_us) if filtered else total
         pages = max(1, -(-found // PAGE))
         page = min(page, pages)
@@ -71,6 +78,8 @@ def fleet() -> str:
         silent = store.silent(connection, now_us, _ATTENTION)
         worst, _ = threat_reading.page(connection, _OPEN, _ATTENTION, worst_first=True)
         known = labels.known(connection, _MOST_LABELS)
+        names = labels.names(connection, _MOST_NAMES)
+        groups = store.groups(connection, wanted, by, now_us) if by else []
     shown = here.steady.shown
     return render_template(
         "fleet.html",
@@ -88,6 +97,11 @@ def fleet() -> str:
         labels=known,
         label=label,
         label_names={f"{item.name}={item.value}" for item in known},
+        by=by,
+        names=names if not by or by in names else [*names, by],
+        groups=groups[:_MOST_GROUPS],
+        more_groups=max(0, len(groups) - _MOST_GROUPS),
+        severity=("", *SEVERITIES),
         wanted=wanted,
         sort=("-" if wanted.descending else "") + wanted.sort,
         columns=_COLUMNS,
@@ -100,14 +114,15 @@ def _wanted() -> tuple[store.Wanted, str]:
     """What the address asks for; what does not fit there is as if it were absent."""
     state, sort = request.args.get("state", ""), request.args.get("sort", "")
     label = request.args.get("label", "")[:600]
-    name, equals, value = label.partition("=")
+    without, (name, equals, value) = label.startswith("!"), label.removeprefix("!").partition("=")
     descending, key = sort.startswith("-"), sort.removeprefix("-")
     return (
         store.Wanted(
             state=state if state in store.STATES else None,
-            label=(name, value if equals else None) if name else None,
+            label=(name, value if equals else None) if name and not without else None,
+            unlabelled=label[1:] if without and len(label) > 1 else None,
             text=request.args.get("q", "").strip()[:100] or None,
-            sort=key if key in store.SORTS else "hostname",
+            sort=key if key in store.SORTS else "state",
             descending=descending and key in store.SORTS,
         ),
         label,
@@ -128,7 +143,7 @@ def _flipped(key: str, wanted: store.Wanted) -> str:
 
 def _link(**changes: Any) -> str:
     """This page with other words in its address."""
-    words: dict[str, Any] = {name: request.args.get(name) for name in ("state", "label", "q", "sort", "page")}
+    words: dict[str, Any] = {name: request.args.get(name) for name in _WORDS}
     words.update(changes)
     return url_for("dashboard.fleet", **{name: value for name, value in words.items() if value})
 

@@ -35,6 +35,7 @@ PAGES = (
     ("dashboard.threats", "threats", "Threats", "viewer"),
     ("dashboard.events", "events", "Events", "viewer"),
     ("dashboard.enroll", "enroll", "Enroll", "operator"),
+    ("dashboard.notifications", "notifications", "Notifications", "admin"),
     ("dashboard.people", "people", "People", "admin"),
 )
 """What the head of every page links to: endpoint, key, name, and the role that it needs."""

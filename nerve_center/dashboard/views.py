@@ -1,6 +1,27 @@
 """Every page, imported once so that all of them are on the blueprint."""
 
-from nerve_center.dashboard import chart_library, enroll, events, fleet, host, login, people, threats
+from nerve_center.dashboard import (
+    chart_library,
+    enroll,
+    events,
+    fleet,
+    host,
+    login,
+    notifications,
+    people,
+    threats,
+)
 from nerve_center.dashboard.site import blueprint
 
-__all__ = ["blueprint", "chart_library", "enroll", "events", "fleet", "host", "login", "people", "threats"]
+__all__ = [
+    "blueprint",
+    "chart_library",
+    "enroll",
+    "events",
+    "fleet",
+    "host",
+    "login",
+    "notifications",
+    "people",
+    "threats",
+]

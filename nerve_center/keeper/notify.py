@@ -16,14 +16,14 @@ belongs together comes as one message. It is put in the outbox in the transactio
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from sqlalchemy.engine import Connection
 
-from nerve_center.alerts.message import Message, News, compose, trial
+from nerve_center.alerts.letters import put
+from nerve_center.alerts.message import Message, News, compose
 from nerve_center.alerts.plans import Plans
 from nerve_center.alerts.routes import Plan, Route
 from nerve_center.keeper.task import Desk, Task
@@ -158,23 +158,3 @@ def _store(connection: Connection, turn: _Turn, message: Message | None, now_us:
         put(connection, turn.route, message, now_us)
     outbox.forget_told(connection, turn.route.name, turn.forget)
     outbox.note_told(connection, turn.route.name, turn.known(now_us))
-
-
-def put(connection: Connection, route: Route, message: Message, now_us: int) -> None:
-    """Put a message to every address of a route on its way; `now_us` is steady time."""
-    for target in route.targets:
-        outbox.put(
-            connection,
-            secrets.token_hex(16),
-            route.name,
-            target.id,
-            message.severity,
-            message.title,
-            message.body,
-            now_us,
-        )
-
-
-def put_trial(connection: Connection, route: Route, time_us: int, now_us: int) -> None:
-    """Put a test of a route on its way: what a button on a page does. `time_us` is the time of day."""
-    put(connection, route, trial(route.name, time_us), now_us)

@@ -32,3 +32,10 @@ def known(connection: Connection, limit: int) -> list[Row[Any]]:
             .limit(limit)
         )
     )
+
+
+def names(connection: Connection, limit: int) -> list[str]:
+    """Up to `limit` names that labels have, by name."""
+    return list(
+        connection.execute(select(labels.c.name).distinct().order_by(labels.c.name).limit(limit)).scalars()
+    )

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import delete, func, insert, or_, select, update
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Row
 
 from nerve_center.store.tables import outbox, told
 
@@ -147,6 +148,18 @@ def not_sent(connection: Connection, letter: Letter, now_us: int, why: str) -> b
 def forget(connection: Connection, now_us: int) -> None:
     """Remove what was settled a week ago."""
     connection.execute(delete(outbox).where(outbox.c.done_us < now_us - round(KEEP_S * 1e6)))
+
+
+def newest(connection: Connection, limit: int) -> list[Row[Any]]:
+    """The rows of up to `limit` messages, those written last first."""
+    return list(connection.execute(select(outbox).order_by(outbox.c.key.desc()).limit(limit)))
+
+
+def waits_since(connection: Connection) -> int | None:
+    """Since when the message that is due for longest waits to be sent; None where none does."""
+    query = select(func.min(outbox.c.due_us)).where(outbox.c.done_us.is_(None))
+    found: int | None = connection.execute(query).scalar()
+    return found
 
 
 def counts(connection: Connection) -> dict[str, int]:

@@ -148,6 +148,10 @@ def test_no_query_of_the_fleet_reads_a_table_without_an_index(center: CenterUnde
         fleet.page(connection, narrow, 0, 50, 0)
         fleet.count(connection, narrow, 0)
         fleet.counts(connection, 0)
+        fleet.groups(connection, fleet.Wanted(), "env", 0)
+        fleet.groups(connection, narrow, "env", 0)
+        fleet.count(connection, fleet.Wanted(unlabelled="env"), 0)
+        labels.names(connection, 10)
         fleet.silent(connection, 0, 5)
         threat_reading.page(connection, threat_reading.Filter(ACTIVE), 5, worst_first=True)
         threat_reading.active_of_agents(connection, [1, 2, 3])
@@ -156,3 +160,36 @@ def test_no_query_of_the_fleet_reads_a_table_without_an_index(center: CenterUnde
     event.remove(center.center.engine, "before_cursor_execute", explain)
     assert plans
     assert [step for step in plans if step.startswith("SCAN") and "USING" not in step] == []
+
+
+def test_hosts_are_grouped_by_a_label_and_trouble_comes_first(center: CenterUnderTest) -> None:
+    made = []
+    for number, env in enumerate(("prod", "prod", "stage", "test", None)):
+        agent = center.agent(hostname=f"h{number}")
+        assert agent.register(labels={"env": env} if env else {}).status_code == 200
+        agent.deliver(sample(agent, 1, 20.0 * number))
+        made.append(agent)
+    assert made[0].goodbye().status_code == 204
+    threat = {"type": "t", "severity": "critical", "fingerprint": "f", "state": "open"}
+    made[3].deliver(made[3].record(1, "threat", data=threat), stream="events")
+    now_us = center.center.steady.now_us()
+    with reading(center.center.engine) as connection:
+        found = fleet.groups(connection, fleet.Wanted(), "env", now_us)
+        of_active = fleet.groups(connection, fleet.Wanted(state="active"), "env", now_us)
+        without = fleet.page(connection, fleet.Wanted(unlabelled="env"), 0, 9, now_us)
+        ordered = fleet.page(connection, fleet.Wanted(sort="state"), 0, 9, now_us)
+    assert [(group.value, group.hosts, group.threats, group.rank) for group in found] == [
+        ("test", 1, 1, 4),
+        ("prod", 2, 0, 0),
+        ("stage", 1, 0, 0),
+        (None, 1, 0, 0),
+    ]
+    assert (found[1].states["stopped"], found[1].states["active"], found[1].cpu_percent) == (1, 1, 20.0)
+    assert [(group.value, group.hosts) for group in of_active] == [
+        ("test", 1),
+        ("prod", 1),
+        ("stage", 1),
+        (None, 1),
+    ]
+    assert [row.hostname for row in without] == ["h4"]
+    assert [row.hostname for row in ordered] == ["h0", "h3", "h1", "h2", "h4"]

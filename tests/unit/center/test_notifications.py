@@ -14,8 +14,7 @@ from click.testing import CliRunner, Result
 
 from nerve_center.alerts import sender
 from nerve_center.alerts.message import Message
-from nerve_center.alerts.routes import Target, load
-from nerve_center.keeper import notify
+from nerve_center.alerts.routes import Target
 from nerve_center.nervectl import main
 from nerve_center.store import outbox
 from nerve_center.store.engine import reading
@@ -338,11 +337,3 @@ def test_nervectl_lists_and_tests_routes(telling: Telling, webhook: tuple[type[R
     assert run(telling, "list").exit_code == 78
     telling.write("")
     assert "Nobody is notified" in run(telling, "list").output
-
-
-def test_a_button_puts_a_test_on_its_way(telling: Telling) -> None:
-    (route,) = load(telling.file).routes
-    parts = telling.center.center
-    time_us, now_us = telling.center.clock.now_us(), parts.steady.now_us()
-    parts.writer.submit(lambda connection: notify.put_trial(connection, route, time_us, now_us))
-    assert titles(telling.later(7)) == ["DIO: test of ops"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 
@@ -142,6 +143,20 @@ def test_the_table_filters(center: CenterUnderTest, browser: Browser) -> None:
     assert hosts(seen(browser, "/?label=env%3Dprod")) == ["db1"]
     assert hosts(seen(browser, "/?state=stopped")) == ["web1"]
     assert "No host fits" in seen(browser, "/?q=nothing+like+it")
+
+
+def test_the_fleet_in_groups(center: CenterUnderTest, browser: Browser) -> None:
+    first, second, third = (sampled(center, hostname=name) for name in ("db1", "web1", "bare"))
+    assert first.register(labels={"env": "prod", HOSTILE: "x"}).status_code == 200
+    assert second.register(labels={"env": HOSTILE}).status_code == 200
+    assert third.goodbye().status_code == 204
+    assert 'id="groups"' not in seen(browser, "/")
+    page = seen(browser, "/?group=env")
+    assert re.findall(r'<a id="group-[^"]*" href="[^"]*">([^<]*)</a>', page)[1:] == ["prod", "without env"]
+    assert "&lt;script&gt;" in page and "<script>alert" not in page
+    links = re.findall(r'<a id="group-[^"]*" href="([^"]*)"', page)
+    assert [hosts(seen(browser, unescape(link))) for link in links] == [["web1"], ["db1"], ["bare"]]
+    assert "without nosuch" in seen(browser, "/?group=nosuch")
 
 
 def test_the_table_has_pages(
