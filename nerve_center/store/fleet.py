@@ -86,7 +86,10 @@ def page(connection: Connection, wanted: Wanted, offset: int, limit: int, now_us
         if wanted.sort in _FIGURES:
             keys = keys.join(latest, latest.c.agent_key == agents.c.key)
         order = _ordered(_SORTS[wanted.sort], wanted.descending)
-        second = _ordered(agents.c.id, wanted.descending and wanted.sort == "hostname")
+        by_key = wanted.sort == "seen"
+        second = _ordered(
+            agents.c.key if by_key else agents.c.id, wanted.descending and wanted.sort == "hostname"
+        )
         found = list(connection.execute(keys.order_by(order, second).offset(offset).limit(limit)).scalars())
     query = select(agents, latest, state.label("state")).join(latest, latest.c.agent_key == agents.c.key)
     rows: dict[int, Row[Any]] = {}
