@@ -155,7 +155,7 @@ class Center:
                 f"{self.address} answers with more than a nerve center ever would"
             ) from error
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            raise translate(error, self.address, total_s) from error
+            raise translate(error, self.address, min(self._limits.connect_s, total_s), total_s) from error
 
     def _ok(self, answer: Answer, *statuses: int) -> dict[str, Any]:
         body = _json_object(answer)
@@ -175,7 +175,8 @@ class Center:
         )
 
     def _stranger(self, answer: Answer, body: dict[str, Any] | None) -> CenterError:
-        if answer.status in (429, 502, 503, 504):  # a proxy in front of a center that is away
+        # A proxy in front of a center that is away, or that takes smaller bodies than the center does.
+        if answer.status in (413, 429, 502, 503, 504):
             return Rejected(
                 f"HTTP {answer.status} from {self.address}, which is no answer of a nerve center",
                 answer.status,
@@ -191,7 +192,8 @@ class Center:
         else:
             what = "JSON that is not a nerve center's"
         return NotANerveCenter(
-            f"not a nerve center at {self.address}: HTTP {answer.status} with {what} (check nerve_center.url)"
+            f"not a nerve center at {self.address}: HTTP {answer.status} with {what} (check nerve_center.url)",
+            answer.status,
         )
 
 
@@ -211,7 +213,7 @@ def mark_in(body: Mapping[str, Any]) -> wire.Mark | None:
     return wire.Mark(seq, tag)
 
 
-def translate(error: BaseException, address: str, total_s: float) -> CenterError:
+def translate(error: BaseException, address: str, connect_s: float, total_s: float) -> CenterError:
     """A foreign exception as one of ours, by the most telling exception in its chain."""
     chain = list(_chain(error))
     for cause in chain:
@@ -227,6 +229,8 @@ def translate(error: BaseException, address: str, total_s: float) -> CenterError
     for cause in chain:
         if isinstance(cause, urllib3.exceptions.NewConnectionError):
             continue  # by its class a timeout, whatever it was; its cause says more
+        if isinstance(cause, (requests.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError)):
+            return TimedOut(f"timeout: no connection to {address} within {connect_s:g} s")
         if isinstance(cause, (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)):
             return TimedOut(f"timeout: no answer from {address} within {total_s:g} s")
         if isinstance(cause, (ConnectionResetError, BrokenPipeError)):

@@ -113,7 +113,7 @@ class Delivery:
                 len(batch.records),
                 extra=about(Kind.REPORT_TOO_LARGE, stream=batch.stream, records=len(batch.records)),
             )
-        elif error.status == 413:
+        elif error.status == 413 and error.code:
             self._set_aside(batch, batch.records[0].seq, error)
         elif error.status == 422 and error.code == "invalid-record" and isinstance(seq, int):
             self._set_aside(batch, seq, error)

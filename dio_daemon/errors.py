@@ -97,6 +97,8 @@ class CenterError(DioError):
 
     kind = "error"
     retry = True
+    status: int | None = None
+    """The HTTP status of the answer; None where there was none, or it did not matter."""
 
 
 class Unreachable(CenterError):
@@ -132,6 +134,10 @@ class NotANerveCenter(CenterError):
 
     kind = "not_a_nerve_center"
 
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
 
 class Unhealthy(CenterError):
     """A nerve center that says that it cannot take reports now."""
@@ -142,7 +148,7 @@ class Unhealthy(CenterError):
 class Rejected(CenterError):
     """The nerve center answered with an error.
 
-    Attributes: `status` (HTTP), `code` (the problem's code, "" when the answer was no problem document),
+    Attributes: `status`, `code` (the problem's code, "" when the answer was no problem document),
     `retry_after_s` (None when not given), `body` (the problem document).
     """
 

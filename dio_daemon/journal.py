@@ -159,6 +159,8 @@ class JournalHandler(logging.Handler):
         if kind is not None:
             found |= {"MESSAGE_ID": kind.value, "DIO_EVENT": kind.name.lower()}
         for name, value in fields_of(record).items():
+            if value is None:
+                continue
             text = f"{value:.1f}" if isinstance(value, float) else str(value)
             found[f"DIO_{name.upper()}"] = safe(text, MAX_FIELD)
         return b"".join(_field(name, text) for name, text in found.items() if text)

@@ -250,6 +250,7 @@ class Link:
                 Kind.REPORT_FAILED,
                 failures=state.life.failures,
                 error_kind=error.kind,
+                http_status=error.status,
                 records=state.spool.pending,
             ),
         )
@@ -269,6 +270,7 @@ class Link:
                 Kind.OFFLINE,
                 failures=state.life.failures,
                 error_kind=error.kind,
+                http_status=error.status,
                 records=state.spool.pending,
             )
             if reregister:

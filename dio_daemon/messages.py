@@ -73,6 +73,7 @@ class Fields(TypedDict, total=False):
     state: str
     attempt: int
     error_kind: str
+    http_status: int | None
     failures: int
     records: int
     duration_s: float

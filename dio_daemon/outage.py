@@ -20,13 +20,13 @@ class Outage:
         self._state = state
         self._since = self._summed_up_at = state.clock.monotonic()
         self._attempts = 0
-        self._last_kind = ""
+        self._told: set[str] = set()
 
     def begin(self) -> None:
         """The agent has just become offline."""
         self._state.backoff.reset()
         self._attempts = 0
-        self._last_kind = ""
+        self._told.clear()
         self._since = self._summed_up_at = self._state.clock.monotonic()
 
     def come_back(self) -> str:
@@ -69,11 +69,12 @@ class Outage:
             Kind.STILL_OFFLINE,
             attempt=self._attempts,
             error_kind=error.kind,
+            http_status=error.status,
             records=state.spool.pending,
             duration_s=now - self._since,
         )
-        if error.kind != self._last_kind:
-            self._last_kind = error.kind
+        if error.kind not in self._told:
+            self._told.add(error.kind)
             log.warning("Cannot re-register yet, trying again until it succeeds: %s", error, extra=offline)
         elif now - self._summed_up_at >= QUIET_S:
             self._summed_up_at = now

@@ -2,7 +2,8 @@
 
 Of each kind, information and warnings alike, a burst goes through. What follows without a pause is counted, and
 summed up in one line in five minutes that has the newest text. A kind that was silent for that long begins
-anew. Errors are never left out: an agent has few of them, and each may be the last line of a process.
+anew. Where a line is about an error, another kind of error or another HTTP status is another kind of line: it is
+news. Errors are never left out: an agent has few of them, and each may be the last line of a process.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dio_daemon.clock import Clock
-from dio_daemon.messages import Kind, about, kind_of
+from dio_daemon.messages import Kind, about, fields_of, kind_of
 
-BURST = 20
-"""Lines of one kind that go through: four outages, one after the other, have as many failed reports."""
+BURST = 30
+"""Lines of one kind that go through: six outages, one after the other, have as many failed reports."""
 QUIET_S = 300.0
 """Seconds between two summaries, and of silence after which a kind begins anew."""
+
+
+_About = tuple[Kind, str, int]
+"""What makes two lines alike: the kind of event, and of the error that it tells, and its HTTP status."""
 
 
 @dataclass
@@ -45,7 +50,7 @@ class Repeats(logging.Filter):
         self._write = write
         self._clock = clock
         self._lock = threading.Lock()
-        self._rows: dict[Kind, _Row] = {}
+        self._rows: dict[_About, _Row] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether this record is written; summaries that are due are written first."""
@@ -63,16 +68,18 @@ class Repeats(logging.Filter):
 
     def _due(self, now: float, everything: bool) -> list[logging.LogRecord]:
         summaries = []
-        for kind, row in list(self._rows.items()):
+        for alike, row in list(self._rows.items()):
             if row.newest is not None and (everything or now - row.told_s >= QUIET_S):
                 summaries.append(_summary(row.newest, row.left_out, now - row.told_s))
                 row.left_out, row.newest, row.told_s = 0, None, now
             if now - row.last_s >= QUIET_S:
-                del self._rows[kind]
+                del self._rows[alike]
         return summaries
 
     def _count(self, kind: Kind, record: logging.LogRecord, now: float) -> bool:
-        row = self._rows.setdefault(kind, _Row(now))
+        fields = fields_of(record)
+        alike = (kind, fields.get("error_kind", ""), fields.get("http_status") or 0)
+        row = self._rows.setdefault(alike, _Row(now))
         row.last_s = now
         row.count += 1
         if row.count <= BURST:

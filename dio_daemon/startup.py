@@ -24,7 +24,7 @@ class Startup:
         self._state = state
         self._ready_by: float | None = None
         self._attempt = 0
-        self._last_kind = ""
+        self._told: set[str] = set()
         self._quiet = state.history.quiet
 
     def check_center(self) -> str:
@@ -68,7 +68,13 @@ class Startup:
             wait = min(state.spread_wait(wait, error), max(wait, startup.ready_within_s))
             self._say(
                 f"Registration failed (attempt {self._attempt}): {error}",
-                about(Kind.REGISTRATION_FAILED, attempt=self._attempt, error_kind=error.kind, wait_s=wait),
+                about(
+                    Kind.REGISTRATION_FAILED,
+                    attempt=self._attempt,
+                    error_kind=error.kind,
+                    http_status=error.status,
+                    wait_s=wait,
+                ),
                 logging.WARNING,
             )
             state.board.update(
@@ -95,12 +101,17 @@ class Startup:
         left = ready_by - state.clock.monotonic()
         nominal, wait = state.backoff.next()
         attempt = state.backoff.attempt
-        if error.kind != self._last_kind:
-            self._last_kind = error.kind
+        if error.kind not in self._told:
+            self._told.add(error.kind)
             wrong = isinstance(error, (NotANerveCenter, TlsFailed))
             self._say(
                 f"Health check failed: {error}",
-                about(Kind.HEALTH_CHECK_FAILED, attempt=attempt, error_kind=error.kind),
+                about(
+                    Kind.HEALTH_CHECK_FAILED,
+                    attempt=attempt,
+                    error_kind=error.kind,
+                    http_status=error.status,
+                ),
                 logging.WARNING if wrong else logging.INFO,
             )
         if left <= 0:

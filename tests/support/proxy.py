@@ -13,6 +13,7 @@ import struct
 import threading
 from collections.abc import Callable
 
+from tests.support.place import Place
 from tests.support.processes import free_port
 
 PASS = "pass"
@@ -41,6 +42,7 @@ PROBLEMS = {
 """What a nerve center itself may answer to a POST; the value is the problem's code. `/health` is passed on."""
 FAULTS = (
     "refuse",
+    "deaf",
     "reset",
     "reset_mid_request",
     "black_hole",
@@ -61,13 +63,26 @@ class FaultProxy:
     Args:
         target: port of the nerve center.
         rng: chooses where answers are cut.
+        place: where it stands.
+        port: where it listens; 0 for one that is free.
+        delay_s: how late an answer is that is delayed.
     """
 
-    def __init__(self, target: int, rng: random.Random) -> None:
+    def __init__(
+        self,
+        target: int,
+        rng: random.Random,
+        place: Place = Place(),  # noqa: B008 - it never changes
+        port: int = 0,
+        delay_s: float = 3.0,
+    ) -> None:
         self.target = target
-        self.port = free_port()
+        self.port = port or free_port()
         self.exchanges = 0
         self._rng = rng
+        self._place = place
+        self._delay_s = delay_s
+        self._filling: list[socket.socket] = []
         self._fault = PASS
         self._changed = threading.Event()
         self._closed = False
@@ -87,10 +102,12 @@ class FaultProxy:
             changed, self._changed = self._changed, threading.Event()
             self._fault = name
             changed.set()  # lets go of whoever is held in a black hole
-            if name == "refuse":
+            if self._listener is None or name in ("refuse", "deaf"):
                 self._stop_listening()
-            elif self._listener is None:
-                self._listen()
+                if name == "deaf":
+                    self._be_deaf()
+                elif name != "refuse":
+                    self._listen()
 
     def close(self) -> None:
         """Stop and wait for every connection's end."""
@@ -100,12 +117,18 @@ class FaultProxy:
             thread.join(20)
 
     def _listen(self) -> None:
-        listener = socket.create_server(("127.0.0.1", self.port), reuse_port=False, backlog=128)
-        self.port = listener.getsockname()[1]
-        self._listener = listener
-        self._spawn(self._accept, listener)
+        self._listener = self._place.listen(self.port)
+        self._spawn(self._accept, self._listener)
+
+    def _be_deaf(self) -> None:
+        """Let no connection come about, as a packet filter that drops does: the kernel's queue of one is full."""
+        self._filling.append(self._place.listen(self.port, backlog=0))
+        self._filling.append(self._place.connect(self.port, timeout_s=10))
 
     def _stop_listening(self) -> None:
+        for filling in self._filling:
+            filling.close()
+        self._filling.clear()
         if self._listener is not None:
             self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
@@ -165,7 +188,7 @@ class FaultProxy:
         elif fault == "truncate_response":
             client.sendall(answer[: self._rng.randrange(len(answer)) if answer else 0])
         elif fault == "delay_response":
-            changed.wait(3)
+            changed.wait(self._delay_s)
             client.sendall(answer)
         elif fault == "slow_response":
             for byte in answer:
@@ -176,7 +199,7 @@ class FaultProxy:
             client.sendall(answer)
 
     def _forward(self, request: bytes) -> bytes:
-        with socket.create_connection(("127.0.0.1", self.target), timeout=30) as server:
+        with self._place.connect(self.target, timeout_s=30) as server:
             server.sendall(request)
             answer = b""
             while piece := server.recv(65536):

@@ -37,35 +37,33 @@ x509_extensions = server
 commonName = supplied
 [server]
 basicConstraints = critical, CA:false
-subjectAltName = DNS:localhost
+subjectAltName = DNS:{name}
 subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid
 """
 
 
 class Authority:
-    """A certificate authority in a folder; `certificate` is its own."""
+    """A certificate authority in a folder; `certificate` is its own, `name` the host that it certifies."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = "localhost") -> None:
         folder.mkdir()
         self.certificate = folder / "ca.pem"
         self._folder = folder
         self._config = folder / "openssl.cnf"
-        self._config.write_text(_CONFIG.format(folder=folder))
+        self._config.write_text(_CONFIG.format(folder=folder, name=name))
         (folder / "index.txt").touch()
         self._openssl("req", "-x509", *self._new_key("ca"), "-out", self.certificate, "-days", "30")
-        self._openssl(
-            "req", *self._new_key("server"), "-subj", "/CN=localhost", "-out", folder / "server.csr"
-        )
+        self._openssl("req", *self._new_key("server"), "-subj", f"/CN={name}", "-out", folder / "server.csr")
 
     def issue(self, name: str, validity: tuple[str, str]) -> ssl.SSLContext:
-        """A server's context with a new certificate for `localhost`."""
+        """A server's context with a new certificate for the host."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*self.certify(name, validity))
         return context
 
     def certify(self, name: str, validity: tuple[str, str] = VALID) -> tuple[Path, Path]:
-        """The files of a new certificate for `localhost` and of its key."""
+        """The files of a new certificate for the host and of its key."""
         made = self._folder / f"{name}.pem"
         self._openssl(
             *("ca", "-batch", "-notext", "-cert", self.certificate, "-keyfile", self._folder / "ca.key"),

@@ -18,6 +18,7 @@ KINDS: dict[str, set[str]] = {
     "refuse": {"refused"},
     "reset": {"reset", "broken"},
     "reset_mid_request": {"reset", "broken"},
+    "deaf": {"timeout"},
     "black_hole": {"timeout"},
     "half_open": {"timeout"},
     "lose_response": {"reset", "broken"},
@@ -26,7 +27,7 @@ KINDS: dict[str, set[str]] = {
     "slow_response": {"timeout"},
     "garbage": {"broken"},
     **{name: {"not_a_nerve_center"} for name in CANNED},
-    **{f"status_{status}": {"status"} for status in (429, 502, 503)},
+    **{f"status_{status}": {"status"} for status in (413, 429, 502, 503)},
 }
 
 

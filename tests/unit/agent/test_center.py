@@ -156,6 +156,20 @@ def test_a_name_without_address() -> None:
     assert "no-such-host.invalid" in str(error)
 
 
+def test_no_connection_names_its_own_time() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        port = listener.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):  # the queue is full: nobody else comes in
+            asked = Center(
+                f"http://127.0.0.1:{port}",
+                RequestsTransport(SystemClock(), None, "", "test"),
+                Limits(health_s=30, connect_s=0.2, total_s=30),
+            )
+            with pytest.raises(TimedOut) as caught:
+                asked.check_health()
+    assert str(caught.value) == f"timeout: no connection to 127.0.0.1:{port} within 0.2 s"
+
+
 def test_silence_ends_at_the_deadline() -> None:
     done = threading.Event()
     with raw_server(lambda client: (done.wait(10), None)[1]) as url:

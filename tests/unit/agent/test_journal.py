@@ -361,7 +361,7 @@ def test_repeats_are_counted_and_summed_up(log: logging.Logger, kept: Kept, cloc
     assert texts[:BURST] == [f"failed {number}" for number in range(BURST)]
     summaries = texts[BURST:]
     assert 10 <= len(summaries) <= 12, "one in five minutes"
-    assert summaries[0] == "29 more lines like this one were left out in 5 min: failed 48"
+    assert summaries[0] == "29 more lines like this one were left out in 5 min: failed 58"
     log.info("stopped", extra=about(Kind.STOPPED))
     left_out = [getattr(record, "dio_fields")["left_out"] for record in kept.records[BURST:-1]]  # noqa: B009
     assert BURST + sum(left_out) == 360, "everything is accounted for at the end"
@@ -387,6 +387,14 @@ def test_after_a_silence_a_kind_begins_anew(log: logging.Logger, kept: Kept, clo
             log.warning("failed", extra=about(Kind.REPORT_FAILED))
         clock.advance(QUIET_S)
     assert kept.texts() == ["failed"] * BURST * 3
+
+
+def test_another_error_is_another_kind_of_line(log: logging.Logger, kept: Kept) -> None:
+    for _ in range(BURST + 3):
+        log.warning("refused", extra=about(Kind.REPORT_FAILED, error_kind="refused", http_status=None))
+        log.warning("404", extra=about(Kind.REPORT_FAILED, error_kind="status", http_status=404))
+        log.warning("503", extra=about(Kind.REPORT_FAILED, error_kind="status", http_status=503))
+    assert kept.texts() == ["refused", "404", "503"] * BURST
 
 
 def test_errors_and_lines_of_no_kind_are_never_left_out(log: logging.Logger, kept: Kept) -> None:

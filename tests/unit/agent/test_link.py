@@ -414,6 +414,19 @@ def test_413_halves_the_batch(agent: Agent) -> None:
     assert agent.spool.stats().dead_letters == 0
 
 
+def test_a_413_of_a_proxy_sets_no_record_aside(agent: Agent) -> None:
+    agent.run_until(State.ACTIVE)
+    agent.transport.report = lambda body: Answer(413, {}, b"<html>too large")
+    agent.sample(20)
+    agent.run_until(State.WARNING)
+    assert agent.board.snapshot.error_kind == "status"
+    agent.transport.report = agent.transport.acknowledge
+    agent.run_until(State.ACTIVE)
+    while agent.spool.pending:
+        agent.link.step()
+    assert agent.spool.stats().dead_letters == 0
+
+
 def test_an_invalid_record_is_set_aside_and_its_place_taken_by_a_gap(agent: Agent) -> None:
     agent.run_until(State.ACTIVE)
 

@@ -83,7 +83,7 @@ def test_no_connection_is_no_timeout(cause: OSError, kind: str) -> None:
             raise urllib3.exceptions.NewConnectionError(None, "no connection") from error  # type: ignore[arg-type]
     except urllib3.exceptions.NewConnectionError as error:
         outer = requests.ConnectionError(error)
-    assert translate(outer, "127.0.0.1:1", 30.0).kind == kind
+    assert translate(outer, "127.0.0.1:1", 10.0, 30.0).kind == kind
 
 
 def test_a_folder_that_takes_files(tmp_path: Path) -> None:
