@@ -24,7 +24,7 @@ from dio_daemon.startup import Startup
 log = logging.getLogger(__name__)
 
 MAX_RETRY_S = 10.0
-"""A failed report is tried again after one interval, and after this long at most."""
+"""A failed report is tried again one interval after it began, and after this long at most."""
 GOODBYE_S = 3.0
 
 
@@ -200,10 +200,11 @@ class Link:
             raise GiveUp(EX_TEMPFAIL, sentence)
         state.expect_records()
         state.heartbeat.beat(state.config.delivery.total_timeout_s + RESOLVER_S)
+        begun = state.clock.monotonic()
         try:
             sent = self._send()
         except CenterError as error:
-            return "stopping" if state.stopping else self._report_failed(error)
+            return "stopping" if state.stopping else self._report_failed(error, begun)
         if not sent:
             if self._announced is not None:
                 state.pause(min(state.maintenance.left_s(), IDLE_S))
@@ -230,7 +231,7 @@ class Link:
         state.fall_back()
         return "acknowledged"
 
-    def _report_failed(self, error: CenterError) -> str:
+    def _report_failed(self, error: CenterError, begun: float) -> str:
         state = self._state
         reregister = is_refusal(error) or (
             isinstance(error, Rejected) and error.code in ("run-not-current", "instance-cloned")
@@ -257,7 +258,7 @@ class Link:
         wait = state.fail_over(error)
         if wait is None:
             wait = state.backoff.spread(min(state.config.agent.interval_s, MAX_RETRY_S))
-            wait = state.spread_wait(wait, error)
+            wait = state.next_wait(wait, begun, error)
         self._retry_at = state.clock.monotonic() + wait
         state.board.update(
             failures=state.life.failures,

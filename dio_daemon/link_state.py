@@ -34,6 +34,8 @@ RESOLVER_S = 45.0
 """getaddrinfo cannot be broken off: resolv.conf(5) allows 3 servers x 2 attempts x 5 s, and some more."""
 IDLE_S = 60.0
 """How long to sleep when nothing waits; a record wakes the link at once."""
+LEAST_WAIT_S = 1.0
+"""Between two attempts, however long the first one took."""
 UNWRITABLE_S = 10.0
 """Before the state folder is tried again."""
 DOUBT_S = 120.0
@@ -231,6 +233,15 @@ class LinkState:
         """Wait for the next record."""
         self.heartbeat.beat(IDLE_S)
         self.clock.wait(self._wake, IDLE_S)
+
+    def next_wait(self, wait_s: float, begun: float, error: CenterError) -> float:
+        """A wait before the next attempt, of `wait_s` since the one that failed had begun.
+
+        One that timed out has waited already; were the whole wait to follow, a network that heals in the last moment
+        of it would be noticed late.
+        """
+        left = wait_s - (self.clock.monotonic() - begun)
+        return self.spread_wait(max(left, self.backoff.spread(LEAST_WAIT_S)), error)
 
     def spread_wait(self, wait_s: float, error: CenterError) -> float:
         """A wait before the next attempt: at least what the nerve center asked for, with jitter."""

@@ -34,6 +34,7 @@ class Outage:
         state = self._state
         self._attempts += 1
         config = state.config
+        begun = state.clock.monotonic()
         try:
             state.find_center()
             state.heartbeat.beat(2 * (config.delivery.total_timeout_s + RESOLVER_S))
@@ -45,7 +46,7 @@ class Outage:
                 state.refused(error)
             if state.settle_identity(error):
                 return "the identity is being settled"
-            return self._still_offline(error)
+            return self._still_offline(error, begun)
         log.info(
             "Successfully re-registered with nerve center",
             extra=about(
@@ -62,7 +63,7 @@ class Outage:
         )
         return "re-registered"
 
-    def _still_offline(self, error: CenterError) -> str:
+    def _still_offline(self, error: CenterError, begun: float) -> str:
         state = self._state
         now = state.clock.monotonic()
         offline = about(
@@ -87,7 +88,7 @@ class Outage:
                 extra=offline,
             )
         _, wait = state.backoff.next()
-        wait = state.spread_wait(wait, error)
+        wait = state.next_wait(wait, begun, error)
         state.board.update(
             reason=str(error), error_kind=error.kind, attempt=self._attempts, next_attempt=now + wait
         )

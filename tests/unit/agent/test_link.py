@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ from dio_daemon.registrar import Registrar
 from dio_daemon.safe_spool import SafeSpool
 from dio_daemon.spool import Budget
 from dio_daemon.starts import StartHistory
-from dio_daemon.transport import Answer, Transport
+from dio_daemon.transport import Answer, DeadlinePassed, Transport
 from tests.support.clock import FakeClock
 
 Reply = Answer | Exception
@@ -373,6 +374,29 @@ def test_a_short_outage_is_over_with_the_next_report(agent: Agent, caplog: pytes
     agent.run_until(State.ACTIVE)
     assert agent.board.snapshot.failures == 0
     assert messages(caplog)[-1] == "Reports are acknowledged again after 2 failures"
+
+
+def test_a_timeout_was_a_wait_already(agent: Agent) -> None:
+    """A network that heals in the last moment of a report's 30 s is noticed a second later, offline or not."""
+    agent.run_until(State.ACTIVE)
+    tried_at: list[tuple[float, float]] = []
+
+    def late() -> Reply:
+        begun = agent.clock.monotonic()
+        agent.clock.advance(30)
+        tried_at.append((begun, agent.clock.monotonic()))
+        return DeadlinePassed()
+
+    agent.transport.report = lambda report: late()
+    agent.transport.health = late
+    agent.sample()
+    agent.run_until(State.OFFLINE)
+    for _ in range(5):
+        agent.link.step()
+    pauses = [begun - ended for (_, ended), (begun, _) in pairwise(tried_at)]
+    assert len(pauses) == 9
+    assert pauses.pop(4) == 0  # the first health check of an outage waits for nothing
+    assert all(1.0 <= pause <= 1.2 for pause in pauses), pauses
 
 
 def test_retry_after_is_honoured(agent: Agent) -> None:
