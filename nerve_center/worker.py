@@ -34,6 +34,7 @@ from gunicorn.workers.ggevent import GeventWorker
 from nerve_center.accepting import Refusals
 from nerve_center.center import Center
 from nerve_center.clock import SystemClock
+from nerve_center.pulse import Pulse
 from nerve_center.web import EXTENSION
 
 _HEADER_BYTES = 1024 * 1024
@@ -133,8 +134,12 @@ def _gone() -> ConnectionResetError:
 class BoundedWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
     """See the module."""
 
+    tmp: Any
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.tmp.close()
+        self.tmp = Pulse(self.cfg)
         self._open: set[BoundedSocket] = set()
 
     @property
