@@ -55,7 +55,7 @@ def _open(path: Path) -> None:
     except PermissionError as exc:
         raise StartError(
             f"cannot open the database {path}: permission denied; "
-            "its folder must belong to the user that the nerve center runs as"
+            "it and its folder must belong to the user that the nerve center runs as"
         ) from exc
     except OSError as exc:
         raise StartError(
