@@ -14,6 +14,7 @@ from harness.network import Network
 from harness.roots import RELEASES
 
 MakeHost = Callable[..., Host]
+Note = Callable[[str, object], None]
 _failed = pytest.StashKey[bool]()
 
 
@@ -43,6 +44,19 @@ def pytest_runtest_makereport(
     report = outcome.get_result()  # type: ignore[attr-defined]
     if report.failed:
         item.stash[_failed] = True
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests measured, on the machine as it was."""
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for what, figure in report.user_properties:
+            terminalreporter.write_line(f"{report.nodeid}: {what}: {figure}")
+
+
+@pytest.fixture
+def note(record_property: Note) -> Note:
+    """Have a figure shown at the end of the run: `note("active again after, seconds", 3.2)`."""
+    return record_property
 
 
 @pytest.fixture(params=RELEASES)

@@ -7,7 +7,8 @@ a gap.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import dio
@@ -29,6 +30,12 @@ KILL_NTH = (
     "pid=$(sort -n /sys/fs/cgroup/system.slice/dio-nerve-center.service/cgroup.procs | sed -n {number}p);"
     ' test "$pid" -gt 1 && kill -9 $pid'
 )
+_TAGS = """
+import sqlite3, sys
+with sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True) as spool:
+    for tag, in spool.execute("SELECT tag FROM records WHERE stream = 'samples' AND kind != 'gap'"):
+        print(tag)
+"""
 
 
 def both(make_host: Callable[..., Host]) -> Host:
@@ -56,6 +63,23 @@ def healed(host: Host, center: Host | None = None) -> list[dict[str, Any]]:
     last = (asked(host) or {})["spool"]["streams"]["samples"]["acknowledged_seq"]
     wait_for("it goes on reporting", lambda: reported(host) > last, within_s=HEALED_S)
     return complete(center or host)
+
+
+def active_again(host: Host) -> float:
+    """Wait until a report was acknowledged that was sent from now on; the seconds that it took."""
+    began = time.monotonic()
+    before = (asked(host) or {}).get("last_acknowledged_at")
+
+    def again() -> bool:
+        found = asked(host)
+        return (
+            found is not None
+            and found["state"] == "active"
+            and found["last_acknowledged_at"] not in (None, before)
+        )
+
+    wait_for(f"{host.name} is active again", again, within_s=HEALED_S)
+    return time.monotonic() - began
 
 
 def reported(host: Host) -> int:
@@ -104,3 +128,47 @@ def condition(host: Host, code: str, there: bool = True) -> None:
         return found is not None and (code in found["conditions"]) == there
 
     wait_for(f"{code}: {there}", so, within_s=HEALED_S)
+
+
+def limit(host: Host, unit: str, pids: Sequence[str], what: str, most: str) -> None:
+    """Set how much of `what` (as prlimit names it) processes of a unit may have: a number, or `unlimited`.
+
+    As their own user: root inside a container may not, where the machine is a container itself.
+    """
+    user = "dio-agent" if unit == dio.AGENT else "dio-nerve-center"
+    as_user = f"setpriv --reuid={user} --regid={'dio' if user == 'dio-agent' else user} --clear-groups"
+    for pid in pids:
+        host.run(f"{as_user} prlimit --pid {pid} --{what}={most}:", check=False)
+
+
+def spooled(host: Host) -> set[str]:
+    """The tags of all samples that the agent has on its disk now; it keeps them for a day. Empty when it has no spool.
+
+    Read as the agent itself: files that root makes beside a database are not for it.
+    """
+    as_agent = "setpriv --reuid=dio-agent --regid=dio --clear-groups"
+    done = host.run_full(f"{as_agent} python3 - {STATE}/spool.db", stdin=_TAGS, check=False)
+    return set(done.stdout.split())
+
+
+def stored_once(host: Host, agent_id: str, tags: set[str]) -> set[str]:
+    """Which of these tags the nerve center on `host` does not have. Asserts that it has no tag twice."""
+    stored = [sample["tag"] for sample in dio.Api(host).samples(agent_id)]
+    assert len(stored) == len(set(stored)), "stored twice"
+    return tags - set(stored)
+
+
+def calm(host: Host, restarts: dict[str, int]) -> None:
+    """Assert that units (keys) were started again by systemd so many times and no more, and that nothing crashed."""
+    found = {unit: int(host.prop(unit, "NRestarts")) for unit in restarts}
+    assert found == restarts, found
+    for unit in restarts:
+        assert not [line for line in host.messages(unit) if line.startswith("Traceback")]
+
+
+def steady(hosts: Sequence[Host]) -> None:
+    """Assert that nothing of DIO is started again and again."""
+    units = [(host, unit) for host in hosts for unit in (dio.AGENT, dio.CENTER, dio.KEEPER)]
+    before = [host.prop(unit, "NRestarts") for host, unit in units]
+    hosts[0].run("sleep 8")
+    assert [host.prop(unit, "NRestarts") for host, unit in units] == before
