@@ -243,6 +243,7 @@ class Agent:
             Submissions(self._spool, clock),
             self._feed,
             self._book,
+            window.document,
             lambda: self._config,
             self._ask_reload,
             clock,

@@ -41,6 +41,7 @@ class Control:
 
     Args:
         board, spool, sampler, link, heartbeats, maintenance, submissions, feed, book: the agent's parts.
+        change_window: the announced change, as it is shown; None without one.
         config: the configuration in force.
         reload: reads it again; the findings when it is bad, None when the agent did not get to it.
         clock: for ages and for waiting.
@@ -57,6 +58,7 @@ class Control:
         submissions: Submissions,
         feed: Feed,
         book: ThreatBook,
+        change_window: Callable[[], dict[str, Any] | None],
         config: Callable[[], Config],
         reload: Callable[[], list[str] | None],
         clock: Clock,
@@ -70,6 +72,7 @@ class Control:
         self._submissions = submissions
         self._feed = feed
         self._book = book
+        self._change_window = change_window
         self._config = config
         self._reload = reload
         self._clock = clock
@@ -100,6 +103,8 @@ class Control:
         document = status.status_document(self._board.snapshot, self._spool, self._heartbeats, self._clock)
         window = self._maintenance.window
         document["maintenance"] = None if window is None else {"until": window.until, "reason": window.reason}
+        document["change"] = self._change_window()
+        document["threats"] = self._book.open_by_severity()
         return document
 
     def _samples(self) -> bytes:

@@ -7,6 +7,7 @@ only type checkers read is imported for them alone (benchmarks/dioctl.py has the
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 DEFAULT_SOCKET = "/run/dio-agent/agent.sock"
 DEFAULT_CONFIG = "/etc/dio-agent/agent.toml"
+
+CONFIG_HELP = "the configuration file (default: %(default)s)"
 
 EX_FAILED = 1
 EX_NOT_RUNNING = 3
@@ -54,6 +57,9 @@ def plain(words: Sequence[str]) -> Plain | None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The `dioctl` command; its exit code: 0 done, 1 failed, 2 usage, 3 no agent answers, 78 bad configuration."""
     words = sys.argv[1:] if arguments is None else arguments
+    # A locale of a few letters only: what it has not shows as a question mark.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     options: Any = plain(words) or build_parser().parse_args(words)
     client = Client(options.socket, patience=lambda: patience_s(options.socket))
     try:
@@ -210,7 +216,9 @@ def _add_config(
     from pathlib import Path
 
     for parser in (check, same):
-        parser.add_argument("--config", type=Path, default=Path(DEFAULT_CONFIG), metavar="FILE")
+        parser.add_argument(
+            "--config", type=Path, default=Path(DEFAULT_CONFIG), metavar="FILE", help=CONFIG_HELP
+        )
         parser.set_defaults(run=_check_config)
 
 
@@ -234,7 +242,9 @@ def _add_rules(
         "file", metavar="FILE", type=Path, help="samples, one JSON object a line; - reads standard input"
     )
     for parser, name in ((listed, "list_"), (check, "check"), (test, "test")):
-        parser.add_argument("--config", type=Path, default=Path(DEFAULT_CONFIG), metavar="FILE")
+        parser.add_argument(
+            "--config", type=Path, default=Path(DEFAULT_CONFIG), metavar="FILE", help=CONFIG_HELP
+        )
         parser.set_defaults(run=lazily("rules", name))
 
 
@@ -274,7 +284,7 @@ def _add_enroll(
         "url", metavar="URL", help="of the nerve center, such as https://center.example.org:8000"
     )
     enroll.add_argument("--token-file", type=Path, metavar="FILE", help="read the token from a file")
-    enroll.add_argument("--config", type=Path, default=Path(DEFAULT_CONFIG), metavar="FILE")
+    enroll.add_argument("--config", type=Path, default=Path(DEFAULT_CONFIG), metavar="FILE", help=CONFIG_HELP)
     enroll.add_argument(
         "--allow-plain-http",
         action="store_true",

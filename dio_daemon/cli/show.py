@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from dio_daemon.cli.terminal import STATE_COLOURS, coloured, duration, percent, table, width, wrapped
+from dio_daemon.cli.terminal import STATE_COLOURS, coloured, duration, moment, percent, table, width, wrapped
 from dio_daemon.errors import DioError
 
 TYPE_CHECKING = False
@@ -19,6 +19,8 @@ MOST_EXPLAINED = 10
 MOST_SUMMARY = 50
 PLAIN_WIDTH = 100
 """Where there is no terminal, as in a mail."""
+PAUSED = "reporting_paused"
+WINDOWS = (("maintenance", "Maintenance"), ("change", "Change window"))
 HEALTH_OK, HEALTH_WARNING, HEALTH_CRITICAL, HEALTH_UNKNOWN = 0, 1, 2, 3
 """Exit codes that monitoring plugins agree on."""
 
@@ -41,7 +43,10 @@ def status_rows(document: dict[str, Any]) -> list[tuple[str, str]]:
     spool = document["spool"]
     rows = [
         ("Agent", document["agent_id"] or "-"),
-        ("State", f"{document['state']} for {duration(document['state_age_s'])} (since {document['since']})"),
+        (
+            "State",
+            f"{document['state']} for {duration(document['state_age_s'])} (since {moment(document['since'])})",
+        ),
     ]
     if document["reason"]:
         rows.append(("Reason", document["reason"]))
@@ -50,7 +55,7 @@ def status_rows(document: dict[str, Any]) -> list[tuple[str, str]]:
     rows.append(("Nerve center", document["nerve_center"]))
     if document["last_acknowledged_at"]:
         age = duration(document["last_acknowledged_age_s"])
-        rows.append(("Last acknowledged", f"{age} ago ({document['last_acknowledged_at']})"))
+        rows.append(("Last acknowledged", f"{age} ago ({moment(document['last_acknowledged_at'])})"))
     else:
         rows.append(("Last acknowledged", "nothing yet"))
     used, most = spool["bytes"] / 1048576, spool["max_bytes"] / 1048576
@@ -58,12 +63,20 @@ def status_rows(document: dict[str, Any]) -> list[tuple[str, str]]:
     if spool["dead_letters"]:
         waiting += f", {spool['dead_letters']} dead letters"
     rows.append(("Spool", waiting))
-    if window := document.get("maintenance"):
-        rows.append(("Maintenance", f"until {window['until']}: {window['reason']}".removesuffix(": ")))
-    rows += [("Condition", f"{code}: {text}") for code, text in document["conditions"].items()]
+    if (threats := document.get("threats")) is not None:
+        told = [f"{count} {severity}" for severity, count in threats.items() if count]
+        rows.append(("Open threats", ", ".join(told) + "; see: dioctl threats" if told else "none"))
+    rows += [(label, _until(window)) for name, label in WINDOWS if (window := document.get(name))]
+    rows += [
+        ("Condition", f"{code}: {text}") for code, text in document["conditions"].items() if code != PAUSED
+    ]
     rows += [("Hung thread", name) for name, beat in document["threads"].items() if not beat["fresh"]]
     rows.append(("Version", document["version"]))
     return rows
+
+
+def _until(window: dict[str, Any]) -> str:
+    return f"until {moment(window['until'])}: {window['reason']}".removesuffix(": ")
 
 
 def health(client: Client, options: argparse.Namespace) -> int:
@@ -84,7 +97,7 @@ def health(client: Client, options: argparse.Namespace) -> int:
 
 def verdict(document: dict[str, Any]) -> tuple[int, str]:
     """The exit code and the line for a status document."""
-    conditions = set(document["conditions"]) - {"reporting_paused"}
+    conditions = set(document["conditions"]) - {PAUSED}
     hung = [name for name, beat in document["threads"].items() if not beat["fresh"]]
     pending = document["spool"]["pending"]
     data = f"| pending={pending} failures={document['consecutive_failures']}"
@@ -129,7 +142,7 @@ def threats(client: Client, options: argparse.Namespace) -> int:
         [
             item["data"].get("severity", "-"),
             item["data"].get("type", "-"),
-            item["time"],
+            moment(item["time"]),
             shortened(item["data"].get("summary", "")),
         ]
         for item in document["threats"]
@@ -149,7 +162,7 @@ def shortened(summary: str) -> str:
 
 def threat_rows(data: dict[str, Any]) -> list[tuple[str, str]]:
     """What `dioctl threats` explains of a threat, as (label, text)."""
-    seen = f"first {data.get('first_seen', '-')}, {data.get('count', 1)} times"
+    seen = f"first {moment(data.get('first_seen', '-'))}, {data.get('count', 1)} times"
     found = [
         ("Threat", data.get("summary", "")),
         ("Why", data.get("why")),

@@ -42,6 +42,14 @@ def width() -> int | None:
         return 80
 
 
+def height() -> int:
+    """Lines of the terminal."""
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).lines or 24
+    except (OSError, ValueError):
+        return 24
+
+
 def fitted(line: str, columns: int | None) -> str:
     """The line, cut to the terminal's width; colours take no room, and go where a line is cut."""
     plain = _ESCAPES.sub("", line)
@@ -54,22 +62,60 @@ def wrapped(text: str, indent: int, columns: int | None) -> str:
         return text
     import textwrap  # only a long text pays for it
 
-    room = max(20, columns - indent)
+    room = max(20, columns - indent) if indent else columns
     return ("\n" + " " * indent).join(textwrap.wrap(text, room, break_on_hyphens=False))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """Columns, those in `right` aligned to the right; the last one is cut where the terminal ends."""
+    """Columns, those in `right` aligned to the right. On a terminal too narrow for them nothing is cut.
+
+    The widest are wrapped, between words only; where that is not enough, the last cells stand below their row.
+    """
     every = [head, *rows]
     widths = [max(len(row[column]) for row in every) for column in range(len(head))]
-    lines = []
-    for row in every:
-        cells = [
-            cell.rjust(size) if column in right else cell.ljust(size)
-            for column, (cell, size) in enumerate(zip(row, widths, strict=True))
+    columns = width()
+    if columns is not None and _total(widths) > columns:
+        least = [
+            max(len(word) for row in every for word in row[column].split(" ")) for column in range(len(head))
         ]
-        lines.append(fitted("  ".join(cells).rstrip(), width()))
-    return "\n".join(lines)
+        while _total(widths) > columns and (
+            loose := [at for at in range(len(head)) if widths[at] > least[at]]
+        ):
+            widths[max(loose, key=lambda at: widths[at])] -= 1
+    return "\n".join(line for row in every for line in _row(row, widths, right, columns))
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + 2 * (len(widths) - 1)
+
+
+def _taken(cells: Sequence[str], widths: Sequence[int]) -> int:
+    """Columns that a row takes: nothing follows its last cell."""
+    return _total([*widths[:-1], min(len(cells[-1]), widths[-1])])
+
+
+def _row(cells: Sequence[str], widths: Sequence[int], right: Sequence[int], columns: int | None) -> list[str]:
+    """The lines of one row."""
+    below: list[str] = []
+    while columns is not None and len(cells) > 1 and _taken(cells, widths) > columns:
+        below.insert(0, "    " + wrapped(cells[-1], 4, columns))
+        cells, widths = cells[:-1], widths[:-1]
+    parts = [wrapped(cell, 0, size).split("\n") for cell, size in zip(cells, widths, strict=True)]
+    lines = []
+    for number in range(max(len(part) for part in parts)):
+        line = [part[number] if number < len(part) else "" for part in parts]
+        lines.append(
+            "  ".join(
+                text.rjust(size) if at in right else text.ljust(size)
+                for at, (text, size) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+        )
+    return lines + below
+
+
+def moment(time: str) -> str:
+    """A time of the wire for people: to the second."""
+    return f"{time[:19]}Z" if time[19:20] == "." else time
 
 
 def duration(seconds: float) -> str:

@@ -7,15 +7,18 @@ import json
 import os
 import sys
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dio_daemon.cli.terminal import STATE_COLOURS, coloured, duration, fitted, percent, size, width
+from dio_daemon.cli.terminal import STATE_COLOURS, coloured, duration, fitted, height, percent, size, width
 from dio_daemon.clock import Clock, SystemClock
 from dio_daemon.ipc.client import Client
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
+ONCE_S = 0.5
+"""Between the two looks at the agent's own processor time where it is shown once."""
 
 
 def top(client: Client, options: argparse.Namespace, clock: Clock | None = None) -> int:
@@ -28,6 +31,10 @@ def top(client: Client, options: argparse.Namespace, clock: Clock | None = None)
         status, sample = client.call("GET", "/v1/status"), client.call("GET", "/v1/sample")
         used = _own_cpu_s(status["pid"])
         now = clock.monotonic()
+        if once and before is None and used is not None:  # its cost, too, takes two looks
+            before = (now, used)
+            clock.wait(never, ONCE_S)
+            used, now = _own_cpu_s(status["pid"]), clock.monotonic()
         cpu = None
         if before is not None and used is not None and now > before[0]:
             cpu = (used - before[1]) / (now - before[0]) * 100
@@ -39,7 +46,7 @@ def top(client: Client, options: argparse.Namespace, clock: Clock | None = None)
         if once:
             print("\n".join(screen))
             return 0
-        print(_redrawn(screen), end="", flush=True)
+        print(_redrawn(screen[: height() - 1]), end="", flush=True)
         before = (now, used) if used is not None else None
         clock.wait(never, options.interval)
 
@@ -50,9 +57,9 @@ def lines(status: dict[str, Any], sample: dict[str, Any], own: dict[str, Any]) -
     cpu, memory = sample.get("cpu") or {}, sample.get("memory") or {}
     swap, load = sample.get("swap") or {}, sample.get("load") or {}
     found = [
-        f"{status['agent_id'] or '-'}  {state}  up {duration(sample.get('uptime_s') or 0)}  "
-        f"agent: cpu {percent(own['cpu_percent'])}, memory {size(own['rss_bytes'])}, "
-        f"spool {status['spool']['pending']}",
+        f"{status['agent_id'] or '-'}  {state}  host up {_known(duration, sample.get('uptime_s'))}",
+        f"agent  {percent(own['cpu_percent']):>8}  {size(own['rss_bytes'])} of memory  "
+        f"{status['spool']['pending']} records wait",
         f"cpu    {percent(cpu.get('percent')):>8}  user {percent(cpu.get('user_percent'))}  "
         f"system {percent(cpu.get('system_percent'))}  iowait {percent(cpu.get('iowait_percent'))}",
         f"memory {percent(memory.get('percent')):>8}  {size(memory.get('used_bytes'))} of "
@@ -63,17 +70,28 @@ def lines(status: dict[str, Any], sample: dict[str, Any], own: dict[str, Any]) -
         share = percent(disk.get("percent")) if disk.get("status") == "ok" else disk.get("status", "-")
         found.append(f"disk   {share:>8}  {size(disk.get('free_bytes'))} free  {disk['mount']}")
     network = sample.get("network") or {}
-    found.append(
-        f"net    in {size(network.get('rx_bytes_per_s'))}/s  out {size(network.get('tx_bytes_per_s'))}/s"
+    rates = (
+        _known(lambda value: f"{size(value)}/s", network.get(f"{way}_bytes_per_s")) for way in ("rx", "tx")
     )
-    found.append("")
-    found.append(coloured(f"{'PID':>8} {'CPU':>8} {'MEMORY':>10}  {'USER':<12} NAME", "bold"))
-    for process in (sample.get("processes") or {}).get("top") or ():
+    found.append("net    in {}  out {}".format(*rates))
+    return [*found, "", *_processes((sample.get("processes") or {}).get("top") or ())]
+
+
+def _processes(processes: Sequence[dict[str, Any]]) -> list[str]:
+    """The busiest, in columns."""
+    users = [process.get("user") or "-" for process in processes]
+    room = max((len(user) for user in users), default=0)
+    found = [coloured(f"{'PID':>8} {'CPU':>8} {'MEMORY':>10}  {'USER':<{room}}  NAME", "bold")]
+    for process, user in zip(processes, users, strict=True):
         found.append(
             f"{process['pid']:>8} {percent(process.get('cpu_percent')):>8} {size(process.get('rss_bytes')):>10}  "
-            f"{process.get('user') or '-':<12} {process['name']}"
+            f"{user:<{room}}  {process['name']}"
         )
     return found
+
+
+def _known(words: Callable[[float], str], value: float | None) -> str:
+    return "-" if value is None else words(value)
 
 
 def _redrawn(screen: list[str]) -> str:

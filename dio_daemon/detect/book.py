@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from dio_daemon.clock import Clock, rfc3339
-from dio_daemon.detect.finding import Finding, Gone, level
+from dio_daemon.detect.finding import SEVERITIES, Finding, Gone, level
 from dio_daemon.detect.storms import Storms
 from dio_daemon.detect.threat import Threat, from_disk, opened, to_disk
 from dio_daemon.files import replace_file
@@ -77,6 +78,12 @@ class ThreatBook:
             found = [replace(threat) for threat in self._threats.values() if threat.open]
         found.sort(key=lambda threat: threat.opened_at, reverse=True)
         return sorted(found, key=lambda threat: -level(threat.severity))
+
+    def open_by_severity(self) -> dict[str, int]:
+        """How many are open, the most severe first."""
+        with self._lock:
+            found = Counter(threat.severity for threat in self._threats.values() if threat.open)
+        return {severity: found[severity] for severity in reversed(SEVERITIES)}
 
     def is_open(self, fingerprint: str) -> bool:
         """Whether a threat is open: a detector that starts anew takes up from there."""

@@ -96,6 +96,7 @@ class Socket:
             self.feed.publish,
             Watch([], self.book),
         )
+        self.window = ChangeWindow(folder / "change-window.json", self.agent.clock)
         self.control = Control(
             self.agent.board,
             self.agent.spool,
@@ -106,13 +107,13 @@ class Socket:
             Submissions(self.agent.spool, self.agent.clock),
             self.feed,
             self.book,
+            self.window.document,
             lambda: self.agent.config,
             lambda: self.findings,
             self.agent.clock,
         )
         self.path = folder / "agent.sock"
         self.server = ControlServer(self.path, Heartbeat("control", SystemClock()), Deadlines(SystemClock()))
-        self.window = ChangeWindow(folder / "change-window.json", self.agent.clock)
         self.woken = 0
         self.routes = {**self.control.routes(), **Changes(self.window, self._wake).routes()}
         self.server.handle = Routes(self.routes).handle

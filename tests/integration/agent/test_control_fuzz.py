@@ -4,96 +4,18 @@ import contextlib
 import json
 import os
 import random
-import socket
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from dio_daemon.ipc import callers
+from tests.support.bad_callers import call, connected, exchange
 from tests.support.processes import RealAgent, RealCenter, wait_for
 
 SEED = 20261124
-PATHS = (
-    "status",
-    "sample",
-    "samples",
-    "spool",
-    "threats",
-    "config",
-    "threads",
-    "metrics",
-    "events",
-    "reload",
-    "x",
-)
-METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "get", "X" * 300, "\x00")
 MOST_GROWTH_KIB = 24 * 1024
-
-
-def connected(path: Path) -> socket.socket:
-    """A connection; what has no room in the backlog is tried again."""
-    client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    client.connect(str(path))
-    client.settimeout(10)
-    return client
-
-
-def exchange(path: Path, data: bytes, read: bool = True) -> bytes:
-    """Send bytes, then go away, or read what comes."""
-    answer = b""
-    with connected(path) as client, contextlib.suppress(OSError):
-        client.sendall(data)
-        client.shutdown(socket.SHUT_WR)
-        while read and len(answer) < 1 << 22 and (piece := client.recv(65536)):
-            answer += piece
-            read = b"x-ndjson" not in answer[:500]  # a stream does not end
-    return answer
-
-
-def noise(letters: random.Random) -> bytes:
-    return letters.randbytes(letters.randrange(1, 3000))
-
-
-def half(letters: random.Random) -> bytes:
-    whole = b"POST /v1/report/event HTTP/1.1\r\nHost: dio\r\nContent-Length: 40\r\n\r\n" + b"{" * 40
-    return whole[: letters.randrange(1, len(whole))]
-
-
-def huge_head(letters: random.Random) -> bytes:
-    line = b"X-%d: " % letters.randrange(1000) + b"y" * letters.randrange(100, 60_000) + b"\r\n"
-    return b"GET /v1/status HTTP/1.1\r\n" + line * letters.randrange(1, 120) + b"\r\n"
-
-
-def almost(letters: random.Random) -> bytes:
-    method, path = letters.choice(METHODS), letters.choice(PATHS)
-    version = letters.choice(("HTTP/1.1", "HTTP/1.0", "HTTP/9", "", "HTTP/1.1\x00"))
-    length = letters.choice(
-        ("", "Content-Length: 5\r\n", "Content-Length: -1\r\n", "Content-Length: 1e9\r\n")
-    )
-    return f"{method} /v1/{path} {version}\r\n{length}\r\n".encode() + letters.randbytes(
-        letters.randrange(20)
-    )
-
-
-def bodies(letters: random.Random) -> bytes:
-    body = letters.choice(
-        (
-            b"[" * 60_000,
-            b'{"for_s":' + b"9" * 4000 + b"}",
-            b'{"type":"x","data":{"\\ud800":"\\u0000"}}',
-            b'{"metrics":{"x":1e999}}',
-            letters.randbytes(5000),
-            b"y" * 70_000,
-        )
-    )
-    path = letters.choice(("report/event", "report/metrics", "log-level"))
-    return f"POST /v1/{path} HTTP/1.1\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
-
-
-KINDS: tuple[Callable[[random.Random], bytes], ...] = (noise, half, huge_head, almost, bodies)
 
 
 def private_kib(agent: RealAgent) -> int:
@@ -134,7 +56,7 @@ def test_random_bytes_half_requests_and_huge_heads(reporting: RealAgent) -> None
     def attack(seed: int, count: int) -> None:
         letters = random.Random(seed)
         for _ in range(count):
-            exchange(path, letters.choice(KINDS)(letters), read=letters.random() < 0.7)
+            call(path, letters)
 
     def together(seed: int, count: int) -> None:
         workers = [threading.Thread(target=attack, args=(seed + number, count)) for number in range(4)]

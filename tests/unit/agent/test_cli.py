@@ -88,13 +88,13 @@ def test_status(dioctl: Any, running: Socket) -> None:
     document = json.loads(dioctl("status", "--json").out)
     assert document["state"] == "active"
     running.agent.maintenance.begin(600, "disk swap")
-    assert "Maintenance:       until 2026-01-01T00:10:01.000Z: disk swap\n" in dioctl("status").out
+    assert "Maintenance:       until 2026-01-01T00:10:01Z: disk swap\n" in dioctl("status").out
 
 
 def test_top(dioctl: Any) -> None:
     said = dioctl("top")
     assert said.code == 0
-    assert "agent-00000000000000aa  active  up 24 h" in said.out
+    assert "agent-00000000000000aa  active  host up 24 h" in said.out
     assert "memory   25.0 %  2.0 GiB of 8.0 GiB" in said.out
     assert "unreachable" in said.out
     assert "systemd" in said.out
@@ -595,3 +595,40 @@ def test_threats_are_explained(dioctl: Any, running: Socket) -> None:
     assert plain.count("See it.") == 30
     assert plain.count("words") >= 40
     assert "ATT&CK: T1053.003" in plain
+
+
+def test_a_table_loses_nothing_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    head, rows = (
+        ["NAME", "LEVELS", "SOURCE"],
+        [["cpu", "low 80 medium 90", "default"], ["m", "low 1", "/etc/a/b.toml:2"]],
+    )
+    monkeypatch.setattr(terminal, "width", lambda: 44)
+    assert terminal.table(head, rows).splitlines() == [
+        "NAME  LEVELS            SOURCE",
+        "cpu   low 80 medium 90  default",
+        "m     low 1             /etc/a/b.toml:2",
+    ]
+    monkeypatch.setattr(terminal, "width", lambda: 35)  # the widest is wrapped between words
+    assert terminal.table(head, rows).splitlines() == [
+        "NAME  LEVELS        SOURCE",
+        "cpu   low 80        default",
+        "      medium 90",
+        "m     low 1         /etc/a/b.toml:2",
+    ]
+    monkeypatch.setattr(terminal, "width", lambda: 22)  # what does not fit at all stands below
+    assert terminal.table(head, rows).splitlines() == [
+        "NAME  LEVELS  SOURCE",
+        "cpu   low 80  default",
+        "      medium",
+        "      90",
+        "m     low 1",
+        "    /etc/a/b.toml:2",
+    ]
+
+
+def test_a_locale_of_few_letters(running: Socket) -> None:
+    """What it cannot show is a question mark, and no crash."""
+    running.book.step([Finding("t", "high", 1.0, "/", "größer " * 10)], 0.0)
+    code, said = process(running, "threats", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert code == 0
+    assert "gr??er" in said
