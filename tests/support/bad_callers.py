@@ -29,14 +29,14 @@ MOST_READ = 4 << 20
 
 
 def connected(path: Path | str) -> socket.socket:
-    """A connection, with 10 s for every read and write."""
+    """A connection, waited for where many want one; with 10 s for every read and write."""
     client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    client.settimeout(10)
     try:
         client.connect(str(path))
     except BaseException:
         client.close()
         raise
+    client.settimeout(10)
     return client
 
 
