@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from dio_daemon.detect.integrity.state import read_regular
 from dio_daemon.text import safe
 
 FILES = ("/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow")
+SECRET = ("/etc/shadow", "/etc/gshadow")
 POWERFUL = frozenset(("root", "sudo", "wheel", "admin", "shadow", "disk", "docker", "lxd", "incus"))
 """Groups whose members may become root in one step."""
 PRIVILEGED = POWERFUL | {"adm", "libvirt", "kvm", "systemd-journal", "dio"}
@@ -40,6 +42,7 @@ class _Stamp:
     inode: int
     mtime_ns: int
     ctime_ns: int
+    mode: int
 
 
 def parse(passwd: bytes, shadow: bytes, group: bytes, salt: str) -> Accounts:
@@ -160,7 +163,7 @@ class AccountWatch:
             seen = os.stat(self._host.at(path))
         except OSError:
             return None
-        return _Stamp(seen.st_ino, seen.st_mtime_ns, seen.st_ctime_ns)
+        return _Stamp(seen.st_ino, seen.st_mtime_ns, seen.st_ctime_ns, stat.S_IMODE(seen.st_mode))
 
     def _read(self) -> None:
         contents = [read_regular(self._host.at(path)) for path in FILES[:3]]
@@ -174,7 +177,11 @@ class AccountWatch:
             self._remember(self._now)
             return
         noticed = self._clock.now().timestamp()
-        self._findings = []
+        self._findings = [
+            _open_file(path, stamp)
+            for path, stamp in zip(FILES, self._stamps or [], strict=True)
+            if stamp is not None and _is_open(path, stamp)
+        ]
         known = []
         for name in sorted(before.keys() | self._now.keys()):
             old, new = before.get(name), self._now.get(name)
@@ -224,7 +231,6 @@ class AccountWatch:
             "before": _shown(old),
             "after": _shown(new),
             "files": files,
-            "who": None,
         }
         if kind == "group":
             alike = f"user {plain}" in self._now.keys() ^ before.keys()
@@ -288,6 +294,26 @@ _PASSWORD = {
     ("locked", "empty"): "it needs no password any more",
     ("set", "empty"): "it needs no password any more",
 }
+
+
+def _is_open(path: str, stamp: _Stamp) -> bool:
+    """Whether others than root may write it, or read what only root should."""
+    return bool(stamp.mode & 0o022 or (path in SECRET and stamp.mode & 0o007))
+
+
+def _open_file(path: str, stamp: _Stamp) -> Finding:
+    return Finding(
+        type="account_file_open",
+        severity="critical",
+        confidence=0.95,
+        subject=path,
+        summary=f"{path} may be changed or read by others than root (mode {stamp.mode:04o})",
+        why="Whoever may write it makes accounts with root's rights; who reads shadow guesses passwords at leisure.",
+        next=f"chown root {path}; chmod {'640' if path in SECRET else '644'} {path}; then look who was logged in.",
+        technique="T1222.002",
+        title="Account file is open to others",
+        evidence={"path": path, "mode": f"{stamp.mode:04o}"},
+    )
 
 
 def _verb(old: dict[str, Any] | None, new: dict[str, Any] | None) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from dio_daemon.clock import Clock
 from dio_daemon.detect.integrity.accounts import AccountWatch
 from dio_daemon.detect.integrity.baseline import Baseline
+from dio_daemon.detect.integrity.concealed import ConcealedWatch
 from dio_daemon.detect.integrity.dpkg import Packages
 from dio_daemon.detect.integrity.files import FileWatch
 from dio_daemon.detect.integrity.follow import COMMAND, Follower
@@ -19,6 +20,7 @@ from dio_daemon.detect.integrity.host import Host
 from dio_daemon.detect.integrity.inotify import Inotify
 from dio_daemon.detect.integrity.listeners import ListenerWatch
 from dio_daemon.detect.integrity.logins import LoginWatch
+from dio_daemon.detect.integrity.people import People
 from dio_daemon.detect.integrity.privileged import PrivilegedWatch
 from dio_daemon.detect.integrity.processes import ProcessWatch
 from dio_daemon.detect.integrity.runs import Runs
@@ -83,9 +85,11 @@ def assemble(
                 record,
             ),
             processes=ProcessWatch(host, packages, runs, frozenset({os.getpid()})),
+            concealed=ConcealedWatch(host, packages, baseline),
             listeners=ListenerWatch(host, packages, baseline, window.open, record),
             logins=LoginWatch(),
             follower=Follower(host, clock, follow),
+            people=People(host),
             tamper=TamperWatch(host, runs, baseline, cgroups, window.open, clock),
             baseline=baseline,
             notify=news,

@@ -142,6 +142,17 @@ def socket_inode(link: str) -> int | None:
     return int(target[8:-1]) if target.startswith("socket:[") and target[8:-1].isdigit() else None
 
 
+def owner_of_socket(host: Host, inode: int) -> int | None:
+    """The process that has a socket; of several that share it the oldest, for it made it."""
+    try:
+        pids = sorted(int(name) for name in os.listdir(host.proc) if name.isdigit())
+    except OSError:
+        return None
+    holders = [pid for pid in pids if inode in sockets_of(host, pid)]
+    # process 1 has what it made for others
+    return next((pid for pid in holders if pid != 1), holders[0] if holders else None)
+
+
 def describe(host: Host, packages: Packages, pid: int) -> dict[str, Any]:
     """Evidence for a process, as it is at this moment."""
     exe = exe_of(host, pid)

@@ -18,13 +18,13 @@ from dio_daemon.clock import Clock
 from dio_daemon.detect.finding import Finding
 from dio_daemon.detect.integrity import inotify
 from dio_daemon.detect.integrity.baseline import MOST_TEXT_BYTES, Baseline
+from dio_daemon.detect.integrity.group import Group
 from dio_daemon.detect.integrity.host import Host
 from dio_daemon.detect.integrity.inotify import Inotify
 from dio_daemon.detect.integrity.places import MOST_ENTRIES, Places
 from dio_daemon.detect.integrity.runs import Runs
 from dio_daemon.detect.integrity.state import FileState, examine
 from dio_daemon.detect.integrity.verdict import Change, Verdict
-from dio_daemon.detect.integrity.watched import Group
 from dio_daemon.text import safe
 
 SETTLE_S = 0.7
@@ -346,4 +346,6 @@ _REASONS = {
     "unit": "a unit of a package was enabled or disabled",
     "skel": "a new home as /etc/skel has it",
     "home removed": "a home was removed",
+    "runtime": "what was made for this boot only is gone",
+    "local command": "a command of this host's own that the system has none of",
 }

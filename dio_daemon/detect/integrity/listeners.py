@@ -14,7 +14,7 @@ from typing import Any
 from dio_daemon.detect.finding import Finding
 from dio_daemon.detect.integrity.baseline import Baseline
 from dio_daemon.detect.integrity.dpkg import Packages
-from dio_daemon.detect.integrity.facts import describe, exe_of, name_of, place_of, sockets_of
+from dio_daemon.detect.integrity.facts import describe, exe_of, name_of, owner_of_socket, place_of
 from dio_daemon.detect.integrity.host import Host
 from dio_daemon.detect.integrity.net import Connection, connections
 from dio_daemon.text import safe
@@ -94,7 +94,7 @@ class ListenerWatch:
         return count
 
     def _judge(self, key: Key, socket: Connection) -> None:
-        pid = self._owner(socket.inode)
+        pid = owner_of_socket(self._host, socket.inode)
         exe = exe_of(self._host, pid) if pid is not None else None
         known = "announced" if self._announced() else self._vouched(pid, exe)
         if known is None and socket.loopback and socket.uid >= 1000:
@@ -144,15 +144,6 @@ class ListenerWatch:
             return None
         owner = self._packages.owner(exe)
         return None if owner is None else f"package {owner.package}"
-
-    def _owner(self, inode: int) -> int | None:
-        try:
-            pids = sorted((int(name) for name in os.listdir(self._host.proc) if name.isdigit()), reverse=True)
-        except OSError:
-            return None
-        holders = [pid for pid in pids if inode in sockets_of(self._host, pid)]
-        # Of several that share it, the one that made it is the oldest; process 1 has what it made for others.
-        return next((pid for pid in reversed(holders) if pid != 1), holders[0] if holders else None)
 
     def _ephemeral(self) -> int:
         try:

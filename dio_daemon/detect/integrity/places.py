@@ -12,8 +12,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from dio_daemon.detect.integrity.group import MOST_DEPTH, Group
 from dio_daemon.detect.integrity.host import Host
-from dio_daemon.detect.integrity.watched import MOST_DEPTH, Group
 
 MOST_FOLDERS = 6000
 MOST_ENTRIES = 5000

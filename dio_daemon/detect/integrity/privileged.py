@@ -37,13 +37,16 @@ COMMANDS = (
     "/root",
 )
 OPEN = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108
+LOCAL = ("/usr/local", "/opt", "/srv", "/var/www", "/usr/games", "/usr/lib/dbus-1.0")
+"""Folders of programs that are no package's, mostly; looked into a few folders deep."""
 MASK = inotify.ATTRIB | inotify.MOVED_TO | inotify.CREATE
 BITS = stat.S_ISUID | stat.S_ISGID
-QUICK_S = 30.0
+QUICK_S = 60.0
 WALK_S = 3 * 3600.0
 """Between two walks of all disks."""
 STEP_ENTRIES = 100
 QUICK_ENTRIES = 4000
+QUICK_ENTRIES_OF_ONE = 2500
 MOST_WATCHES = 600
 MOST_NAMES = 256
 MOST_KNOWN = 5000
@@ -129,16 +132,15 @@ class PrivilegedWatch:
         return count
 
     def _quick(self) -> None:
-        folders = [*COMMANDS, *OPEN, *self._host.homes(100)]
+        folders = [*COMMANDS, *OPEN, *self._host.homes(100), *LOCAL]
         count = 0
         watched = []
         for top in folders:
             depth = 1 if top in COMMANDS else 3
             watched.append(top)
-            for path, entry in self._entries(top, depth):
+            most = min(QUICK_ENTRIES_OF_ONE, QUICK_ENTRIES - count)
+            for (path, entry), _ in zip(self._entries(top, depth), range(most), strict=False):
                 count += 1
-                if count > QUICK_ENTRIES:
-                    break
                 if _is_folder(entry):
                     watched.append(path)
                 self._consider(path, entry, self._quick_known)

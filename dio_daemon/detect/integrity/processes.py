@@ -1,8 +1,9 @@
 """The detector of processes that should not be.
 
 Every few seconds: one whose executable was deleted (and not by a package upgrade), one that runs from a temporary
-folder or from memory alone, a shell that talks to the network, and one that burns cpu and looks like a miner. What is
-gone before the next look is not told, for compilers and their tests make many such processes.
+folder or from memory alone, a shell that talks to the network, one that burns cpu and looks like a miner, and one that
+calls itself like a thread of the kernel. What is gone before the next look is not told, for compilers and their tests
+make many such processes.
 """
 
 from __future__ import annotations
@@ -21,20 +22,15 @@ from dio_daemon.detect.integrity.facts import (
     describe,
     name_of,
     parents,
-    place_of,
-    socket_inode,
     status_of,
     user_name,
 )
 from dio_daemon.detect.integrity.host import Host
-from dio_daemon.detect.integrity.net import ESTABLISHED, Connection, connections
 from dio_daemon.detect.integrity.runs import Runs
+from dio_daemon.detect.integrity.shells import is_shell, remote_end
 from dio_daemon.text import safe
 
 TEMPORARY = ("/tmp/", "/var/tmp/", "/dev/shm/", "/run/user/", "/run/shm/")  # noqa: S108
-SHELLS = frozenset(
-    ("sh", "dash", "bash", "zsh", "ksh", "ksh93", "mksh", "ash", "busybox", "fish", "tcsh", "csh", "rbash")
-)
 BUILDERS = frozenset(
     (
         "make",
@@ -80,9 +76,15 @@ _MINER = re.compile(
     rb"|stratum\+(?:tcp|ssl|tls)|--donate-level|randomx|cryptonight|moneroocean|nicehash|minexmr|supportxmr|monero",
     re.IGNORECASE,
 )
+_KERNEL_THREAD = re.compile(
+    r"(kworker/|ksoftirqd/|migration/|rcu_|kswapd\d|kcompactd\d|khugepaged|kthreadd|kdevtmpfs|kauditd|jbd2/|scsi_eh_"
+    r"|cpuhp/|watchdog/|irq/\d|oom_reaper|khungtaskd|kblockd|kintegrityd|kthrotld)"
+)
 MINER_CORES = 0.5
 """Cores that a process keeps busy from one look to the next to count as burning."""
 MINER_LOOKS = 3
+NAME_LOOKS = 12
+"""A process may call itself otherwise at any time: so often that is looked at again."""
 MOST_PROCESSES = 20_000
 MOST_TOLD = 100
 
@@ -93,6 +95,7 @@ class _Known:
     looks: int = 0
     kind: str | None = None
     hinted: bool = False
+    disguised: bool = False
     ticks: int | None = None
     burning: int = 0
 
@@ -121,26 +124,33 @@ class ProcessWatch:
         elapsed = None if self._looked is None else now - self._looked
         self._looked = now
         seen: dict[int, _Known] = {}
+        exes = self._exes()
         current: dict[tuple[int, str], Finding] = {}
-        for pid in self._pids():
-            try:
-                exe = os.readlink(f"{self._host.proc}/{pid}/exe")
-            except OSError:  # a kernel thread, one that has ended, or one that may not be looked at
-                continue
+        for pid, exe in exes.items():
             known = self._known.get(pid)
             if known is None or known.exe != exe:
                 known = _Known(exe, hinted=self._hinted(pid))
                 known.kind = self._kind(pid, exe)
             known.looks += 1
             seen[pid] = known
-            for kind in self._kinds(pid, known, elapsed):
+            for kind in self._kinds(pid, known, elapsed, exes):
                 key = (pid, kind)
                 if len(current) < MOST_TOLD:
-                    finding = self._findings.get(key) or self._finding(pid, exe, kind)
+                    finding = self._findings.get(key) or self._finding(pid, exe, kind, exes)
                     if finding is not None:
                         current[key] = finding
         self._known, self._findings = seen, current
         return list(current.values())
+
+    def _exes(self) -> dict[int, str]:
+        """The executables of all processes, as the kernel names them."""
+        found = {}
+        for pid in self._pids():
+            try:
+                found[pid] = os.readlink(f"{self._host.proc}/{pid}/exe")
+            except OSError:  # a kernel thread, one that has ended, or one that may not be looked at
+                continue
+        return found
 
     def _pids(self) -> Iterable[int]:
         try:
@@ -149,17 +159,21 @@ class ProcessWatch:
             return []
         return [int(name) for name in names[:MOST_PROCESSES] if name.isdigit() and int(name) not in self._own]
 
-    def _kinds(self, pid: int, known: _Known, elapsed: float | None) -> list[str]:
+    def _kinds(self, pid: int, known: _Known, elapsed: float | None, exes: dict[int, str]) -> list[str]:
         kinds = []
         if known.kind is not None and known.looks >= 2:
             if known.looks == 2 and self._built(pid, known):
                 known.kind = None
             else:
                 kinds.append(known.kind)
-        if os.path.basename(known.exe.removesuffix(DELETED)) in SHELLS and self._on_network(pid) is not None:
+        if is_shell(known.exe) and remote_end(self._host, pid, exes) is not None:
             kinds.append("shell_on_socket")
         if known.hinted and self._burns(pid, known, elapsed):
             kinds.append("miner_like_process")
+        if known.looks <= 2 or known.looks % NAME_LOOKS == 0:
+            known.disguised = self._disguised(pid)
+        if known.disguised and known.looks >= 2:
+            kinds.append("process_masquerading")
         return kinds
 
     def _kind(self, pid: int, exe: str) -> str | None:
@@ -188,17 +202,16 @@ class ProcessWatch:
             return False
         return any(str(each["name"]) in BUILDERS for each in parents(self._host, pid))
 
-    def _on_network(self, pid: int) -> Connection | None:
-        inodes = {socket_inode(f"{self._host.proc}/{pid}/fd/{number}") for number in (0, 1, 2)} - {None}
-        if not inodes:
-            return None
-        unit = place_of(self._host, pid).unit or ""
-        if "@" in unit and unit.endswith(".service") and not unit.startswith("user@"):
-            return None  # systemd runs it for each connection of a socket unit
-        for each in connections(f"{self._host.proc}/{pid}/net"):
-            if each.inode in inodes and (each.state == ESTABLISHED or each.protocol == "udp"):
-                return each
-        return None
+    def _disguised(self, pid: int) -> bool:
+        """Whether a program calls itself like a thread of the kernel; a real one has no executable."""
+        try:
+            name = name_of(self._host, pid) or ""
+            first = read(f"{self._host.proc}/{pid}/cmdline", 256).split(b"\0")[0]
+        except OSError:
+            return False
+        shown = os.fsdecode(first)
+        in_brackets = shown.startswith("[") and "]" in shown and _KERNEL_THREAD.match(shown[1:]) is not None
+        return in_brackets or _KERNEL_THREAD.match(name) is not None
 
     def _hinted(self, pid: int) -> bool:
         try:
@@ -222,7 +235,7 @@ class ProcessWatch:
             known.burning > 0 and (pid, "miner_like_process") in self._findings
         )
 
-    def _finding(self, pid: int, exe: str, kind: str) -> Finding | None:
+    def _finding(self, pid: int, exe: str, kind: str, exes: dict[int, str]) -> Finding | None:
         uid, _ = status_of(self._host, pid)
         if uid is None:
             return None
@@ -234,11 +247,12 @@ class ProcessWatch:
         subject, about = f"{path} as {user}", f"{name} (pid {pid}, user {user})"
         summary = words.summary.format(about=about, path=path)
         if kind == "shell_on_socket":
-            connection = self._on_network(pid)
+            connection = remote_end(self._host, pid, exes)
             if connection is None:
                 return None
             subject = f"{path} as {user} with {connection.remote_address}"
             summary = words.summary.format(about=about, path=connection.remote)
+            evidence["connection"] = {"local": connection.local, "remote": connection.remote}
         in_temporary = path.startswith(TEMPORARY)
         severity = words.severity
         if kind == "process_from_temporary_folder" and uid == 0:
@@ -307,9 +321,18 @@ _WORDS = {
         "critical",
         0.95,
         "T1059.004",
-        "{about} is a shell whose input and output are the network connection with {path}",
+        "{about} is a shell that is typed into over the network connection with {path}",
         "Whoever is at the other end types commands on this host.",
         "Cut the connection (ss -K dst ADDRESS), then see the parents in the evidence for the way in.",
+    ),
+    "process_masquerading": _Words(
+        "Process in disguise",
+        "high",
+        0.9,
+        "T1036.004",
+        "{about} runs {path} and calls itself like a thread of the kernel",
+        "The kernel's threads have no executable; a program that takes such a name does not want to be noticed.",
+        _SEE,
     ),
     "miner_like_process": _Words(
         "Process that looks like a miner",

@@ -29,7 +29,15 @@ SIGNS: Final[tuple[tuple[str, re.Pattern[bytes]], ...]] = (
         re.compile(rb"(?:^|[\s=\"';&|])/[\w./-]*/\.[\w-]+/[\w.-]+", re.MULTILINE),
     ),
     ("a setuid bit is set", re.compile(rb"\bchmod\s+(?:[0-7]?[4-7][0-7]{3}|[ug]*\+s)\b")),
-    ("everybody may become root", re.compile(rb"^\s*(?:ALL|[^#\n]*\bNOPASSWD:\s*ALL)", re.MULTILINE)),
+    ("everybody may become root", re.compile(rb"^\s*ALL\s+ALL\s*=", re.MULTILINE)),
+    ("no password is needed to become root", re.compile(rb"^[^#\n]*\bNOPASSWD:\s*ALL", re.MULTILINE)),
+    (
+        "the shell history is turned off",
+        re.compile(
+            rb"^[^#\n]*(?:\bHISTFILE=(?:/dev/null|['\"]{2}|$)|\bunset\s+HISTFILE\b|\bHIST(?:FILE)?SIZE=0\b|\bset\s+\+o\s+history\b)",
+            re.MULTILINE,
+        ),
+    ),
 )
 
 

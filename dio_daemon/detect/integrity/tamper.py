@@ -16,9 +16,9 @@ from dio_daemon.clock import Clock
 from dio_daemon.collect.procfs import read
 from dio_daemon.detect.finding import Finding
 from dio_daemon.detect.integrity.baseline import Baseline
+from dio_daemon.detect.integrity.histories import Histories
 from dio_daemon.detect.integrity.host import Host
 from dio_daemon.detect.integrity.runs import Runs
-from dio_daemon.text import safe
 
 LOGS = (
     *(
@@ -31,7 +31,6 @@ LOGS = (
     ),
     *("/var/log/audit/audit.log", "/var/log/apt/history.log", "/var/log/fail2ban.log", "/var/log/ufw.log"),
 )
-HISTORIES = (".bash_history", ".zsh_history", ".history")
 SERVICES = (
     *(
         "auditd",
@@ -91,32 +90,42 @@ class TamperWatch:
         self._logs: dict[str, _Log] = {}
         self._cut: dict[str, tuple[float, Finding]] = {}
         self._stopped: dict[str, float] = {}
-        self._off: dict[str, Finding] = {}
         memory = baseline.memory.get("tamper")
         self._memory: dict[str, Any] = memory if isinstance(memory, dict) else {}
+        self._histories = Histories(
+            host,
+            announced,
+            self._list("histories") if "histories" in self._memory else None,
+            lambda known: self._set("histories", known),
+        )
 
     def look(self, now: float) -> list[Finding]:
         """One look; what is the case. `now` is monotonic seconds."""
         wall = self._clock.now().timestamp()
-        for path in LOGS:
+        for path in (*LOGS, *self._journals()):
             self._look_at_log(path, now, wall)
         self._cut = {path: told for path, told in self._cut.items() if now - told[0] < TOLD_S}
-        self._look_at_histories(now)
         return [
             *(finding for _, finding in self._cut.values()),
-            *self._off.values(),
+            *self._histories.look(now),
             *self._look_at_services(now, wall),
         ]
 
     def accept(self) -> int:
         """Take all that is told as well; how many they were."""
-        count = len(self._cut) + len(self._off) + len(self._stopped)
+        count = len(self._cut) + self._histories.accept() + len(self._stopped)
         self._cut.clear()
-        self._set("histories", sorted({*self._list("histories"), *self._off}))
-        self._off.clear()
         self._set("services", [name for name in self._list("services") if name not in self._stopped])
         self._stopped.clear()
         return count
+
+    def _journals(self) -> list[str]:
+        """The journal that is written to; a rotation makes another one of the same name at once."""
+        try:
+            machine = self._host.read("/etc/machine-id", 64).decode("ascii", "replace").strip()
+        except OSError:
+            return []
+        return [f"/var/log/journal/{machine}/system.journal"] if machine.isalnum() else []
 
     def _look_at_log(self, path: str, now: float, wall: float) -> None:
         known = self._logs.get(path)
@@ -186,26 +195,9 @@ class TamperWatch:
                 next="Compare with the journal and with what was sent to other hosts; see who was logged in (last).",
                 technique="T1070.002",
                 title="Log cut short" if type_ == "log_truncated" else "Log removed",
-                evidence={"path": path, "size_before": before, "size_after": after, "who": None},
+                evidence={"path": path, "size_before": before, "size_after": after},
             ),
         )
-
-    def _look_at_histories(self, now: float) -> None:
-        first = "histories" not in self._memory
-        known, off = set(self._list("histories")), []
-        for home in self._host.homes(200):
-            for name in HISTORIES:
-                path = f"{home}/{name}"
-                try:
-                    target = os.readlink(self._host.at(path))
-                except OSError:
-                    continue
-                if target == "/dev/null":
-                    off.append(path)
-        if first or self._announced():
-            self._set("histories", sorted({*known, *off}))
-            known |= set(off)
-        self._off = {path: self._off.get(path) or _history(path) for path in off if path not in known}
 
     def _look_at_services(self, now: float, wall: float) -> list[Finding]:
         known = set(self._list("services"))
@@ -256,21 +248,6 @@ class TamperWatch:
             self._memory[name] = value
             self._baseline.memory["tamper"] = self._memory
             self._baseline.changed()
-
-
-def _history(path: str) -> Finding:
-    return Finding(
-        type="shell_history_off",
-        severity="medium",
-        confidence=0.8,
-        subject=path,
-        summary=f"The shell history {safe(path, 300)} leads to /dev/null",
-        why="What is typed leaves no trace any more.",
-        next="Ask the user; remove the link if nobody meant it.",
-        technique="T1070.003",
-        title="Shell history turned off",
-        evidence={"path": safe(path, 300), "target": "/dev/null"},
-    )
 
 
 def _service(name: str, masked: bool) -> Finding:

@@ -16,15 +16,16 @@ from dataclasses import dataclass
 from dio_daemon.detect.finding import SEVERITIES, Finding, level
 from dio_daemon.detect.integrity import words
 from dio_daemon.detect.integrity.dpkg import Owner, Packages, aliases
+from dio_daemon.detect.integrity.group import Group
 from dio_daemon.detect.integrity.host import Host
 from dio_daemon.detect.integrity.runs import Runs
 from dio_daemon.detect.integrity.state import FileState, read_regular
 from dio_daemon.detect.integrity.suspicious import signs
-from dio_daemon.detect.integrity.watched import Group
 from dio_daemon.text import safe
 
 _UNIT_LINK = re.compile(r"/etc/systemd/(system|user)/([^/]+\.(wants|requires|upholds)/)?[^/]+")
 _UNIT_FOLDERS = ("/usr/lib/systemd/", "/lib/systemd/")
+_COMMANDS = ("/usr/bin", "/usr/sbin", "/bin", "/sbin")
 _HOME_FILE = re.compile(r"/home/[^/]+/\.[^/]+")
 
 
@@ -86,6 +87,8 @@ class Verdict:
         """By whose work it is, in a few words; None when that is not known."""
         if self._announced(change.noticed_at):
             return "announced"
+        if change.group.name == "local_commands" and (change.after is None or not self._shadows(change.path)):
+            return "local command"
         owner = self._packages.owner(change.path)
         if change.after is None:
             return self._known_removal(change, owner)
@@ -139,7 +142,6 @@ class Verdict:
             "before": change.before.shown() if change.before else None,
             "after": change.after.shown() if change.after else None,
             "package": owner.package if owner else None,
-            "who": None,
         }
         if found:
             evidence["signs"] = found
@@ -160,7 +162,14 @@ class Verdict:
             version=repr(change.after.shown()) if change.after is not None else "removed",
         )
 
+    def _shadows(self, path: str) -> bool:
+        """Whether the system has a command of the same name."""
+        name = posixpath.basename(path)
+        return any(os.path.lexists(self._host.at(f"{folder}/{name}")) for folder in _COMMANDS)
+
     def _known_removal(self, change: Change, owner: Owner | None) -> str | None:
+        if change.path.startswith("/run/"):  # a reboot empties it
+            return "runtime"
         start, end = self._away
         if self._runs.during(change.noticed_at) or (
             change.noticed_at <= end + 60 and self._runs.between(start, end)

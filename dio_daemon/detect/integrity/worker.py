@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dio_daemon.clock import Clock
 from dio_daemon.detect.finding import Finding
 from dio_daemon.detect.integrity.accounts import AccountWatch
 from dio_daemon.detect.integrity.baseline import Baseline
+from dio_daemon.detect.integrity.concealed import ConcealedWatch
 from dio_daemon.detect.integrity.files import FileWatch
 from dio_daemon.detect.integrity.follow import Follower
 from dio_daemon.detect.integrity.inotify import Inotify, wait_for
 from dio_daemon.detect.integrity.listeners import ListenerWatch
 from dio_daemon.detect.integrity.logins import LoginWatch
+from dio_daemon.detect.integrity.people import People
 from dio_daemon.detect.integrity.privileged import PrivilegedWatch
 from dio_daemon.detect.integrity.processes import ProcessWatch
 from dio_daemon.detect.integrity.tamper import TamperWatch
@@ -36,6 +38,8 @@ PROCESSES_S = 5.0
 TAMPER_S = 5.0
 AGAIN_S = (10.0, 20.0, 32.0, 45.0)
 """After a change the sampler is asked again: what is gone is over after a while only, and samples may be rare."""
+WITHOUT_PEOPLE = ("failed_logins", "login_after_failures", "security_service_stopped")
+"""Their evidence says who, or nobody need have done it."""
 FIRST_S = 2.0
 """The first sample has its time before the first look at the host."""
 
@@ -48,9 +52,11 @@ class Parts:
     accounts: AccountWatch
     privileged: PrivilegedWatch
     processes: ProcessWatch
+    concealed: ConcealedWatch
     listeners: ListenerWatch
     logins: LoginWatch
     follower: Follower
+    people: People
     tamper: TamperWatch
     baseline: Baseline
     notify: Sequence[Inotify]
@@ -86,6 +92,8 @@ class Integrity:
         self._found: dict[str, list[Finding]] = {}
         self._told: frozenset[tuple[str, str]] = frozenset()
         self._again_at: list[float] = []
+        self._present: dict[tuple[str, str], dict[str, Any]] = {}
+        self._told_as: dict[int, tuple[Finding, Finding]] = {}
         self._all: tuple[Finding, ...] = ()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._started = False
@@ -140,12 +148,15 @@ class Integrity:
         self._found["files"] = parts.files.step()
         self._found["accounts"] = parts.accounts.look()
         self._found["privileged"] = parts.privileged.step()
-        parts.logins.take(parts.follower.read(), now)
+        lines = parts.follower.read()
+        parts.people.take(lines, now)
+        parts.logins.take(lines, now)
         self._found["logins"] = parts.logins.look(now)
         if now >= self._due["processes"]:
             self._due["processes"] = now + PROCESSES_S
             self._found["processes"] = parts.processes.look(now)
             self._found["listeners"] = parts.listeners.look()
+            self._found["concealed"] = parts.concealed.look(now)
         if now >= self._due["tamper"]:
             self._due["tamper"] = now + TAMPER_S
             self._found["tamper"] = parts.tamper.look(now)
@@ -159,7 +170,7 @@ class Integrity:
         self._parts.tamper.accept()
 
     def _tell(self) -> None:
-        found = tuple(finding for each in self._found.values() for finding in each)
+        found = self._with_people()
         told = frozenset((finding.fingerprint, finding.version) for finding in found)
         self._all = found
         now = self._clock.monotonic()
@@ -171,6 +182,22 @@ class Integrity:
             self._again_at.pop(0)
             self._changed()
 
+    def _with_people(self) -> tuple[Finding, ...]:
+        """What is found, with who was on this host when it was found first."""
+        now, present = self._clock.monotonic(), None
+        before, self._present = self._present, {}
+        told_as, self._told_as = self._told_as, {}
+        for finding in (finding for each in self._found.values() for finding in each):
+            key = (finding.fingerprint, finding.version)
+            known = told_as.get(id(finding))
+            if known is None or known[0] is not finding:
+                if key not in before and present is None:
+                    present = self._parts.people.present(now)
+                known = (finding, _with(finding, before.get(key) or present or {}))
+            self._present[key] = known[1].evidence.get("present", {})
+            self._told_as[id(finding)] = known
+        return tuple(finding for _, finding in self._told_as.values())
+
     def _wait(self, timeout_s: float) -> None:
         self._heartbeat.beat(timeout_s)
         # What the kernel and the journal say waits for the next step: a second late, and a storm costs no more steps.
@@ -180,3 +207,9 @@ class Integrity:
                 pass
         except OSError:  # empty
             return
+
+
+def _with(finding: Finding, present: dict[str, Any]) -> Finding:
+    if finding.type in WITHOUT_PEOPLE:
+        return finding
+    return replace(finding, evidence={**finding.evidence, "present": present})

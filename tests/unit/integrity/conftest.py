@@ -16,11 +16,12 @@ from dio_daemon.detect.finding import Finding
 from dio_daemon.detect.integrity.baseline import Baseline
 from dio_daemon.detect.integrity.dpkg import Packages
 from dio_daemon.detect.integrity.files import FileWatch
+from dio_daemon.detect.integrity.group import Group
 from dio_daemon.detect.integrity.host import Host
 from dio_daemon.detect.integrity.inotify import Inotify
 from dio_daemon.detect.integrity.runs import Runs
 from dio_daemon.detect.integrity.verdict import Verdict
-from dio_daemon.detect.integrity.watched import GROUPS, Group
+from dio_daemon.detect.integrity.watched import GROUPS
 
 
 class Hands:

@@ -38,7 +38,7 @@ class Accounts:
 
     def write(self, passwd: str = PASSWD, shadow: str = SHADOW, group: str = GROUP) -> None:
         for name, text in (("passwd", passwd), ("shadow", shadow), ("group", group)):
-            self.fake.put(f"/etc/{name}", text)
+            self.fake.put(f"/etc/{name}", text, 0o640 if name == "shadow" else 0o644)
 
     def look(self) -> list[Finding]:
         self.watch.look()
@@ -118,4 +118,26 @@ def test_half_written_and_odd_files(accounts: Accounts) -> None:
     accounts.fake.path("/etc/passwd").unlink()
     assert accounts.look() == []
     accounts.write(PASSWD + ":::::::\n+::::::\n\0\xff\nshort:x\n", SHADOW + "\n:\n", GROUP + "x\n")
+    assert accounts.look() == []
+
+
+@pytest.mark.parametrize(
+    ("path", "mode", "expected"),
+    [
+        ("/etc/passwd", 0o666, ["/etc/passwd"]),
+        ("/etc/shadow", 0o644, ["/etc/shadow"]),
+        ("/etc/shadow", 0o600, []),
+        ("/etc/group", 0o664, ["/etc/group"]),
+    ],
+)
+def test_files_that_are_open_to_others(accounts: Accounts, path: str, mode: int, expected: list[str]) -> None:
+    before = accounts.fake.path(path).stat().st_mode
+    accounts.fake.path(path).chmod(mode)
+    found = accounts.look()
+    assert (
+        [each.subject for each in found if each.type == "account_file_open"]
+        == expected
+        == [each.subject for each in found]
+    )
+    accounts.fake.path(path).chmod(before)
     assert accounts.look() == []

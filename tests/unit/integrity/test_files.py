@@ -295,3 +295,39 @@ def test_hashes_are_those_of_the_content(fake: FakeHost, tmp_path: Path) -> None
     (found,) = fake.run(watch)
     assert found.evidence["after"]["sha256"] == hashlib.sha256(b"x\n").hexdigest()
     assert found.evidence["diff"] == "@@ -0,0 +1 @@\n+x"
+
+
+def test_only_a_command_that_hides_a_system_command_is_told(fake: FakeHost) -> None:
+    fake.put("/usr/bin/ls", "x", 0o755)
+    watch = fake.watch()
+    fake.run(watch)
+    fake.put("/usr/local/bin/deploy", "#!/bin/sh\n", 0o755)
+    assert fake.run(watch) == []
+    assert "/usr/local/bin/deploy" in str(fake.recorded[-1])
+    fake.put("/usr/local/bin/ls", "#!/bin/sh\n", 0o755)
+    (found,) = fake.run(watch)
+    assert (found.type, found.subject) == ("command_shadowed", "/usr/local/bin/ls")
+    for name in ("ls", "deploy"):
+        fake.path(f"/usr/local/bin/{name}").unlink()
+    assert fake.run(watch) == []
+
+
+def test_units_of_this_boot_go_with_it(fake: FakeHost) -> None:
+    unit = fake.put("/run/systemd/system/netplan.service", "[Service]\n")
+    watch = fake.watch()
+    fake.run(watch)
+    unit.unlink()
+    assert fake.run(watch) == []
+    fake.put("/run/systemd/system/other.service", "[Service]\n")
+    assert [each.type for each in fake.run(watch)] == ["systemd_unit_changed"]
+
+
+def test_another_change_of_a_changed_file_is_another_version(fake: FakeHost) -> None:
+    watch = fake.watch()
+    fake.run(watch)
+    fake.put("/etc/crontab", "* * * * * root one\n")
+    (one,) = fake.run(watch)
+    fake.put("/etc/crontab", "* * * * * root one\n* * * * * root two\n")
+    (two,) = fake.run(watch)
+    assert one.fingerprint == two.fingerprint and one.version != two.version
+    assert "two" in two.evidence["diff"]

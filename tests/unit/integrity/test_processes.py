@@ -216,3 +216,21 @@ def test_addresses() -> None:
     for line in ("", "x y z", "1: zz:1 00:0 0A 0 0 0 0 0 7", "1: 00:1"):
         assert parse(line, "tcp") is None
     assert connections("/nowhere") == []
+
+
+@pytest.mark.parametrize(
+    ("exe", "arguments", "name", "expected"),
+    [
+        ("/usr/bin/sleep", "[kworker/0:3]\0infinity", "sleep", ["process_masquerading"]),
+        ("/usr/bin/sleep", "sleep\0infinity", "kworker/u8:3", ["process_masquerading"]),
+        ("/usr/bin/python3", "[celeryd: worker@host]", "celeryd", []),
+        ("/usr/sbin/irqbalance", "/usr/sbin/irqbalance", "irqbalance", []),
+    ],
+)
+def test_a_program_that_calls_itself_like_a_kernel_thread(
+    fake: FakeHost, exe: str, arguments: str, name: str, expected: list[str]
+) -> None:
+    folder = process(fake, 90, exe, arguments=arguments)
+    stat = (folder / "stat").read_text()
+    (folder / "stat").write_text(f"90 ({name}) {stat.rpartition(') ')[2]}")
+    assert [each.type for each in looks(watch(fake))] == expected

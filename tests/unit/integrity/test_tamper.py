@@ -111,3 +111,45 @@ def test_a_service_that_restarts(tamper: Tamper) -> None:
     assert tamper.looks(2) == []
     tamper.cgroup.write_text("79\n")
     assert tamper.looks() == []
+
+
+def test_the_journal_that_is_removed(fake: FakeHost) -> None:
+    fake.put("/etc/machine-id", "0123456789abcdef0123456789abcdef\n")
+    journal = fake.put("/var/log/journal/0123456789abcdef0123456789abcdef/system.journal", LONG)
+    tamper = Tamper(fake)
+    journal.rename(journal.with_name("system@1.journal"))
+    fake.put(f"/var/log/journal/{journal.parent.name}/system.journal", "new")
+    assert tamper.looks() == [], "a rotation"
+    journal.write_text(LONG)
+    tamper.looks()
+    journal.unlink()
+    assert [found.type for found in tamper.looks()] == ["log_removed"]
+
+
+@pytest.mark.parametrize("how", ["emptied", "removed"])
+def test_a_history_that_is_cleared(tamper: Tamper, how: str) -> None:
+    histories = [
+        tamper.fake.put(path, "ls -l\n" * 50) for path in ("/root/.bash_history", "/home/ann/.zsh_history")
+    ]
+    assert tamper.looks(2) == []
+    for history in histories:
+        history.unlink() if how == "removed" else history.write_text("")
+    found = {each.subject: (each.type, each.severity) for each in tamper.looks()}
+    assert found == {
+        "/root/.bash_history": ("shell_history_cleared", "medium"),
+        "/home/ann/.zsh_history": ("shell_history_cleared", "low"),
+    }
+    assert tamper.watch.accept() == 2
+    assert tamper.looks() == []
+
+
+def test_histories_that_shrink_or_go_with_their_home(tamper: Tamper) -> None:
+    shrinks = tamper.fake.put("/root/.bash_history", "ls -l\n" * 50)
+    short = tamper.fake.put("/root/.zsh_history", "ls\n")
+    goes = tamper.fake.put("/home/bob/.bash_history", "ls -l\n" * 50)
+    tamper.looks(2)
+    shrinks.write_text("ls -l\n" * 20)
+    short.write_text("")
+    goes.unlink()
+    goes.parent.rmdir()
+    assert tamper.looks() == []

@@ -1,0 +1,131 @@
+"""The histories of shells: turned off by a link to /dev/null, or emptied.
+
+What was off before the first look is known. An emptied one does not come back; it is told for an hour.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+
+from dio_daemon.detect.finding import Finding
+from dio_daemon.detect.integrity.host import Host
+from dio_daemon.text import safe
+
+HISTORIES = (".bash_history", ".zsh_history", ".history", ".python_history", ".mysql_history")
+LEAST_BYTES = 64
+"""A shorter history says nothing when it is emptied."""
+TOLD_S = 3600.0
+EMPTY_LOOKS = 2
+MOST_HOMES = 200
+
+
+class Histories:
+    """Watches the histories in all homes. Belongs to one thread.
+
+    Args:
+        host: whose.
+        announced: whether a change window is open.
+        known: those that are known to be off; None before the first look.
+        keep: remembers those.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        announced: Callable[[], bool],
+        known: list[str] | None,
+        keep: Callable[[list[str]], None],
+    ) -> None:
+        self._host = host
+        self._announced = announced
+        self._known = known
+        self._keep = keep
+        self._sizes: dict[str, int] = {}
+        self._empty: dict[str, int] = {}
+        self._off: dict[str, Finding] = {}
+        self._emptied: dict[str, tuple[float, Finding]] = {}
+
+    def look(self, now: float) -> list[Finding]:
+        """One look; what is the case. `now` is monotonic seconds."""
+        off = []
+        for home in self._host.homes(MOST_HOMES):
+            for name in HISTORIES:
+                path = f"{home}/{name}"
+                if self._leads_nowhere(path):
+                    off.append(path)
+                    self._sizes.pop(path, None)
+                else:
+                    self._look_at(home, path, now)
+        if self._known is None or self._announced():
+            self._known = sorted({*(self._known or []), *off})
+            self._keep(self._known)
+        self._off = {path: self._off.get(path) or _off(path) for path in off if path not in self._known}
+        self._emptied = {path: told for path, told in self._emptied.items() if now - told[0] < TOLD_S}
+        return [*self._off.values(), *(finding for _, finding in self._emptied.values())]
+
+    def accept(self) -> int:
+        """Take all that is told as well; how many they were."""
+        count = len(self._off) + len(self._emptied)
+        self._known = sorted({*(self._known or []), *self._off})
+        self._keep(self._known)
+        self._off.clear()
+        self._emptied.clear()
+        return count
+
+    def _leads_nowhere(self, path: str) -> bool:
+        try:
+            return os.readlink(self._host.at(path)) == "/dev/null"
+        except OSError:
+            return False
+
+    def _look_at(self, home: str, path: str, now: float) -> None:
+        try:
+            seen = os.lstat(self._host.at(path))
+            size = seen.st_size if stat.S_ISREG(seen.st_mode) else None
+        except OSError:
+            size = 0 if path in self._sizes else None
+        if size is None:
+            return
+        if size:
+            self._sizes[path] = size
+            self._empty.pop(path, None)
+            return
+        before = self._sizes.get(path, 0)
+        self._empty[path] = self._empty.get(path, 0) + 1
+        if before < LEAST_BYTES or self._empty[path] < EMPTY_LOOKS:
+            return
+        del self._sizes[path]
+        if os.path.isdir(self._host.at(home)) and not self._announced():
+            self._emptied[path] = (now, _emptied(path, before))
+
+
+def _off(path: str) -> Finding:
+    return Finding(
+        type="shell_history_off",
+        severity="medium",
+        confidence=0.8,
+        subject=path,
+        summary=f"The shell history {safe(path, 300)} leads to /dev/null",
+        why="What is typed leaves no trace any more.",
+        next="Ask the user; remove the link if nobody meant it.",
+        technique="T1562.003",
+        title="Shell history turned off",
+        evidence={"path": safe(path, 300), "target": "/dev/null"},
+    )
+
+
+def _emptied(path: str, before: int) -> Finding:
+    return Finding(
+        type="shell_history_cleared",
+        severity="medium" if path.startswith("/root/") else "low",
+        confidence=0.6,
+        subject=path,
+        summary=f"The history {safe(path, 300)} held {before} bytes and was emptied or removed",
+        why="It told what was typed here; people seldom clear it, intruders do before they leave.",
+        next="Ask the user; see what else changed at that time (dioctl threats), and who was logged in (last).",
+        technique="T1070.003",
+        title="Shell history cleared",
+        evidence={"path": safe(path, 300), "size_before": before},
+    )
