@@ -7,6 +7,7 @@ programs: refused, DNS, TLS, timeout, something else on the port, unhealthy, rej
 from __future__ import annotations
 
 import errno
+import http.client
 import json
 import os
 import socket
@@ -256,9 +257,14 @@ def translate(error: BaseException, address: str, connect_s: float, total_s: flo
             return Unreachable(
                 f"connection to {address} failed: {os.strerror(cause.errno)}", kind="unreachable"
             )
-    return Unreachable(
-        f"connection to {address} broke before a whole answer came ({type(error).__name__})", kind="broken"
-    )
+    for cause in chain:
+        if isinstance(cause, http.client.BadStatusLine) and not _begins_an_answer(str(cause)):
+            return Unreachable(f"what answers at {address} does not speak HTTP", kind="broken")
+    return Unreachable(f"connection to {address} broke before a whole answer came", kind="broken")
+
+
+def _begins_an_answer(line: str) -> bool:
+    return line.startswith("HTTP/") or "HTTP/".startswith(line.strip())
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

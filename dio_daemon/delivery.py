@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import datetime
+from enum import Enum
 
 from dio_daemon import wire
 from dio_daemon.center import Center, mark_in
@@ -27,6 +28,14 @@ log = logging.getLogger(__name__)
 
 MAX_INVALID_IN_A_ROW = 3
 MAX_MISMATCHES_IN_A_ROW = 5
+
+
+class Sent(Enum):
+    """What became of a report."""
+
+    NOTHING = "nothing waited"
+    ANSWERED = "refused in a way that says what to send at once in its place"
+    ACKNOWLEDGED = "acknowledged"
 
 
 class Delivery:
@@ -59,7 +68,7 @@ class Delivery:
         batch_records: int,
         total_s: float | None = None,
         streams: Sequence[str] = wire.STREAMS,
-    ) -> bool:
+    ) -> Sent:
         """Send one report of the stream whose turn it is.
 
         Args:
@@ -70,25 +79,22 @@ class Delivery:
             total_s: less time than the configured, when the agent is stopping.
             streams: which may be sent now.
 
-        Returns:
-            False when nothing waits; True when a report was answered in a way that allows the next at once.
-
         Raises:
             CenterError: the report failed.
         """
         stream = self._spool.next_stream(streams) or min(self._unsure.intersection(streams), default=None)
         if stream is None:
-            return False
+            return Sent.NOTHING
         batch = self._spool.batch(stream, min(self._limit or batch_records, batch_records))
         body = wire.report(sender, rfc3339(self._clock.now()), batch)
         try:
             mark = center.report(identity.agent_id, body, identity.credential, total_s)
         except Rejected as error:
             self._rejected(batch, error)
-            return True
+            return Sent.ANSWERED
         self.skew_s = _ahead_s(self._clock.now(), center.server_time)
         self._acknowledged(batch, mark, center)
-        return True
+        return Sent.ACKNOWLEDGED
 
     def _acknowledged(self, batch: wire.Batch, mark: wire.Mark, center: Center) -> None:
         if batch.records and mark == batch.after:

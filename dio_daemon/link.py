@@ -12,7 +12,7 @@ import logging
 
 from dio_daemon import wire
 from dio_daemon.clock import rfc3339
-from dio_daemon.delivery import Delivery
+from dio_daemon.delivery import Delivery, Sent
 from dio_daemon.errors import EX_TEMPFAIL, CenterError, GiveUp, Rejected
 from dio_daemon.lifecycle import Event, State
 from dio_daemon.link_state import IDLE_S, RESOLVER_S, Connection, LinkState, is_refusal
@@ -124,7 +124,7 @@ class Link:
         deadline = state.clock.monotonic() + state.config.delivery.flush_s
         try:
             while (left := deadline - state.clock.monotonic()) > 0:
-                if not self._send(left):
+                if self._send(left) is Sent.NOTHING:
                     return
         except Rejected as error:  # it is there and may still take a goodbye
             log.info("The nerve center did not take the last records: %s", error)
@@ -135,7 +135,7 @@ class Link:
         body = wire.goodbye(state.registrar.sender(state.config), rfc3339(state.clock.now()), "stopped")
         state.center.goodbye(identity.agent_id, body, identity.credential, GOODBYE_S)
 
-    def _send(self, total_s: float | None = None) -> bool:
+    def _send(self, total_s: float | None = None) -> Sent:
         state = self._state
         sender = state.registrar.sender(state.config)
         records = state.config.delivery.batch_records
@@ -205,7 +205,9 @@ class Link:
             sent = self._send()
         except CenterError as error:
             return "stopping" if state.stopping else self._report_failed(error, begun)
-        if not sent:
+        if sent is Sent.ANSWERED:  # neither a failure nor the end of one
+            return "answered"
+        if sent is Sent.NOTHING:
             if self._announced is not None:
                 state.pause(min(state.maintenance.left_s(), IDLE_S))
                 return "paused"
@@ -213,8 +215,9 @@ class Link:
             return "nothing to send"
         if state.life.failures:
             log.info(
-                "Reports are acknowledged again after %d failures",
+                "Reports are acknowledged again after %d failure%s",
                 state.life.failures,
+                "" if state.life.failures == 1 else "s",
                 extra=about(Kind.ACKNOWLEDGED_AGAIN, state=State.ACTIVE.value, failures=state.life.failures),
             )
         self._retry_at = None

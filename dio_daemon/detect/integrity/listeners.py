@@ -100,7 +100,8 @@ class ListenerWatch:
         if known is None and socket.loopback and socket.uid >= 1000:
             known = "a user's, on the loopback address"
         name = (name_of(self._host, pid) if pid is not None else None) or "an unknown process"
-        about = f"{name} (pid {pid}) listens on {socket.protocol} {socket.local}"
+        who = name if pid is None else f"{name} (pid {pid})"
+        about = f"{who} listens on {socket.protocol} {socket.local}"
         if known is not None:
             if self._known is not None and len(self._known) < MOST_KNOWN:
                 self._known.add(key)

@@ -444,6 +444,8 @@ def test_a_413_of_a_proxy_sets_no_record_aside(agent: Agent) -> None:
     agent.sample(20)
     agent.run_until(State.WARNING)
     assert agent.board.snapshot.error_kind == "status"
+    agent.sample(20)
+    agent.run_until(State.OFFLINE)  # that smaller reports are asked for acknowledges nothing
     agent.transport.report = agent.transport.acknowledge
     agent.run_until(State.ACTIVE)
     while agent.spool.pending:

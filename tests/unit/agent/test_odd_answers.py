@@ -20,8 +20,8 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
 @contextmanager
-def answering(answer: bytes) -> Iterator[Callable[[], str]]:
-    """Asks a server that gives this answer for its health; the kind of error."""
+def answering(answer: bytes) -> Iterator[Callable[[], CenterError]]:
+    """Asks a server that gives this answer for its health; the error."""
     with socket.create_server(("127.0.0.1", 0)) as listener, kept() as deadlines:
 
         def serve() -> None:
@@ -37,10 +37,10 @@ def answering(answer: bytes) -> Iterator[Callable[[], str]]:
         transport = RequestsTransport(deadlines, None, "", "test")
         center = Center(f"http://127.0.0.1:{port}", transport, Limits(5, 5, 5))
 
-        def ask() -> str:
+        def ask() -> CenterError:
             with pytest.raises(CenterError) as caught:
                 center.check_health()
-            return caught.value.kind
+            return caught.value
 
         yield ask
         thread.join()
@@ -63,7 +63,21 @@ def answering(answer: bytes) -> Iterator[Callable[[], str]]:
 )
 def test_answers(answer: bytes, kind: str) -> None:
     with answering(answer) as ask:
-        assert ask() == kind
+        assert ask().kind == kind
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "does not speak HTTP"),
+        (bytes(range(128, 256)), "does not speak HTTP"),
+        (b"HTT", "broke before a whole answer came"),
+        (b"HTTP/1.1 20", "broke before a whole answer came"),
+    ],
+)
+def test_what_is_no_http_is_told_from_what_is_cut_off(answer: bytes, words: str) -> None:
+    with answering(answer) as ask:
+        assert words in str(ask())
 
 
 @pytest.mark.parametrize(
