@@ -63,6 +63,7 @@ from dio_daemon.service_manager import ServiceManager, Systemd
 from dio_daemon.spool_model import Budget
 from dio_daemon.starts import StartHistory
 from dio_daemon.submissions import Submissions
+from dio_daemon.text import counted
 from dio_daemon.threat_log import ThreatLog
 from dio_daemon.transport import RequestsTransport, Transport
 from dio_daemon.wire import EVENTS, to_json
@@ -108,7 +109,9 @@ def main(arguments: Sequence[str] | None = None, parts: Parts | None = None) -> 
         for finding in error.findings:
             log.error("%s", finding, extra=bad)
         log.error(
-            "The configuration has %d error(s); the agent does not start", len(error.findings), extra=bad
+            "The configuration has %s; the agent does not start",
+            counted(len(error.findings), "error", "errors"),
+            extra=bad,
         )
         manager.status(f"bad configuration: {error.findings[0]}")
         return EX_CONFIG

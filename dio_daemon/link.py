@@ -20,6 +20,7 @@ from dio_daemon.maintenance import Window
 from dio_daemon.messages import Kind, about
 from dio_daemon.outage import Outage
 from dio_daemon.startup import Startup
+from dio_daemon.text import counted
 
 log = logging.getLogger(__name__)
 
@@ -114,8 +115,8 @@ class Link:
                 log.info("The nerve center did not take the goodbye: %s", error)
         pending = state.spool.pending
         log.info(
-            "Stopped monitoring; %d records wait on disk for the next start",
-            pending,
+            "Stopped monitoring; %s on disk for the next start",
+            counted(pending, "record waits", "records wait"),
             extra=about(Kind.STOPPED, records=pending),
         )
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from dio_daemon.clock import Clock
 from dio_daemon.messages import Kind, about, fields_of, kind_of
+from dio_daemon.text import counted
 
 BURST = 30
 """Lines of one kind that go through: six outages, one after the other, have as many failed reports."""
@@ -96,8 +97,12 @@ def _summary(newest: logging.LogRecord, left_out: int, within_s: float) -> loggi
         newest.levelno,
         newest.pathname,
         newest.lineno,
-        "%d more lines like this one were left out in %.0f min: %s",
-        (left_out, max(1.0, within_s / 60), newest.getMessage()),
+        "%s left out in %.0f min: %s",
+        (
+            counted(left_out, "more line like this one was", "more lines like this one were"),
+            max(1.0, within_s / 60),
+            newest.getMessage(),
+        ),
         None,
         newest.funcName,
         {**about(Kind.LEFT_OUT, left_out=left_out, duration_s=within_s)},

@@ -12,6 +12,7 @@ from dio_daemon.heartbeat import Heartbeat
 from dio_daemon.lifecycle import Snapshot, State
 from dio_daemon.safe_spool import SafeSpool
 from dio_daemon.spool_model import Stats
+from dio_daemon.text import counted
 from dio_daemon.wire import Record
 
 
@@ -25,6 +26,7 @@ def status_line(snapshot: Snapshot, pending: int, clock: Clock) -> str:
     if snapshot.attempt:
         tries = f"attempt {snapshot.attempt}" + (f", {tries}" if tries else "")
     tries = f" ({tries})" if tries else ""
+    waiting = counted(pending, "record waits", "records wait")
     match snapshot.state:
         case State.STARTING:
             line = "starting"
@@ -39,9 +41,9 @@ def status_line(snapshot: Snapshot, pending: int, clock: Clock) -> str:
             line = f"warning: {snapshot.failures} reports in a row failed{why}{tries}, "
             line += f"{_acknowledged(snapshot, now)}, spool {pending}"
         case State.OFFLINE:
-            line = f"offline since {snapshot.since_wall[:19]}Z{why}{tries}, {pending} records wait"
+            line = f"offline since {snapshot.since_wall[:19]}Z{why}{tries}, {waiting}"
         case State.STOPPING:
-            line = f"stopping, {pending} records wait"
+            line = f"stopping, {waiting}"
     if snapshot.conditions:
         line += f" [{', '.join(sorted(snapshot.conditions))}]"
     return line

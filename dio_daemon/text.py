@@ -1,4 +1,4 @@
-"""Text that the host chose (names of processes, mounts, devices), made safe to send, log and show.
+"""Words for people, and text that the host chose (names of processes, mounts, devices) made safe to send, log, show.
 
 A process may call itself anything: newlines, terminal escapes, bytes that are no UTF-8, marks that turn the
 direction of writing. None of it may forge a line in a log or break the JSON. What is not printable comes out
@@ -7,6 +7,11 @@ other character. A backslash stays as it is, so text that is safe already is not
 """
 
 ELLIPSIS = "…"
+
+
+def counted(count: int, one: str, many: str) -> str:
+    """`1 record`, `2 records`: a count with the word that fits it."""
+    return f"{count} {one if count == 1 else many}"
 
 
 def safe(value: str | bytes, limit: int) -> str:

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Mapping
 
 UNIT = "dio-agent.service"
+SOCKET = "/run/dio-agent/agent.sock"
 ENROLLED = ("/etc/dio-agent/enrollment-token", "/var/lib/dio-agent/identity.json")
 """Either lets the unit start; its conditions."""
 _PROPERTIES = (
@@ -34,9 +35,9 @@ def show() -> dict[str, str]:
     return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
 
 
-def patience_s() -> float:
+def patience_s(socket: str) -> float:
     """How long an agent that does not answer is worth waiting for, in seconds. It asks systemd and starts nothing."""
-    return worth_waiting_s(show())
+    return worth_waiting_s(show()) if _is_unit(socket) else SOON_S
 
 
 def worth_waiting_s(unit: Mapping[str, str]) -> float:
@@ -49,9 +50,14 @@ def worth_waiting_s(unit: Mapping[str, str]) -> float:
     return SOON_S
 
 
-def explain() -> str:
+def explain(socket: str) -> str:
     """Why the agent does not answer, and what to do. It asks systemd and starts nothing."""
-    return sentence(show())
+    return sentence(show()) if _is_unit(socket) else "Is the agent running?"
+
+
+def _is_unit(socket: str) -> bool:
+    """Whether it is the unit's agent that was asked, under systemd."""
+    return socket == SOCKET and os.path.isdir("/run/systemd/system")  # noqa: PTH112 - pathlib is slow to import
 
 
 def sentence(unit: Mapping[str, str]) -> str:
@@ -59,9 +65,11 @@ def sentence(unit: Mapping[str, str]) -> str:
     state, status = unit.get("ActiveState", ""), unit.get("StatusText", "")
     because = f": {status}" if status else ""
     failed = unit.get("Result", "success") not in ("success", "")
-    code = f"exit code {unit.get('ExecMainStatus', '?')}"
+    code = _ended(unit)
     if not unit:
         return "Is the agent running? systemd cannot be asked: systemctl status dio-agent"
+    if unit.get("LoadState") == "masked":
+        return "The agent is masked, so nothing starts it: systemctl unmask dio-agent"
     if unit.get("LoadState") != "loaded":
         return "The agent is not installed as a service (apt install dio-agent)"
     if unit.get("SubState") == "auto-restart":
@@ -71,14 +79,31 @@ def sentence(unit: Mapping[str, str]) -> str:
         return f"The agent is starting{because}\nFollow it with: journalctl -f -u dio-agent"
     if state == "failed":
         return f"The agent failed ({code}){because}\n{_LOG}"
-    if state in ("active", "deactivating"):
-        return f"The service is {state}{because}, but its socket does not answer\nTry: systemctl restart dio-agent"
+    if state == "deactivating":
+        return f"The agent is stopping{because}"
+    if state == "active":
+        heard = f' (it last said "{status}")' if status else ""
+        return f"The agent runs but does not answer{heard}\nTry: systemctl restart dio-agent"
     if _not_enrolled(unit):
         return "This host is not enrolled: dioctl enroll URL (token on standard input or with --token-file)"
     last = f" (its last run failed: {code}{because})" if failed else ""
     return f"The agent is not running{last}: systemctl start dio-agent"
 
 
+def _ended(unit: Mapping[str, str]) -> str:
+    """How its last process ended."""
+    result = unit.get("Result", "")
+    status = unit.get("ExecMainStatus", "?")
+    return _RESULTS.get(result, f"exit code {status}").format(status)
+
+
+_RESULTS = {
+    "signal": "killed by signal {}",
+    "core-dump": "killed by signal {}",
+    "watchdog": "it hung and was killed",
+    "oom-kill": "it was killed for want of memory",
+    "timeout": "it took too long and was killed",
+}
 _LOG = "See: journalctl -u dio-agent -n 50"
 
 

@@ -7,6 +7,8 @@ import sys
 
 from dio_daemon.cli.terminal import STATE_COLOURS, coloured, duration, moment, percent, table, width, wrapped
 from dio_daemon.errors import DioError
+from dio_daemon.ipc.client import NotRunning
+from dio_daemon.text import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,16 +54,18 @@ def status_rows(document: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("Reason", document["reason"]))
     if document["next_attempt_in_s"] is not None:
         rows.append(("Next attempt", f"in {document['next_attempt_in_s']:.0f} s"))
-    rows.append(("Nerve center", document["nerve_center"]))
+    rows.append(("Nerve center", document["nerve_center"] or "-"))
     if document["last_acknowledged_at"]:
         age = duration(document["last_acknowledged_age_s"])
         rows.append(("Last acknowledged", f"{age} ago ({moment(document['last_acknowledged_at'])})"))
     else:
         rows.append(("Last acknowledged", "nothing yet"))
     used, most = spool["bytes"] / 1048576, spool["max_bytes"] / 1048576
-    waiting = f"{spool['pending']} records wait, {used:.1f} of {most:.0f} MiB used"
+    waiting = (
+        f"{counted(spool['pending'], 'record waits', 'records wait')}, {used:.1f} of {most:.0f} MiB used"
+    )
     if spool["dead_letters"]:
-        waiting += f", {spool['dead_letters']} dead letters"
+        waiting += ", " + counted(spool["dead_letters"], "dead letter", "dead letters")
     rows.append(("Spool", waiting))
     if (threats := document.get("threats")) is not None:
         told = [f"{count} {severity}" for severity, count in threats.items() if count]
@@ -83,6 +87,11 @@ def health(client: Client, options: argparse.Namespace) -> int:
     """One line and an exit code: 0 ok, 1 warning, 2 critical, 3 unknown."""
     try:
         document = client.call("GET", "/v1/status")
+    except NotRunning as error:
+        from dio_daemon import unit
+
+        why = unit.explain(options.socket).partition("\n")[0]
+        code, line, document = HEALTH_UNKNOWN, f"UNKNOWN - {error}. {why}", {}
     except DioError as error:
         code, line, document = HEALTH_UNKNOWN, f"UNKNOWN - {error}", {}
     else:

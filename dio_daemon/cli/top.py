@@ -14,6 +14,7 @@ from typing import Any
 from dio_daemon.cli.terminal import STATE_COLOURS, coloured, duration, fitted, height, percent, size, width
 from dio_daemon.clock import Clock, SystemClock
 from dio_daemon.ipc.client import Client
+from dio_daemon.text import counted
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -59,7 +60,7 @@ def lines(status: dict[str, Any], sample: dict[str, Any], own: dict[str, Any]) -
     found = [
         f"{status['agent_id'] or '-'}  {state}  host up {_known(duration, sample.get('uptime_s'))}",
         f"agent  {percent(own['cpu_percent']):>8}  {size(own['rss_bytes'])} of memory  "
-        f"{status['spool']['pending']} records wait",
+        f"{counted(status['spool']['pending'], 'record waits', 'records wait')}",
         f"cpu    {percent(cpu.get('percent')):>8}  user {percent(cpu.get('user_percent'))}  "
         f"system {percent(cpu.get('system_percent'))}  iowait {percent(cpu.get('iowait_percent'))}",
         f"memory {percent(memory.get('percent')):>8}  {size(memory.get('used_bytes'))} of "

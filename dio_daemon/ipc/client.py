@@ -203,9 +203,10 @@ class Client:
                 if not wait.goes_on():
                     raise NotRunning(f"no agent answers on {self._path}") from error
             except PermissionError as error:
+                only = "" if method == "GET" or path.startswith(TWICE_IS_TWO) else "; changes are for root"
                 raise NoPermission(
                     f"permission denied on {self._path}: join group dio (adduser USER dio, then log in again), "
-                    "or use sudo"
+                    f"or use sudo{only}"
                 ) from error
             except ConnectionResetError as error:
                 if path.startswith(TWICE_IS_TWO) or not wait.goes_on():

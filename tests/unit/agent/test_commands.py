@@ -120,7 +120,7 @@ def test_a_bad_configuration_ends_the_agent_with_78_and_every_line(
 def test_nobody_answers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dio_daemon.ipc.client.BRIDGE_S", 0.0)
+    monkeypatch.setattr("dio_daemon.unit.SOON_S", 0.0)
     assert ctl.main(["--socket", str(tmp_path / "none"), "status"]) == 3
     assert "no agent answers" in capsys.readouterr().err
 

@@ -190,7 +190,7 @@ def test_a_stale_socket_is_replaced_a_live_one_never(path: Path) -> None:
 
 
 def test_nobody_there(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dio_daemon.ipc.client.BRIDGE_S", 0.0)
+    monkeypatch.setattr("dio_daemon.unit.SOON_S", 0.0)
     with pytest.raises(NotRunning):
         Client(path, SystemClock()).call("GET", "/v1/status")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from dio_daemon.ctl import build_parser
+from dio_daemon.cli.parser import build_parser
 from tests.unit.docs.pages import ROOT
 
 FOLDER = ROOT / "packaging" / "completion"

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import dio_daemon.app
-import dio_daemon.ctl
+import dio_daemon.cli.parser
 import nerve_center.keeper.main
 import nerve_center.serve
 from dio_daemon import errors, feed, maintenance, submissions
@@ -149,7 +149,7 @@ def parsers(parser: argparse.ArgumentParser, *names: str) -> Iterator[tuple[str,
 
 def test_dioctl() -> None:
     manual = pages.man("dioctl.1")
-    root = dio_daemon.ctl.build_parser()
+    root = dio_daemon.cli.parser.build_parser()
     known = options(root.format_help())
     table = pages.rows(pages.section(pages.page("operate"), "dioctl and the control socket"))
     told = " ".join(word for row in table for cell in row for word in pages.code(cell)) + " "
