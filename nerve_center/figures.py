@@ -13,7 +13,7 @@ import json
 import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 _PLAIN = (
     ("cpu", ("percent", "user_percent", "system_percent", "iowait_percent", "steal_percent")),
@@ -41,6 +41,20 @@ _INTERFACES = ("network", "interfaces", "name", ("rx_bytes_per_s", "tx_bytes_per
 _MOST_LISTED = 24
 _MOST_NAME = 96
 _MOST = 1e18
+
+LATE = "delivery.late_s"
+"""The figure of samples that came after an outage: how late. Samples that came in time have none."""
+
+OUTAGE_S = 60.0
+"""How much later than its interval a sample must come to count as late."""
+
+
+class Clock(NamedTuple):
+    """What an agent's times are measured by: seconds between its samples, and its clock less the center's."""
+
+    interval_s: float
+    skew_s: float
+
 
 Cell = list[float]
 """Of one figure in one bucket: how many, least, sum, greatest."""
@@ -78,6 +92,12 @@ def _take(found: dict[str, float], group: Any, names: Sequence[str], prefix: str
         value = group.get(name)
         if isinstance(value, (int, float)) and not isinstance(value, bool) and -_MOST < value < _MOST:
             found[f"{prefix}.{name}{suffix}"] = float(value)
+
+
+def lateness(time_us: int, received_us: int, clock: Clock) -> dict[str, float]:
+    """How long after an outage a sample came, as a figure; none for one that came in its time."""
+    late_s = (received_us - time_us) / 1e6 + clock.skew_s
+    return {LATE: late_s} if late_s >= OUTAGE_S + clock.interval_s else {}
 
 
 class Chunk:

@@ -36,14 +36,15 @@ def list_events() -> Response:
     reader(asked.get("agent"))
     after = asked.get("after")
     with reading(here.engine) as connection:
-        agent_key = None
+        agent_keys = None
         if "agent" in asked:
             agent_key = agents.agent_key(connection, asked["agent"])
             if agent_key is None:
                 raise Refused(404, "agent-unknown", "There is no agent of this id.")
+            agent_keys = (agent_key,)
         found, following = event_reading.page(
             connection,
-            Filter(agent_key, asked.get("kind"), asked.get("since"), asked.get("until")),
+            Filter(agent_keys, asked.get("kind"), asked.get("since"), asked.get("until")),
             asked.get("limit", 100),
             None if after is None else (int(after[0]), int(after[1]), bytes.fromhex(after[2])),
         )

@@ -24,13 +24,13 @@ _KINDS = ("event", "threat")
 def events() -> str:
     """A page of events, the newest first."""
     here = web.center()
-    host, kind = request.args.get("host", "").strip()[:64], request.args.get("kind", "")
+    host, kind = request.args.get("host", "").strip()[:255], request.args.get("kind", "")
     found = _CURSOR.fullmatch(request.args.get("after", ""))
     after = (int(found[1]), int(found[2]), bytes.fromhex(found[3])) if found else None
     with reading(here.engine) as connection:
-        key = agents.agent_key(connection, host) if host else None
+        keys = agents.keys_of(connection, host) if host else None
         wanted = event_reading.Filter(
-            agent_key=(key if key is not None else -1) if host else None,
+            agent_keys=keys,
             kind=kind if kind in _KINDS else None,
         )
         rows, following = event_reading.page(connection, wanted, PAGE, after)

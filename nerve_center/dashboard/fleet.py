@@ -83,6 +83,7 @@ def fleet() -> str:
     shown = here.steady.shown
     return render_template(
         "fleet.html",
+        now_us=shown(now_us),
         counts=counts,
         total=total,
         found=found,

@@ -78,11 +78,11 @@ def host_series(agent_id: str) -> Response:
         raise Refused(400, "bad-parameter", "The span must be a minute to a year.")
     with reading(here.engine) as connection:
         row = _known(connection, agent_id)
-        points, step_us = series.between(
+        course = series.between(
             connection, row, since_us, until_us, here.clock.now_us(), kept(here.config.retention)
         )
-        found = series.document(points, step_us, since_us, until_us)
-        found["late"] = series.late(connection, row, since_us, until_us, step_us)
+        found = series.document(course.points, course.step_us, since_us, until_us)
+        found["late"] = course.late
         found["marks"] = timeline.marks(connection, row.key, since_us, until_us)
         found["away"] = timeline.away(connection, row.key, since_us, until_us)
     return Response(series.dumped(found), mimetype="application/json")

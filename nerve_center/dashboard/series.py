@@ -15,11 +15,11 @@ from typing import Any
 
 from sqlalchemy.engine import Connection, Row
 
+from nerve_center.figures import LATE, OUTAGE_S
 from nerve_center.store import happenings, records
 from nerve_center.store import series as store
 
 POINTS = 480
-_LATE_US = 60_000_000
 _MOST_LINES = 8
 _MOST_RAW = 4400
 _MOST_LATE = 50_000
@@ -95,6 +95,15 @@ class Point:
 
     time_us: int
     figures: Mapping[tuple[str, str], float]
+
+
+@dataclass(frozen=True)
+class Course:
+    """Points with the step between them, and the spans, in milliseconds, whose samples came after an outage."""
+
+    points: list[Point]
+    step_us: int
+    late: list[list[int]]
 
 
 @dataclass
@@ -190,16 +199,23 @@ def _short(value: float | None) -> float | None:
     return round(value) if abs(value) >= 10_000 else round(value, 2)
 
 
-def late(
+def _late(
     connection: Connection, agent: Row[Any], since_us: int, until_us: int, step_us: int
 ) -> list[list[int]]:
-    """The spans whose samples came after an outage, in milliseconds; as far back as samples are kept."""
+    """The spans whose samples came after an outage, in milliseconds."""
     own_us = round(agent.interval_s * 1e6)
+    clock = store.clock_of(agent)
+    least_us = round((OUTAGE_S + clock.interval_s - clock.skew_s) * 1e6)
+    times = happenings.late(connection, agent.key, since_us, until_us, least_us, _MOST_LATE)
+    return _joined(times, max(step_us, own_us))
+
+
+def _joined(times: Iterable[int], step_us: int) -> list[list[int]]:
+    """Moments that follow each other closely as spans, in milliseconds."""
     spans: list[list[int]] = []
-    times = happenings.late(connection, agent.key, since_us, until_us, _LATE_US + own_us, _MOST_LATE)
     for time_us in times:
         at = time_us // 1000
-        if spans and at - spans[-1][1] <= 2.5 * max(step_us, own_us) / 1000:
+        if spans and at - spans[-1][1] <= 2.5 * step_us / 1000:
             spans[-1][1] = at
         else:
             spans.append([at, at])
@@ -212,8 +228,8 @@ def dumped(found: Mapping[str, Any]) -> str:
 
 def between(
     connection: Connection, agent: Row[Any], since_us: int, until_us: int, now_us: int, keeping: store.Kept
-) -> tuple[list[Point], int]:
-    """The points of a host (a row of `agents`) between two times, and the step between them in microseconds.
+) -> Course:
+    """The points of a host (a row of `agents`) between two times.
 
     A short span that is not over for long is read sample by sample, at most `_MOST_RAW` of them; else from rollups.
     """
@@ -224,12 +240,13 @@ def between(
     )
     points = (Point(item.time_us, figures(json.loads(item.json))) for item in found)
     step_us = max(round(agent.interval_s * 1e6), -(-(until_us - since_us) // POINTS))
-    return thinned(points, since_us, until_us), step_us
+    late = _late(connection, agent, since_us, until_us, step_us)
+    return Course(thinned(points, since_us, until_us), step_us, late)
 
 
 def _rolled(
     connection: Connection, agent: Row[Any], since_us: int, until_us: int, now_us: int, keeping: store.Kept
-) -> tuple[list[Point], int]:
+) -> Course:
     grid = store.grid(
         connection,
         agent,
@@ -238,7 +255,7 @@ def _rolled(
         POINTS,
         now_us // 1_000_000,
         keeping,
-        lambda name: _line_of(name) is not None,
+        lambda name: name == LATE or _line_of(name) is not None,
     )
     figures_at: list[dict[tuple[str, str], float]] = [{} for _ in range(grid.length)]
     for name, row in grid.cells.items():
@@ -250,7 +267,15 @@ def _rolled(
     step_us = grid.size_s * 1_000_000
     start_us = grid.start_s * 1_000_000 + step_us // 2
     points = [Point(start_us + index * step_us, found) for index, found in enumerate(figures_at) if found]
-    return points, step_us
+    late: list[list[int]] = []
+    for index, cell in enumerate(grid.cells.get(LATE, ())):
+        if cell is not None:
+            begin = (grid.start_s + index * grid.size_s) * 1000
+            if late and late[-1][1] == begin:
+                late[-1][1] += step_us // 1000
+            else:
+                late.append([begin, begin + step_us // 1000])
+    return Course(points, step_us, late)
 
 
 def _line_of(name: str) -> tuple[str, str] | None:

@@ -62,6 +62,15 @@ def moment(time_us: int | None) -> Markup:
     return Markup('<time datetime="{}">{} UTC</time>').format(exact, exact[:-1].replace("T", " "))
 
 
+def ago(time_us: int | None, now_us: int) -> Markup:
+    """How long ago something was, both times of one clock; the exact time is its title."""
+    if time_us is None:
+        return Markup("<span>{}</span>").format(NONE)
+    exact = format_time(time_us // 1_000_000 * 1_000_000)
+    passed = duration(max(0, now_us - time_us) // 1_000_000)
+    return Markup('<span title="{}">{} ago</span>').format(exact, passed)
+
+
 def share(value: float | None, of: str) -> Markup:
     """A share as a bar with its figure beside it."""
     if value is None:
@@ -114,6 +123,7 @@ FILTERS = {
     "size": size,
     "duration": duration,
     "moment": moment,
+    "ago": ago,
     "share": share,
     "spark": spark,
     "state": state,

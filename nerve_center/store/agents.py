@@ -11,13 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, literal, select, update
+from sqlalchemy import bindparam, func, insert, literal, or_, select, update
 from sqlalchemy.engine import Connection, Row
 
 from nerve_center import presence
 from nerve_center.store import labels, latest
 from nerve_center.store.tables import agents, instances, meta, threats
 from nerve_center.store.threats import ACTIVE
+
+_MOST_OF_A_NAME = 100
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,12 @@ def instances_of(connection: Connection, agent_key: int) -> list[Instance]:
 def agent_key(connection: Connection, agent_id: str) -> int | None:
     key = connection.execute(select(agents.c.key).where(agents.c.id == agent_id)).scalar()
     return None if key is None else int(key)
+
+
+def keys_of(connection: Connection, host: str) -> list[int]:
+    """The agents of this id, or of this host name: several hosts may have one name."""
+    asked = select(agents.c.key).where(or_(agents.c.id == host, agents.c.hostname == host))
+    return list(connection.execute(asked.order_by(agents.c.key).limit(_MOST_OF_A_NAME)).scalars())
 
 
 def add_agent(connection: Connection, agent_id: str, facts: Facts, now_us: int) -> int:

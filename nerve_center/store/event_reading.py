@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import literal, select, tuple_
@@ -38,7 +39,7 @@ class Event:
 class Filter:
     """Which events; `since_us` is included and `until_us` is not."""
 
-    agent_key: int | None = None
+    agent_keys: Sequence[int] | None = None
     kind: str | None = None
     since_us: int | None = None
     until_us: int | None = None
@@ -53,8 +54,11 @@ def page(
         .join(agents, agents.c.key == events.c.agent_key)
         .join(streams, streams.c.key == events.c.stream_key)
     )
-    if wanted.agent_key is not None:
-        query = query.where(events.c.agent_key == wanted.agent_key)
+    if wanted.agent_keys is not None:
+        # Of one agent they come in order from the primary key.
+        (*others, key) = wanted.agent_keys or (-1,)
+        of_agent = events.c.agent_key.in_(wanted.agent_keys) if others else events.c.agent_key == key
+        query = query.where(of_agent)
     if wanted.kind is not None:
         query = query.where(events.c.kind == wanted.kind)
     if wanted.since_us is not None:

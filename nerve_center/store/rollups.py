@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select, text, update
 from sqlalchemy.engine import Connection
 
-from nerve_center.figures import Chunk, figures, unpack
+from nerve_center.figures import Chunk, Clock, figures, lateness, unpack
 from nerve_center.store import removal
 from nerve_center.store.records import Record
 from nerve_center.store.tables import agents, dirty_hours, minutes, quarters, samples
@@ -57,6 +57,7 @@ class Dirty:
     hour: int
     mark: int
     sealed: bool
+    clock: Clock
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def claim(connection: Connection, agent_key: int, hour: int) -> int:
 def dirty(connection: Connection, after: tuple[int, int], limit: int) -> list[Dirty]:
     """Hours to be made, by agent and hour, behind `after`."""
     rows = connection.execute(
-        select(dirty_hours, agents.c.raw_hour)
+        select(dirty_hours, agents.c.raw_hour, agents.c.interval_s, agents.c.clock_skew_s)
         .join(agents, agents.c.key == dirty_hours.c.agent_key)
         .where(
             (dirty_hours.c.agent_key > after[0])
@@ -129,11 +130,20 @@ def dirty(connection: Connection, after: tuple[int, int], limit: int) -> list[Di
         .order_by(dirty_hours.c.agent_key, dirty_hours.c.hour)
         .limit(limit)
     )
-    return [Dirty(row.agent_key, row.hour, row.mark, row.hour < row.raw_hour) for row in rows]
+    return [
+        Dirty(
+            row.agent_key,
+            row.hour,
+            row.mark,
+            row.hour < row.raw_hour,
+            Clock(row.interval_s, row.clock_skew_s or 0.0),
+        )
+        for row in rows
+    ]
 
 
 def _gathered(
-    connection: Connection, agent_key: int, hour: int
+    connection: Connection, agent_key: int, hour: int, clock: Clock
 ) -> tuple[Chunk, list[tuple[int, bytes, int, int]]]:
     """An hour's samples by the minute, and the time, tag, stream and seq of each."""
     chunk = Chunk(hour * HOUR_S, MINUTE_S, HOUR_S // MINUTE_S)
@@ -146,7 +156,8 @@ def _gathered(
         )
     )
     for row in rows:
-        chunk.add(row.time_us, figures(json.loads(zlib.decompress(row.data))))
+        late = lateness(row.time_us, row.received_us, clock)
+        chunk.add(row.time_us, {**figures(json.loads(zlib.decompress(row.data))), **late})
         keys.append((row.time_us, row.tag, row.stream_key, row.seq))
     return chunk, keys
 
@@ -161,7 +172,7 @@ def minutes_of(connection: Connection, agent_key: int, hour: int) -> Chunk | Non
 
 def make(connection: Connection, item: Dirty) -> Made:
     """Make one hour from what is stored."""
-    chunk, keys = _gathered(connection, item.agent_key, item.hour)
+    chunk, keys = _gathered(connection, item.agent_key, item.hour, item.clock)
     quarter = Chunk(item.hour * HOUR_S, QUARTER_S, HOUR_S // QUARTER_S)
     quarter.absorb(chunk)
     before = minutes_of(connection, item.agent_key, item.hour) if item.sealed else None

@@ -16,7 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
 
 from nerve_center.config import Retention
-from nerve_center.figures import Chunk, Wanted, figures, unpack
+from nerve_center.figures import Chunk, Clock, Wanted, figures, lateness, unpack
 from nerve_center.store import rollups
 from nerve_center.store.tables import agents, dirty_hours, minutes, quarters, samples
 
@@ -55,7 +55,13 @@ def grid(
 ) -> Chunk:
     """The figures of an agent (a row of `agents`) over a span; its ends are moved outwards to full steps."""
     step_s = step_for(from_s, to_s, points, agent.interval_s, now_s - from_s, keeping)
-    return read(connection, agent.key, from_s // step_s * step_s, -(-to_s // step_s) * step_s, step_s, only)
+    begin_s, end_s = from_s // step_s * step_s, -(-to_s // step_s) * step_s
+    return read(connection, agent.key, begin_s, end_s, step_s, clock_of(agent), only)
+
+
+def clock_of(agent: Row[Any]) -> Clock:
+    """What the times of an agent (a row of `agents`) are measured by."""
+    return Clock(agent.interval_s, agent.clock_skew_s or 0.0)
 
 
 def step_for(from_s: int, to_s: int, points: int, interval_s: float, age_s: int, kept: Kept) -> int:
@@ -69,12 +75,18 @@ def step_for(from_s: int, to_s: int, points: int, interval_s: float, age_s: int,
 
 
 def read(
-    connection: Connection, agent_key: int, from_s: int, to_s: int, step_s: int, only: Wanted | None = None
+    connection: Connection,
+    agent_key: int,
+    from_s: int,
+    to_s: int,
+    step_s: int,
+    clock: Clock,
+    only: Wanted | None = None,
 ) -> Chunk:
     """The grid from `from_s` to `to_s` (both on the step); with `only` just the figures that it says yes to."""
     found = Chunk(from_s, step_s, max(1, (to_s - from_s) // step_s))
     if step_s < rollups.MINUTE_S:
-        _samples(connection, agent_key, from_s, from_s + found.length * step_s, found, only)
+        _samples(connection, agent_key, from_s, from_s + found.length * step_s, found, clock, only)
         return found
     fresh = _fresh_hours(connection, agent_key, from_s, to_s)
     if step_s < rollups.QUARTER_S:
@@ -83,7 +95,7 @@ def read(
         _quarters(connection, agent_key, found, only, fresh)
     for hour in sorted(fresh):
         begin, end = max(hour * rollups.HOUR_S, from_s), (hour + 1) * rollups.HOUR_S
-        _samples(connection, agent_key, begin, end, found, only)
+        _samples(connection, agent_key, begin, end, found, clock, only)
     return found
 
 
@@ -159,10 +171,16 @@ def _quarters(
 
 
 def _samples(
-    connection: Connection, agent_key: int, from_s: int, to_s: int, grid: Chunk, only: Wanted | None
+    connection: Connection,
+    agent_key: int,
+    from_s: int,
+    to_s: int,
+    grid: Chunk,
+    clock: Clock,
+    only: Wanted | None,
 ) -> None:
     rows = connection.execute(
-        select(samples.c.time_us, samples.c.data).where(
+        select(samples.c.time_us, samples.c.received_us, samples.c.data).where(
             samples.c.agent_key == agent_key,
             samples.c.time_us >= from_s * _SECOND_US,
             samples.c.time_us < to_s * _SECOND_US,
@@ -170,6 +188,7 @@ def _samples(
     )
     for row in rows:
         found = figures(json.loads(zlib.decompress(row.data)))
+        found.update(lateness(row.time_us, row.received_us, clock))
         grid.add(
             row.time_us,
             found if only is None else {name: value for name, value in found.items() if only(name)},

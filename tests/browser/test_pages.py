@@ -34,9 +34,7 @@ def test_the_fleet_by_mouse_and_keyboard(site: Site) -> None:
     assert len(names(site)) == 50
     assert fleet.HOSTILE in names(site)
     assert site.all("#hosts svg.spark polyline")
-    assert [text for text in site.texts("#hosts time") if "UTC" in text] == [], (
-        "times are in the viewer's zone"
-    )
+    assert [text for text in site.texts("main time") if "UTC" in text] == [], "times are in the viewer's zone"
     site.picture("fleet")
     site.find("body").send_keys(Keys.TAB)
     assert site.driver.switch_to.active_element.text == "Skip to the content"

@@ -35,7 +35,7 @@
     return (unit === 0 || Math.abs(value) >= 99.95 ? value.toFixed(0) : value.toFixed(1)) + " " + units[unit];
   }
   const shown = {
-    percent: (value) => value.toFixed(value < 10 ? 1 : 0) + " %",
+    percent: (value) => value.toFixed(value > 0 && value < 9.95 ? 1 : 0) + " %",
     bytes,
     rate: (value) => bytes(value) + "/s",
     number: (value) => value.toLocaleString(undefined, { maximumFractionDigits: 2 }),

@@ -9,7 +9,7 @@ import pytest
 
 from nerve_center.clock import format_time
 from nerve_center.dashboard import series as charts
-from nerve_center.figures import Chunk, figures, short, unpack
+from nerve_center.figures import LATE, Chunk, Clock, figures, lateness, short, unpack
 from nerve_center.keeper import rollups as task
 from nerve_center.keeper.task import Desk
 from nerve_center.store import agents, removal, rollups, series
@@ -61,7 +61,7 @@ class Sampled:
 
     def shown(self, from_s: int, to_s: int, step_s: int) -> list[tuple[float, float, float] | None]:
         with reading(self.center.center.engine) as connection:
-            grid = series.read(connection, self.key, from_s, to_s, step_s)
+            grid = series.read(connection, self.key, from_s, to_s, step_s, Clock(10.0, 0.0))
         row = grid.cells.get("cpu.percent", [None] * grid.length)
         return [None if cell is None else (cell[1], cell[2] / cell[0], cell[3]) for cell in row]
 
@@ -253,9 +253,9 @@ def test_charts_of_a_long_span_are_drawn_from_rollups(sampled: Sampled, desk: De
         row = agents.by_id(connection, sampled.agent.agent_id)
         assert row is not None
         now_us = sampled.center.clock.now_us()
-        points, step_us = charts.between(connection, row, now_us - 7 * 86400_000_000, now_us, now_us, KEPT)
-    assert step_us == 1800 * 1_000_000
-    found = charts.document(points, step_us, now_us - 7 * 86400_000_000, now_us)
+        course = charts.between(connection, row, now_us - 7 * 86400_000_000, now_us, now_us, KEPT)
+    assert (course.step_us, course.late) == (1800 * 1_000_000, [])
+    found = charts.document(course.points, course.step_us, now_us - 7 * 86400_000_000, now_us)
     drawn = {
         (group, line["name"]): line["values"] for group, lines in found["groups"].items() for line in lines
     }
@@ -265,3 +265,39 @@ def test_charts_of_a_long_span_are_drawn_from_rollups(sampled: Sampled, desk: De
         ("disk_io", "sda read"): [7] * 7,
         ("disk_io", "sda written"): [9] * 7,
     }
+
+
+def test_what_came_after_an_outage_is_known_from_rollups_as_well(sampled: Sampled, desk: Desk) -> None:
+    sampled.deliver(*regular(0, 600))
+    sampled.center.clock.advance(7300)
+    sampled.deliver(*regular(3600, 4200))
+    sampled.deliver((7300, 1.0))
+    spans = []
+    for rolled in (False, True):
+        if rolled:
+            sampled.center.clock.advance(3600)
+            assert task.step(desk) == "3 hours gathered"
+        with reading(sampled.center.center.engine) as connection:
+            row = agents.by_id(connection, sampled.agent.agent_id)
+            assert row is not None
+            since_us, until_us = T0 * 1_000_000, (T0 + 86400) * 1_000_000
+            now_us = sampled.center.clock.now_us()
+            spans.append(charts.between(connection, row, since_us, until_us, now_us, KEPT).late)
+            grid = series.read(connection, row.key, T0, T0 + 7200, 60, Clock(10.0, 0.0))
+        late_s = [cell for cell in grid.cells[LATE] if cell is not None]
+        assert len(late_s) == 10
+        assert (min(cell[1] for cell in late_s), max(cell[3] for cell in late_s)) == (3140, 3700)
+    assert spans == [[[(T0 + 3600) * 1000, (T0 + 4320) * 1000]]] * 2
+
+
+@pytest.mark.parametrize(
+    ("after_s", "clock", "found"),
+    [
+        (69, Clock(10.0, 0.0), {}),
+        (70, Clock(10.0, 0.0), {LATE: 70.0}),
+        (600, Clock(10.0, -600.0), {}),  # the agent's clock is slow by as much
+        (0, Clock(10.0, 90.0), {LATE: 90.0}),
+    ],
+)
+def test_what_counts_as_late(after_s: int, clock: Clock, found: dict[str, float]) -> None:
+    assert lateness(T0 * 1_000_000, (T0 + after_s) * 1_000_000, clock) == found
