@@ -33,10 +33,9 @@ from dio_daemon.checks import (
     waits,
 )
 from dio_daemon.errors import ConfigError, Finding
-from dio_daemon.toml_lines import line_of, parse_toml
+from dio_daemon.toml_lines import line_of, read_toml
 
 DEFAULT_PATH = Path("/etc/dio-agent/agent.toml")
-MAX_FILE_BYTES = 1 << 20
 
 Source = tuple[str, int | None]
 """File and line that a value came from."""
@@ -218,20 +217,7 @@ def load(main: Path = DEFAULT_PATH) -> Config:
 def _read_file(
     file: Path, values: dict[str, dict[str, Any]], sources: dict[str, Source], findings: list[Finding]
 ) -> None:
-    try:
-        with file.open("rb") as stream:
-            raw = stream.read(MAX_FILE_BYTES + 1)
-        if len(raw) > MAX_FILE_BYTES:
-            raise ValueError(f"is larger than {MAX_FILE_BYTES} bytes")
-        source = raw.decode("utf-8")
-    except OSError as error:
-        findings.append(Finding(str(file), None, f"cannot be read: {error.strerror}"))
-        return
-    except ValueError as error:
-        findings.append(Finding(str(file), None, f"cannot be read: {error}"))
-        return
-    document, problems = parse_toml(source)
-    findings += [Finding(str(file), line, message) for line, message in problems]
+    source, document = read_toml(file, findings)
     for section, table in document.items():
         if section not in SECTIONS:
             where = line_of(source, section, None)

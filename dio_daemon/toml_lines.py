@@ -8,13 +8,36 @@ from __future__ import annotations
 
 import re
 import tomllib
+from pathlib import Path
 from typing import Any
 
+from dio_daemon.errors import Finding
+
 MAX_SYNTAX_ERRORS = 20
+MAX_FILE_BYTES = 1 << 20
 
 _AT = re.compile(r"^(?P<message>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)$")
 _HEADER = re.compile(r"^\s*\[\s*(?P<name>[^\[\]]+?)\s*\]\s*(?:#.*)?$")
 _KEY = re.compile(r"""^\s*(?P<key>[A-Za-z0-9_-]+|"[^"]*"|'[^']*')\s*(?P<dot>\.[^=]*)?=""")
+
+
+def read_toml(file: Path, findings: list[Finding]) -> tuple[str, dict[str, Any]]:
+    """A file's text and the document that can be read in it; what is wrong is added to `findings`."""
+    try:
+        with file.open("rb") as stream:
+            raw = stream.read(MAX_FILE_BYTES + 1)
+        if len(raw) > MAX_FILE_BYTES:
+            raise ValueError(f"is larger than {MAX_FILE_BYTES} bytes")
+        source = raw.decode("utf-8")
+    except OSError as error:
+        findings.append(Finding(str(file), None, f"cannot be read: {error.strerror}"))
+        return "", {}
+    except ValueError as error:
+        findings.append(Finding(str(file), None, f"cannot be read: {error}"))
+        return "", {}
+    document, problems = parse_toml(source)
+    findings += [Finding(str(file), line, message) for line, message in problems]
+    return source, document
 
 
 def parse_toml(source: str) -> tuple[dict[str, Any], list[tuple[int | None, str]]]:

@@ -13,7 +13,6 @@ Exit codes: 0 stopped, 1 could not start or lost gunicorn, 78 the configuration 
 
 from __future__ import annotations
 
-import argparse
 import errno
 import logging
 import os
@@ -24,14 +23,14 @@ import sys
 import time
 from pathlib import Path
 
-from nerve_center import __version__, config, healthcheck, logs, notify, tls
+from nerve_center import command, config, healthcheck, notify, tls
+from nerve_center.command import EX_CONFIG
 from nerve_center.config import Config
 from nerve_center.errors import ConfigError, StartError
 from nerve_center.store.place import file_id
 
 _log = logging.getLogger("nerve_center.serve")
 
-EX_CONFIG = 78
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 _FIRST_EVERY_S = 0.1
 _EVERY_S = 5.0
@@ -42,35 +41,14 @@ _RELOAD_S = 15.0
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit code."""
-    options = _parser().parse_args(argv)
-    try:
-        settings = config.load(options.config)
-        tls.context(settings.tls)
-    except ConfigError as exc:
-        prefix = "<3>" if logs.under_journal(os.environ) else ""
-        for line in exc.errors:
-            print(prefix + line, file=sys.stderr)  # noqa: T201 for the person who asked, or the journal
-        return EX_CONFIG
-    if options.check_config:
-        return 0
-    logs.set_up(settings.log.level)
-    try:
-        return Supervisor(options.config, settings, notify.from_environment()).run()
-    except StartError as exc:
-        _log.critical("%s", exc)
-        return 1
 
+    def work(file: Path | None, settings: Config) -> int:
+        return Supervisor(file, settings, notify.from_environment()).run()
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="dio-nerve-center", description="Run the DIO nerve center in the foreground."
+    description = "Run the DIO nerve center in the foreground."
+    return command.run(
+        argv, "dio-nerve-center", description, work, lambda settings: tls.context(settings.tls)
     )
-    parser.add_argument(
-        "--config", type=Path, metavar="FILE", help=f"configuration file (default: {config.DEFAULT_PATH})"
-    )
-    parser.add_argument("--check-config", action="store_true", help="check the configuration and exit")
-    parser.add_argument("--version", action="version", version=f"dio-nerve-center {__version__}")
-    return parser
 
 
 class Supervisor:

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import sys
+from collections.abc import Callable
 
 from dio_daemon import config
 from dio_daemon import enroll as enrolling
@@ -15,15 +16,25 @@ from dio_daemon.ipc.client import Client
 
 def check_config(client: Client, options: argparse.Namespace) -> int:
     """Every error of the configuration's files, with its line."""
-    try:
+
+    def load() -> str:
         config.load(options.config)
+        return f"{options.config}: no errors"
+
+    return checked(load, options.json)
+
+
+def checked(load: Callable[[], str], as_json: bool) -> int:
+    """What loading says, which raises ConfigError where there are errors; with `as_json` a list of those."""
+    try:
+        sentence = load()
     except ConfigError as error:
-        if not options.json:
+        if not as_json:
             raise
         found = [{"file": item.file, "line": item.line, "message": item.message} for item in error.findings]
         print(json.dumps({"errors": found}, indent=2))
         return EX_CONFIG
-    print('{"errors": []}' if options.json else f"{options.config}: no errors")
+    print('{"errors": []}' if as_json else sentence)
     return 0
 
 

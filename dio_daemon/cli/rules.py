@@ -13,12 +13,13 @@ from tempfile import TemporaryDirectory
 from threading import Event
 from typing import Any
 
+from dio_daemon.cli.files import checked
 from dio_daemon.cli.terminal import table
 from dio_daemon.detect.book import ThreatBook
 from dio_daemon.detect.rule_files import folder_of, load_rules
 from dio_daemon.detect.rules import Levels, Rule, Rules
 from dio_daemon.detect.trend import DiskTrend
-from dio_daemon.errors import EX_CONFIG, ConfigError, DioError
+from dio_daemon.errors import DioError
 from dio_daemon.ipc.client import Client
 from dio_daemon.threat_log import ThreatLog
 
@@ -49,16 +50,9 @@ def list_(client: Client, options: argparse.Namespace) -> int:
 
 def check(client: Client, options: argparse.Namespace) -> int:
     """Every error of the files, with its line."""
-    try:
-        rules = load_rules(folder_of(options.config), options.file)
-    except ConfigError as error:
-        if not options.json:
-            raise
-        found = [{"file": item.file, "line": item.line, "message": item.message} for item in error.findings]
-        print(json.dumps({"errors": found}, indent=2))
-        return EX_CONFIG
-    print('{"errors": []}' if options.json else f"{len(rules)} rules, no errors")
-    return 0
+    return checked(
+        lambda: f"{len(load_rules(folder_of(options.config), options.file))} rules, no errors", options.json
+    )
 
 
 def test(client: Client, options: argparse.Namespace) -> int:

@@ -21,10 +21,9 @@ from dio_daemon.detect.conditions import parse_condition, parse_place
 from dio_daemon.detect.finding import SEVERITIES
 from dio_daemon.detect.rules import Levels, Rule
 from dio_daemon.errors import ConfigError, Finding
-from dio_daemon.toml_lines import line_of, parse_toml
+from dio_daemon.toml_lines import line_of, read_toml
 
 SHIPPED: Final = Path(__file__).with_name("default_rules.toml")
-MAX_FILE_BYTES = 1 << 20
 MOST_RULES = 500
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -152,20 +151,7 @@ def load_rules(folder: Path | None, only: Path | None = None) -> list[Rule]:
 
 
 def _read_file(file: Path, drafts: dict[str, _Draft], findings: list[Finding]) -> None:
-    try:
-        with file.open("rb") as stream:
-            raw = stream.read(MAX_FILE_BYTES + 1)
-        if len(raw) > MAX_FILE_BYTES:
-            raise ValueError(f"is larger than {MAX_FILE_BYTES} bytes")
-        source = raw.decode("utf-8")
-    except OSError as error:
-        findings.append(Finding(str(file), None, f"cannot be read: {error.strerror}"))
-        return
-    except ValueError as error:
-        findings.append(Finding(str(file), None, f"cannot be read: {error}"))
-        return
-    document, problems = parse_toml(source)
-    findings += [Finding(str(file), line, message) for line, message in problems]
+    source, document = read_toml(file, findings)
     for name, table in document.items():
         at = line_of(source, name, None)
         if not _NAME.fullmatch(name):

@@ -11,7 +11,6 @@ Exit codes: 0 stopped, 1 could not start or lost the database, 78 the configurat
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import secrets
@@ -21,10 +20,10 @@ import sys
 import time
 from pathlib import Path
 
-from nerve_center import __version__, config, logs, notify
+from nerve_center import command, config, logs, notify
 from nerve_center.clock import SystemClock
 from nerve_center.config import Config
-from nerve_center.errors import ConfigError, StartError
+from nerve_center.errors import ConfigError
 from nerve_center.keeper.runner import Keeper
 from nerve_center.keeper.tasks import tasks
 from nerve_center.store import migrate
@@ -32,42 +31,18 @@ from nerve_center.store.place import file_id
 
 _log = logging.getLogger("nerve_center.keeper")
 
-EX_CONFIG = 78
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit code."""
-    options = _parser().parse_args(argv)
-    try:
-        settings = config.load(options.config)
-    except ConfigError as exc:
-        prefix = "<3>" if logs.under_journal(os.environ) else ""
-        for line in exc.errors:
-            print(prefix + line, file=sys.stderr)  # noqa: T201 for the person who asked, or the journal
-        return EX_CONFIG
-    if options.check_config:
-        return 0
-    logs.set_up(settings.log.level)
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # before the first thread, which inherits it
-    try:
-        return Process(options.config, settings, notify.from_environment()).run()
-    except StartError as exc:
-        _log.critical("%s", exc)
-        return 1
 
+    def work(file: Path | None, settings: Config) -> int:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # before the first thread, which inherits it
+        return Process(file, settings, notify.from_environment()).run()
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="dio-nerve-center-keeper",
-        description="Run the keeper of the DIO nerve center in the foreground.",
-    )
-    parser.add_argument(
-        "--config", type=Path, metavar="FILE", help=f"configuration file (default: {config.DEFAULT_PATH})"
-    )
-    parser.add_argument("--check-config", action="store_true", help="check the configuration and exit")
-    parser.add_argument("--version", action="version", version=f"dio-nerve-center-keeper {__version__}")
-    return parser
+    description = "Run the keeper of the DIO nerve center in the foreground."
+    return command.run(argv, "dio-nerve-center-keeper", description, work)
 
 
 class Process:

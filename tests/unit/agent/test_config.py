@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dio_daemon import config
+from dio_daemon import config, toml_lines
 from dio_daemon.errors import ConfigError
 
 
@@ -139,7 +139,7 @@ def test_plain_http_is_for_loopback_unless_told(tmp_path: Path) -> None:
 
 def test_a_huge_or_binary_file_is_refused(tmp_path: Path) -> None:
     main = tmp_path / "agent.toml"
-    main.write_bytes(b"#" * (config.MAX_FILE_BYTES + 1))
+    main.write_bytes(b"#" * (toml_lines.MAX_FILE_BYTES + 1))
     assert "larger than" in findings(main)[0][2]
     main.write_bytes(b"\xff\xfe")
     assert "cannot be read" in findings(main)[0][2]

@@ -207,7 +207,7 @@ def test_a_bad_configuration_is_told_with_its_line(
 ) -> None:
     file = tmp_path / "nerve-center.toml"
     file.write_text("[keeper]\nlease_s = 1\n")
-    assert entry.main(["--config", str(file)]) == entry.EX_CONFIG
+    assert entry.main(["--config", str(file)]) == 78
     assert f"{file}:2: keeper.lease_s must be 2 to 300" in capsys.readouterr().err
     file.write_text("[keeper]\nlease_s = 2\n")
     assert entry.main(["--config", str(file), "--check-config"]) == 0
