@@ -40,8 +40,8 @@ from dio_daemon.detect.integrity.host import seen_from_here
 from dio_daemon.detect.integrity.window import ChangeWindow
 from dio_daemon.detect.integrity.witness import Witness
 from dio_daemon.detect.integrity.worker import Integrity
-from dio_daemon.detect.rule_files import folder_of, load_rules
-from dio_daemon.detect.rules import Rule, Rules
+from dio_daemon.detect.rule_files import RuleText, folder_of, rule_texts, rules_of
+from dio_daemon.detect.rules import Rules
 from dio_daemon.detect.trend import DiskTrend
 from dio_daemon.detect.watch import Watch
 from dio_daemon.errors import EX_CONFIG, EX_TEMPFAIL, ConfigError, DioError
@@ -56,6 +56,7 @@ from dio_daemon.link import Link
 from dio_daemon.link_state import Connection, LinkState
 from dio_daemon.maintenance import Maintenance
 from dio_daemon.messages import Kind, about
+from dio_daemon.policy_keeper import PolicyKeeper
 from dio_daemon.registrar import Registrar, hostname
 from dio_daemon.safe_spool import SafeSpool
 from dio_daemon.sampler import Sampler
@@ -160,7 +161,7 @@ class Agent:
         self, settings: config.Config, path: Path, clock: Clock, manager: ServiceManager, parts: Parts
     ) -> None:
         self._parts = parts
-        self._config = settings
+        self._local = settings
         self._path = path
         self._clock = clock
         self._inbox = daemon.Inbox()
@@ -180,6 +181,14 @@ class Agent:
         self._deadlines = Deadlines(clock)
         self._control = ControlServer(settings.paths.socket, beats["control"], self._deadlines)
         journal.describe(lambda: self._board.snapshot)
+        self._policy = PolicyKeeper(
+            state_dir / "policy.json",
+            settings.policy.accept,
+            self._rules_at_start(),
+            self._board,
+            lambda: self._inbox.put(daemon.Do(self._apply_policy)),
+        )
+        settings = self._config = self._policy.applied_to(settings)
         self._spool = parts.spool(state_dir / "spool.db", _budget(settings), clock)
         identity = parts.identity(state_dir / "identity.json")
         registrar = Registrar(
@@ -200,10 +209,11 @@ class Agent:
             maintenance,
         )
         self._delivery = Delivery(self._spool, clock)
-        self._link = Link(state, self._delivery)
+        self._link = Link(state, self._delivery, self._policy)
         self._book = ThreatBook(
             state_dir / "threats.json", self._put_down_threat, ThreatLog(self._feed.publish), clock
         )
+        self._book.tolerate(self._policy.normal)
         window = ChangeWindow(state_dir / "change-window.json", clock)
         self._integrity: Integrity | None = None
         if settings.integrity.enabled:
@@ -223,7 +233,7 @@ class Agent:
             seen, Packages(seen)
         )  # of its own: the rules are another thread's than integrity
         self._baselines = Baselines(state_dir / "baselines.json", clock)
-        self._watch = Watch(self._detectors(self._rules_at_start()), self._book)
+        self._watch = Watch(self._detectors(), self._book)
         self._sampler = Sampler(
             self._collector(settings),
             self._spool,
@@ -247,6 +257,7 @@ class Agent:
             self._feed,
             self._book,
             window.document,
+            self._policy,
             lambda: self._config,
             self._ask_reload,
             clock,
@@ -286,15 +297,17 @@ class Agent:
             self._baselines.close()
             self._spool.close()
 
-    def _rules_at_start(self) -> list[Rule]:
+    def _rules_at_start(self) -> list[RuleText]:
         """The rules; the shipped ones alone where those of this host are bad: it must not stay unwatched."""
         try:
-            return load_rules(folder_of(self._path))
+            texts = rule_texts(folder_of(self._path))
+            rules_of(texts)
+            return texts
         except ConfigError as error:
             for finding in error.findings:
                 log.error("%s", finding, extra=about(Kind.BAD_CONFIGURATION))
             self._refuse_rules(error)
-            return load_rules(None)
+            return rule_texts(None)
 
     def _refuse_rules(self, error: ConfigError | None) -> None:
         found = {}
@@ -305,7 +318,8 @@ class Agent:
             )
         self._board.set_conditions("rules", found)
 
-    def _detectors(self, rules: list[Rule]) -> list[Detector]:
+    def _detectors(self) -> list[Detector]:
+        rules = self._policy.rules
         found: list[Detector] = [
             Rules(rules, self._book.severity_of, self._disk_trend.fill_in, self._witness)
         ]
@@ -344,17 +358,28 @@ class Agent:
     def _reload(self) -> None:
         """Read the configuration again and give each part what is its own. Raises ConfigError."""
         new = config.load(self._path)
-        rules = load_rules(folder_of(self._path))
-        old, self._config = self._config, new
-        if new.paths != old.paths:
+        self._policy.use(new.policy.accept, rule_texts(folder_of(self._path)))
+        if new.paths != self._local.paths:
             log.warning("[paths] changed: that takes a restart (systemctl restart dio-agent)")
+        self._local = new
         journal.set_level(new.log.level)
         self._spool.reconfigure(_budget(new))
+        self._refuse_rules(None)
+        self._apply_policy()
+        self._link.reconfigure(self._connection(self._config))
+
+    def _apply_policy(self) -> None:
+        """Put in force what configuration and policy say together."""
+        old, self._config = self._config, self._policy.applied_to(self._local)
+        new = self._config
         if (new.agent.interval_s, new.collect) != (old.agent.interval_s, old.collect):
             self._sampler.reconfigure(self._collector(new), new.agent.interval_s)
-        self._watch.reconfigure(self._detectors(rules))
-        self._refuse_rules(None)
-        self._link.reconfigure(self._connection(new))
+        self._watch.reconfigure(self._detectors())
+        self._book.tolerate(self._policy.normal)
+        self._sampler.look_soon()
+        self._link.records_waiting()
+        if new != old:
+            self._link.reconfigure(self._connection(new))
 
     def _ask_reload(self) -> list[str] | None:
         """Have the main thread reload; what is wrong, or None when it did not get to it in time."""

@@ -31,6 +31,7 @@ from dio_daemon.errors import (
     Unhealthy,
     Unreachable,
 )
+from dio_daemon.policy import VERSION
 from dio_daemon.text import safe
 from dio_daemon.transport import Aborted, Answer, AnswerTooLarge, DeadlinePassed, Transport
 
@@ -74,6 +75,9 @@ class Center:
         host = parts.hostname or ""
         self.server_time = ""
         """The nerve center's clock as the last acknowledgement told it, RFC 3339; empty before the first."""
+        self.policy: str | None = ""
+        """Version of the policy that holds for this agent, as the last acknowledgement named it; None: nothing is set.
+        Empty: it named none, as a nerve center that knows no policies."""
         self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def check_health(self) -> None:
@@ -120,7 +124,19 @@ class Center:
         if mark is None:
             raise self._stranger(answer, fields)
         self.server_time = str(fields.get("server_time") or "")
+        self.policy = _policy_version(fields)
         return mark
+
+    def fetch_policy(self, agent_id: str, credential: str) -> bytes:
+        """The policy that holds for this agent, as the nerve center wrote it.
+
+        Raises:
+            Rejected: the nerve center said no; CenterError: it could not be asked.
+        """
+        path = f"/api/v1/agents/{agent_id}/policy"
+        answer = self._exchange("GET", path, _bearer(credential), None, self._limits.total_s)
+        self._ok(answer, 200)
+        return answer.body
 
     def goodbye(self, agent_id: str, body: bytes, credential: str, total_s: float) -> None:
         """Say that the agent stops on purpose.
@@ -196,6 +212,11 @@ class Center:
             f"not a nerve center at {self.address}: HTTP {answer.status} with {what} (check nerve_center.url)",
             answer.status,
         )
+
+
+def _policy_version(fields: Mapping[str, Any]) -> str | None:
+    version = fields.get("policy", "")
+    return version if version is None or (isinstance(version, str) and VERSION.fullmatch(version)) else ""
 
 
 def mark_in(body: Mapping[str, Any]) -> wire.Mark | None:

@@ -6,12 +6,13 @@ with the setting's name.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+_VAST = 1e300
+"""Neither infinite, nor an integer that no float holds, nor NaN is smaller."""
 Check = Callable[[Any], Any]
 """Returns the value to use; raises ValueError with what is wanted instead."""
 
@@ -20,7 +21,7 @@ def number(low: float, high: float) -> Check:
     """A number between two bounds, inclusive."""
 
     def check(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < _VAST:
             raise ValueError(f"must be a number from {low:g} to {high:g}")
         if not low <= value <= high:
             raise ValueError(f"must be from {low:g} to {high:g}, not {value:g}")

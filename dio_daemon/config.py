@@ -139,6 +139,13 @@ class Integrity:
 
 
 @dataclass(frozen=True)
+class Policy:
+    """Whether the nerve center may set interval, rules and what is normal."""
+
+    accept: bool = setting(True, boolean)
+
+
+@dataclass(frozen=True)
 class Paths:
     """Where the agent keeps what is its own."""
 
@@ -165,6 +172,7 @@ class Config:
     collect: Collect = field(default_factory=Collect)
     detect: Detect = field(default_factory=Detect)
     integrity: Integrity = field(default_factory=Integrity)
+    policy: Policy = field(default_factory=Policy)
     paths: Paths = field(default_factory=Paths)
     log: Log = field(default_factory=Log)
     sources: Mapping[str, Source] = field(default_factory=dict, compare=False)
@@ -179,6 +187,7 @@ SECTIONS: dict[str, Any] = {
     "collect": Collect,
     "detect": Detect,
     "integrity": Integrity,
+    "policy": Policy,
     "paths": Paths,
     "log": Log,
 }

@@ -22,6 +22,7 @@ from dio_daemon.ipc.routes import BadBody, Route, body_of, change, read
 from dio_daemon.ipc.server import Request, Response, problem
 from dio_daemon.link import Link
 from dio_daemon.maintenance import MAX_S, Maintenance
+from dio_daemon.policy_keeper import PolicyKeeper
 from dio_daemon.safe_spool import SafeSpool
 from dio_daemon.sampler import Sampler
 from dio_daemon.submissions import BadSubmission, Submissions, TooMany
@@ -40,7 +41,7 @@ class Control:
     """The routes of `/v1`.
 
     Args:
-        board, spool, sampler, link, heartbeats, maintenance, submissions, feed, book: the agent's parts.
+        board, spool, sampler, link, heartbeats, maintenance, submissions, feed, book, policy: the agent's parts.
         change_window: the announced change, as it is shown; None without one.
         config: the configuration in force.
         reload: reads it again; the findings when it is bad, None when the agent did not get to it.
@@ -59,6 +60,7 @@ class Control:
         feed: Feed,
         book: ThreatBook,
         change_window: Callable[[], dict[str, Any] | None],
+        policy: PolicyKeeper,
         config: Callable[[], Config],
         reload: Callable[[], list[str] | None],
         clock: Clock,
@@ -73,6 +75,7 @@ class Control:
         self._feed = feed
         self._book = book
         self._change_window = change_window
+        self._policy = policy
         self._config = config
         self._reload = reload
         self._clock = clock
@@ -85,6 +88,7 @@ class Control:
             "/v1/samples": read(self._samples),
             "/v1/spool": read(lambda: status.spool_document(self._spool.stats())),
             "/v1/threats": read(self._threats),
+            "/v1/policy": read(lambda: status.policy_document(self._policy, self._book.tolerated())),
             "/v1/config": read(lambda: {"settings": describe(self._config())}),
             "/v1/threads": read(lambda: status.threads_document(self._heartbeats)),
             "/v1/metrics": read(self._metrics),

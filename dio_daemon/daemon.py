@@ -68,6 +68,13 @@ class Reload:
     errors: list[str]
 
 
+@dataclass(frozen=True)
+class Do:
+    """Something that the main thread is to do; it must not block, and raises nothing."""
+
+    work: Callable[[], None]
+
+
 class Inbox:
     """What the main thread is told. `put` may be called from signal handlers: SimpleQueue's is reentrant."""
 
@@ -184,6 +191,8 @@ class Daemon:
                 self._do_reload(Reload(threading.Event(), []))
             case Reload():
                 self._do_reload(message)
+            case Do():
+                message.work()
             case GiveUp():
                 return message.code
             case BaseException():

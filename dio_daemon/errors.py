@@ -2,6 +2,7 @@
 
     DioError                     base: a message for a person, with what to do
     ├── ConfigError              the configuration cannot be used (exit 78)
+    ├── PolicyUnusable           the nerve center's policy cannot be used
     ├── IdentityError            the identity cannot be read or written
     ├── SpoolError               the spool cannot be used as it is
     │   ├── SpoolUnavailable     the disk refuses (full, read-only, I/O): try again later
@@ -60,6 +61,10 @@ class ConfigError(DioError):
     def __init__(self, findings: list[Finding]) -> None:
         super().__init__("; ".join(str(finding) for finding in findings))
         self.findings = findings
+
+
+class PolicyUnusable(DioError):
+    """The policy that the nerve center told cannot be used; the text says why."""
 
 
 class IdentityError(DioError):

@@ -9,6 +9,7 @@ does, unless the nerve center refuses this agent.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from dio_daemon import wire
 from dio_daemon.clock import rfc3339
@@ -19,6 +20,7 @@ from dio_daemon.link_state import IDLE_S, RESOLVER_S, Connection, LinkState, is_
 from dio_daemon.maintenance import Window
 from dio_daemon.messages import Kind, about
 from dio_daemon.outage import Outage
+from dio_daemon.policy_keeper import PolicyKeeper
 from dio_daemon.startup import Startup
 from dio_daemon.text import counted
 
@@ -27,6 +29,9 @@ log = logging.getLogger(__name__)
 MAX_RETRY_S = 10.0
 """A failed report is tried again one interval after it began, and after this long at most."""
 GOODBYE_S = 3.0
+POLICY_AGAIN_S = 2.0
+"""Between two fetches of the policy, should the nerve center name one and give another."""
+POLICY_RETRY_S = 30.0
 
 
 class Link:
@@ -35,11 +40,14 @@ class Link:
     Args:
         state: what the phases share.
         delivery: sends one report.
+        policy: the policy in force; told of the version that each acknowledgement names.
     """
 
-    def __init__(self, state: LinkState, delivery: Delivery) -> None:
+    def __init__(self, state: LinkState, delivery: Delivery, policy: PolicyKeeper) -> None:
         self._state = state
         self._delivery = delivery
+        self._policy = policy
+        self._policy_at = 0.0
         self._startup = Startup(state)
         self._outage = Outage(state)
         self._retry_at: float | None = None
@@ -138,7 +146,7 @@ class Link:
 
     def _send(self, total_s: float | None = None) -> Sent:
         state = self._state
-        sender = state.registrar.sender(state.config)
+        sender = replace(state.registrar.sender(state.config), policy=self._policy.said())
         records = state.config.delivery.batch_records
         streams = (wire.EVENTS,) if self._announced is not None else wire.STREAMS
         return self._delivery.send_next(
@@ -232,8 +240,30 @@ class Link:
             next_attempt=None,
         )
         state.transition(Event.REPORT_ACKNOWLEDGED)
+        self._follow_policy()
         state.fall_back()
         return "acknowledged"
+
+    def _follow_policy(self) -> None:
+        """Fetch the policy that the last acknowledgement named, where it is another one than is in force."""
+        state = self._state
+        announced = state.center.policy
+        if announced == "" or not self._policy.wants(announced) or announced is None:
+            return
+        if state.clock.monotonic() < self._policy_at:
+            return
+        self._policy_at = state.clock.monotonic() + POLICY_AGAIN_S
+        state.heartbeat.beat(state.config.delivery.total_timeout_s + RESOLVER_S)
+        identity = state.registrar.identity
+        try:
+            raw = state.center.fetch_policy(identity.agent_id, identity.credential)
+        except CenterError as error:
+            self._policy_at = state.clock.monotonic() + POLICY_RETRY_S
+            log.info(
+                "Cannot fetch the policy %s, trying again in %.0f s: %s", announced, POLICY_RETRY_S, error
+            )
+            return
+        self._policy.take(raw, announced)
 
     def _report_failed(self, error: CenterError, begun: float) -> str:
         state = self._state
@@ -294,7 +324,9 @@ class Link:
         if old is None:
             return
         new = state.config
-        if old.config.nerve_center == new.nerve_center and old.config.agent == new.agent:
+        # The interval stands in every report; for it alone nobody has to register again.
+        agent = replace(old.config.agent, interval_s=new.agent.interval_s)
+        if old.config.nerve_center == new.nerve_center and agent == new.agent:
             return
         if state.life.state in (State.ACTIVE, State.WARNING):
             log.info("Registering again with the new configuration", extra=about(Kind.REREGISTERING))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from dio_daemon import __version__
-from dio_daemon.clock import Clock
+from dio_daemon.clock import Clock, rfc3339
+from dio_daemon.detect.tolerance import Seen
 from dio_daemon.heartbeat import Heartbeat
 from dio_daemon.lifecycle import Snapshot, State
+from dio_daemon.policy import Tolerated
+from dio_daemon.policy_keeper import PolicyKeeper
 from dio_daemon.safe_spool import SafeSpool
 from dio_daemon.spool_model import Stats
 from dio_daemon.text import counted
@@ -96,6 +100,31 @@ def threads_document(heartbeats: list[Heartbeat]) -> dict[str, Any]:
             "fresh": beat.fresh,
         }
         for beat in heartbeats
+    }
+
+
+def policy_document(keeper: PolicyKeeper, seen: Mapping[str, Seen]) -> dict[str, Any]:
+    """What `/v1/policy` answers: what is in force, what of it was seen, and what cannot be used."""
+    policy, refused = keeper.policy, keeper.refused
+    return {
+        "version": None if policy is None else policy.version,
+        "interval_s": None if policy is None else policy.interval_s,
+        "rules": [] if policy is None else [{"of": of, "toml": toml} for of, toml in policy.rules],
+        "tolerated": [] if policy is None else [_tolerated(each, seen) for each in policy.tolerated],
+        "refused": None if refused is None else {"version": refused[0], "why": refused[1]},
+    }
+
+
+def _tolerated(item: Tolerated, seen: Mapping[str, Seen]) -> dict[str, Any]:
+    counted = seen.get(item.fingerprint)
+    return {
+        "type": item.type,
+        "subject": item.subject,
+        "fingerprint": item.fingerprint,
+        "reason": item.reason,
+        "until": None if item.until is None else rfc3339(item.until),
+        "count": 0 if counted is None else counted.count,
+        "last_seen": None if counted is None else rfc3339(counted.last),
     }
 
 

@@ -59,9 +59,9 @@ class ThreatLog:
         """An open threat became more severe; `was` is the severity that it had."""
         self._tell(f"escalated from {safe(was, 20)}", Kind.THREAT_ESCALATED, threat)
 
-    def cleared(self, threat: Threat, open_s: float) -> None:
-        """A threat is over, after so many seconds."""
-        self._tell("cleared", Kind.THREAT_CLEARED, threat, open_s)
+    def cleared(self, threat: Threat, open_s: float, why: str = "") -> None:
+        """A threat is over, after so many seconds; `why` where it is not that its cause is gone."""
+        self._tell(f"cleared ({why})" if why else "cleared", Kind.THREAT_CLEARED, threat, open_s)
 
     def _tell(self, change: str, kind: Kind, threat: Threat, open_s: float | None = None) -> None:
         level = logging.INFO if kind is Kind.THREAT_CLEARED else _LEVELS.get(threat.severity, logging.WARNING)

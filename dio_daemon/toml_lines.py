@@ -23,21 +23,25 @@ _KEY = re.compile(r"""^\s*(?P<key>[A-Za-z0-9_-]+|"[^"]*"|'[^']*')\s*(?P<dot>\.[^
 
 def read_toml(file: Path, findings: list[Finding]) -> tuple[str, dict[str, Any]]:
     """A file's text and the document that can be read in it; what is wrong is added to `findings`."""
+    source = read_text(file, findings)
+    document, problems = parse_toml(source)
+    findings += [Finding(str(file), line, message) for line, message in problems]
+    return source, document
+
+
+def read_text(file: Path, findings: list[Finding]) -> str:
+    """What stands in a file; empty where it cannot be read, and why is added to `findings`."""
     try:
         with file.open("rb") as stream:
             raw = stream.read(MAX_FILE_BYTES + 1)
         if len(raw) > MAX_FILE_BYTES:
             raise ValueError(f"is larger than {MAX_FILE_BYTES} bytes")
-        source = raw.decode("utf-8")
+        return raw.decode("utf-8")
     except OSError as error:
         findings.append(Finding(str(file), None, f"cannot be read: {error.strerror}"))
-        return "", {}
     except ValueError as error:
         findings.append(Finding(str(file), None, f"cannot be read: {error}"))
-        return "", {}
-    document, problems = parse_toml(source)
-    findings += [Finding(str(file), line, message) for line, message in problems]
-    return source, document
+    return ""
 
 
 def parse_toml(source: str) -> tuple[dict[str, Any], list[tuple[int | None, str]]]:
@@ -53,6 +57,8 @@ def parse_toml(source: str) -> tuple[dict[str, Any], list[tuple[int | None, str]
             if len(problems) >= MAX_SYNTAX_ERRORS or line is None:
                 return {}, problems
             lines[line - 1] = ""
+        except (ValueError, RecursionError) as error:  # a number too long, brackets too deep: no line is told
+            return {}, [*problems, (None, f"not valid TOML: {str(error)[:200]}")]
 
 
 def _where(error: str, lines: list[str]) -> tuple[int | None, str]:

@@ -59,6 +59,8 @@ class Sender:
     boot_id: str | None
     interval_s: float
     place: str
+    policy: Mapping[str, Any] | None = None
+    """What reports say of the policy (`PolicyInForce` of the contract)."""
 
 
 def to_json(value: Any) -> bytes:
@@ -94,6 +96,7 @@ def registration(
 
 def report(sender: Sender, sent_at: str, batch: Batch) -> bytes:
     """The body of a report, not yet compressed."""
+    policy = {} if sender.policy is None else {"policy": dict(sender.policy)}
     head = to_json(
         {
             "instance_id": sender.instance_id,
@@ -104,6 +107,7 @@ def report(sender: Sender, sent_at: str, batch: Batch) -> bytes:
             "epoch": batch.epoch,
             "stream": batch.stream,
             "after": {"seq": batch.after.seq, "tag": batch.after.tag},
+            **policy,
         }
     )
     return head[:-1] + b',"records":[' + _records(batch.records) + b"]}"

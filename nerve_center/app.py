@@ -23,10 +23,12 @@ from nerve_center.api import (
     health,
     metrics,
     openapi,
+    policies,
     problems,
     series,
     silences,
     threats,
+    tolerances,
 )
 from nerve_center.center import Center
 from nerve_center.clock import Clock, SystemClock
@@ -56,6 +58,8 @@ def create_app(settings: Config, clock: Clock | None = None) -> Flask:
         series,
         threats,
         silences,
+        tolerances,
+        policies,
         events,
         metrics,
         audit,

@@ -17,6 +17,7 @@ from nerve_center.enrolling import Enrolling
 from nerve_center.ingest import Ingest
 from nerve_center.managing import Managing
 from nerve_center.people import People
+from nerve_center.policy import Versions
 from nerve_center.probe import Probe
 from nerve_center.registration import Registrar
 from nerve_center.store.engine import reading_engine
@@ -39,7 +40,7 @@ class Center:
         self.authority = Authority(self.engine, config.enrollment.token_file, clock)
         self.steady = Steady(self.engine, clock)
         self.people = People(config.login, self.engine, self.writer, clock, self.steady)
-        self.ingest = Ingest(contract, self.writer, clock, self.steady)
+        self.ingest = Ingest(contract, self.writer, clock, self.steady, Versions(clock))
         self.registrar = Registrar(contract, self.authority, self.writer, clock, self.steady)
         self.managing = Managing(self.people, self.engine, self.writer, clock)
         self.enrolling = Enrolling(self.writer, clock)

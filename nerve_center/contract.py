@@ -20,7 +20,10 @@ from nerve_center.errors import Refused
 
 PATH = Path(__file__).parent / "api" / "openapi.yaml"
 MOST_DEPTH = 32
-_BODIES = ("Registration", "Report", "Goodbye", "Remark", "Comment", "SilenceRequest")
+_BODIES = (
+    *("Registration", "Report", "Goodbye", "Remark", "Comment", "SilenceRequest"),
+    *("PolicyRequest", "ThreatTolerance", "ToleranceRequest", "RuleOverride"),
+)
 
 
 class Mismatch(ValueError):

@@ -19,6 +19,7 @@ from nerve_center import identity
 from nerve_center.clock import Clock, format_time, parse_time
 from nerve_center.contract import Contract, Mismatch, check_text
 from nerve_center.errors import Refused
+from nerve_center.policy import Versions
 from nerve_center.store import agents, latest, records, rollups, threats
 from nerve_center.store.records import Mark, Record
 from nerve_center.store.steady import Steady
@@ -43,17 +44,22 @@ class Report:
     epoch: bytes
     stream: str
     after: Mark
+    policy: str | None
+    """What the agent says of the policy, as JSON; None where it says nothing."""
     records: Sequence[Record]
 
 
 class Ingest:
     """Takes reports."""
 
-    def __init__(self, contract: Contract, writer: Writer, clock: Clock, steady: Steady) -> None:
+    def __init__(
+        self, contract: Contract, writer: Writer, clock: Clock, steady: Steady, versions: Versions
+    ) -> None:
         self._contract = contract
         self._writer = writer
         self._clock = clock
         self._steady = steady
+        self._versions = versions
 
     def report(self, instance: agents.Instance, body: Any) -> dict[str, Any]:
         """Store a report and return the Acknowledgement.
@@ -65,7 +71,9 @@ class Ingest:
         if report.instance_id != instance.instance_id:
             raise Refused(403, "not-your-agent", "This credential belongs to another instance of the agent.")
         now_us, heard_us = self._clock.now_us(), self._steady.now_us()
-        return self._writer.submit(lambda connection: _store(connection, instance, report, now_us, heard_us))
+        return self._writer.submit(
+            lambda connection: _store(connection, instance, report, now_us, heard_us, self._versions)
+        )
 
 
 def fit(mark: Mark, after: Mark, new: Sequence[Record]) -> int | None:
@@ -92,7 +100,12 @@ def fit(mark: Mark, after: Mark, new: Sequence[Record]) -> int | None:
 
 
 def _store(
-    connection: Connection, instance: agents.Instance, report: Report, now_us: int, heard_us: int
+    connection: Connection,
+    instance: agents.Instance,
+    report: Report,
+    now_us: int,
+    heard_us: int,
+    versions: Versions,
 ) -> dict[str, Any]:
     """The transaction's work: the Acknowledgement, or Refused."""
     present = agents.instance_now(connection, instance)
@@ -130,6 +143,8 @@ def _store(
         heard_us,
         counts,
     )
+    if report.policy is not None and report.policy != present.policy:
+        agents.set_policy(connection, instance.agent_key, report.policy)
     return {
         "epoch": report.epoch.hex(),
         "stream": report.stream,
@@ -137,6 +152,7 @@ def _store(
         "stored": stored,
         "skipped": skipped,
         "server_time": format_time(now_us),
+        "policy": versions.of(connection, instance.agent_key, present.labels),
     }
 
 
@@ -177,8 +193,20 @@ def parse_report(contract: Contract, body: Any) -> Report:
         epoch=bytes.fromhex(body["epoch"]),
         stream=body["stream"],
         after=Mark(None, int(after["seq"]), bytes.fromhex(after["tag"]) if after["tag"] else None),
+        policy=_policy(body.get("policy")),
         records=_records(contract, body["records"]),
     )
+
+
+def _policy(said: Any) -> str | None:
+    """What is kept of what an agent says of the policy."""
+    if said is None:
+        return None
+    refused = said.get("refused")
+    kept = {"version": said["version"]}
+    if refused is not None:
+        kept["refused"] = {"version": refused["version"], "why": refused["why"]}
+    return json.dumps(kept)
 
 
 def invalid_body(*mismatches: Mismatch) -> Refused:

@@ -8,6 +8,8 @@
     nervectl api-token add|list|remove      tokens for programs
     nervectl audit                          who changed what
     nervectl database migrate|check|backup|restore
+    nervectl policy list|set|remove|show    how hosts are watched, on the fleet and by label
+    nervectl tolerance add|list|remove      which findings are normal, and where
     nervectl notify list|test               who is notified of what
     nervectl user ...                       people who may log in
 
@@ -28,7 +30,7 @@ import click
 from sqlalchemy.engine import Connection, Row
 
 from nerve_center import __version__, admin, config, continuity, presence
-from nerve_center.cli import api_tokens, audit_log, database, enrollment, notify, users
+from nerve_center.cli import api_tokens, audit_log, database, enrollment, notify, policy, tolerance, users
 from nerve_center.cli.base import Failed, actor, admin_call, aligned, read, steady_us, write
 from nerve_center.clock import SystemClock, format_time, parse_time
 from nerve_center.config import Config
@@ -266,6 +268,8 @@ for group in (
     database.database,
     enrollment.enrollment,
     notify.notify,
+    policy.policy,
+    tolerance.tolerance,
     users.user,
 ):
     main.add_command(group)

@@ -75,6 +75,7 @@ def build_parser() -> Parser:
     )
     add("spool", "what waits to be delivered, what is kept, and what is missing", "show", "spool")
     add("threats", "open threats of this host", "show", "threats")
+    add("policy", "what the nerve center sets here: interval, rules, what is normal", "show", "policy")
     events = add("events", "what happens in the agent, as it happens", "show", "events")
     events.add_argument("--follow", "-f", action="store_true", help="the default, and the only way so far")
     add("metrics", "Prometheus text; with --json the latest sample", "show", "metrics")

@@ -1,4 +1,4 @@
-"""The commands that ask: status, health, spool, threats, metrics, config show, events."""
+"""The commands that ask: status, health, spool, threats, policy, metrics, config show, events."""
 
 from __future__ import annotations
 
@@ -201,6 +201,34 @@ def config_show(client: Client, options: argparse.Namespace) -> int:
         source = item["source"] if item["line"] is None else f"{item['source']}:{item['line']}"
         rows.append([f"{item['section']}.{item['key']}", json.dumps(item["value"]), source])
     print(table(["SETTING", "VALUE", "SOURCE"], rows))
+    return 0
+
+
+def policy(client: Client, options: argparse.Namespace) -> int:
+    """The policy in force, and one that cannot be used."""
+    document = client.call("GET", "/v1/policy")
+    if options.json:
+        return _json(document)
+    if document["refused"]:
+        print(
+            coloured(f"Refused:   {document['refused']['version']}: {document['refused']['why']}", "yellow")
+        )
+    if document["version"] is None:
+        print("No policy is in force: this host is watched as its own files say.")
+        return 0
+    print(f"In force:  {document['version']}")
+    if document["interval_s"] is not None:
+        print(f"Interval:  {document['interval_s']:g} s")
+    for each in document["rules"]:
+        print(f"\nRules of {each['of']}:")
+        print("\n".join(f"    {line}" for line in each["toml"].splitlines()))
+    if document["tolerated"]:
+        print()
+        rows = [
+            [each["type"], each["until"] or "-", str(each["count"]), each["subject"], each["reason"]]
+            for each in document["tolerated"]
+        ]
+        print(table(["NORMAL", "UNTIL", "SEEN", "SUBJECT", "REASON"], rows, right=(2,)))
     return 0
 
 

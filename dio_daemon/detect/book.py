@@ -26,6 +26,7 @@ from dio_daemon.clock import Clock, rfc3339
 from dio_daemon.detect.finding import SEVERITIES, Finding, Gone, level
 from dio_daemon.detect.storms import Storms
 from dio_daemon.detect.threat import Threat, from_disk, opened, to_disk
+from dio_daemon.detect.tolerance import Normal, Seen, Tolerance
 from dio_daemon.files import replace_file
 from dio_daemon.threat_log import ThreatLog
 from dio_daemon.wire import to_json
@@ -43,7 +44,8 @@ RESTORED_S = 120.0
 """Time for detectors to look around after a start, before what they do not return is over."""
 MOST_CLEARED = 300
 """Threats that are over and remembered, so that one that comes back keeps its count."""
-MOST_NORMAL = 1000
+TOLERATED = "tolerated"
+"""Why a threat cleared whose finding was marked as normal."""
 MOST_FILE_BYTES = 16 << 20
 
 
@@ -65,7 +67,7 @@ class ThreatBook:
         self._lock = threading.RLock()
         self._storms = Storms()
         self._threats: dict[str, Threat] = {}
-        self._normal: dict[str, str] = {}
+        self._tolerance = Tolerance()
         self._saved = clock.monotonic()
         self._dirty = False
         self.problem = ""
@@ -97,32 +99,21 @@ class ThreatBook:
             threat = self._threats.get(fingerprint)
             return threat.severity if threat is not None and threat.open else None
 
-    def mark_normal(self, fingerprint: str) -> bool:
-        """It is normal on this host: close it and open it no more. False when there is no such threat."""
+    def tolerate(self, normal: Normal) -> None:
+        """These findings are normal from now on, and no others: those that are open clear, and none opens."""
         with self._lock:
-            threat = self._threats.get(fingerprint)
-            if threat is None:
-                return False
-            if threat.open:
-                self._clear(threat, self._clock.monotonic())
-            self._normal[fingerprint] = f"{threat.type}: {threat.subject}"
-            while len(self._normal) > MOST_NORMAL:
-                del self._normal[next(iter(self._normal))]
-            self._save()
-            return True
-
-    def mark_threat(self, fingerprint: str) -> bool:
-        """It is no longer normal. False when it was not."""
-        with self._lock:
-            known = self._normal.pop(fingerprint, None) is not None
-            if known:
+            self._tolerance.use(normal)
+            now = self._clock.monotonic()
+            for threat in list(self._threats.values()):
+                if threat.open and self._tolerance.holds(threat.fingerprint, self._clock.now()):
+                    self._clear(threat, now, TOLERATED)
+            if self._dirty:
                 self._save()
-            return known
 
-    def normal(self) -> dict[str, str]:
-        """What was marked as normal: fingerprint to words."""
+    def tolerated(self) -> dict[str, Seen]:
+        """How often what is normal was seen, by fingerprint."""
         with self._lock:
-            return dict(self._normal)
+            return self._tolerance.seen()
 
     def step(self, said: Sequence[Finding | Gone], now: float) -> None:
         """Take in all that the detectors say now.
@@ -132,15 +123,18 @@ class ThreatBook:
             now: monotonic seconds.
         """
         with self._lock:
+            moment = self._clock.now()
             gone = {each.fingerprint for each in said if isinstance(each, Gone)}
             found: dict[str, Finding] = {}
             for each in said:
-                if isinstance(each, Finding) and each.fingerprint not in self._normal:
+                if isinstance(each, Finding) and not self._tolerance.takes(each, moment):
                     known = found.get(each.fingerprint)
                     if known is None or level(each.severity) > level(known.severity):
                         found[each.fingerprint] = each
             open_ = {key: threat.type for key, threat in self._threats.items() if threat.open}
-            thinned = {each.fingerprint: each for each in self._storms.thin(found.values(), open_)}
+            few = self._storms.thin(found.values(), open_)
+            thinned = {each.fingerprint: each for each in few if not self._tolerance.takes(each, moment)}
+            self._tolerance.end_round()
             for finding in thinned.values():
                 self._seen(finding, now)
             for key, threat in list(self._threats.items()):
@@ -210,12 +204,12 @@ class ThreatBook:
         if now - threat.seen >= self._quiet_s(threat, now):
             self._clear(threat, now)
 
-    def _clear(self, threat: Threat, now: float) -> None:
+    def _clear(self, threat: Threat, now: float, why: str = "") -> None:
         moment = rfc3339(self._clock.now())
-        over = replace(threat, state="cleared", cleared_at=moment, hold_left_s=None)
+        over = replace(threat, state="cleared", cleared_at=moment, hold_left_s=None, reason=why)
         over.cleared = [*(at for at in threat.cleared if now - at < FLAP_S), now]
         self._tell(over, now)
-        self._log.cleared(over.line(), self._open_s(threat))
+        self._log.cleared(over.line(), self._open_s(threat), why)
         self._threats[threat.fingerprint] = over
 
     def _quiet_s(self, threat: Threat, now: float) -> float:
@@ -244,7 +238,6 @@ class ThreatBook:
                 raise ValueError("it is too large")
             document = json.loads(self._path.read_bytes())
             threats = [from_disk(each) for each in document["threats"]]
-            normal = {str(key): str(words) for key, words in document["normal"].items()}
         except FileNotFoundError:
             return
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -256,12 +249,10 @@ class ThreatBook:
         for threat in threats:
             threat.seen, threat.told = now + RESTORED_S, now
             self._threats[threat.fingerprint] = threat
-        self._normal = normal
 
     def _save(self) -> None:
         document: dict[str, Any] = {
             "threats": [to_disk(threat) for threat in self._threats.values()],
-            "normal": self._normal,
         }
         self._saved = self._clock.monotonic()
         try:

@@ -1,8 +1,9 @@
 """Reading rules: the shipped ones, then `rules.d/*.toml` beside the agent's configuration, in order of name.
 
-A later file wins key by key; a table (`enter`, `leave`, `only_if`) as a whole, and a new `enter` without a `leave` is
-without one. Everything that is wrong is reported at
-once, each with file and line, and of files with errors nothing is used. The keys are those of `CHECKS` below;
+What the nerve center's policy
+adds comes after them. A later one wins key by key; a table (`enter`, `leave`, `only_if`) as a whole, and a new `enter`
+without a `leave` is without one. Everything that is wrong is reported at once, each with file and line, and of files
+with errors nothing is used. The keys are those of `CHECKS` below;
 dio-rules(5) and docs/detection.md tell what they mean.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -21,12 +22,17 @@ from dio_daemon.detect.conditions import parse_condition, parse_place
 from dio_daemon.detect.finding import SEVERITIES
 from dio_daemon.detect.rules import Levels, Rule
 from dio_daemon.errors import ConfigError, Finding
-from dio_daemon.toml_lines import line_of, read_toml
+from dio_daemon.toml_lines import line_of, parse_toml, read_text
 
 SHIPPED: Final = Path(__file__).with_name("default_rules.toml")
 MOST_RULES = 500
 
+RuleText = tuple[str, str]
+"""The name of a file (or of a policy), and what stands in it."""
+
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_FORM = re.compile(r"[<>^]?[+,]?[0-9]{0,2}(\.[0-9]{1,2})?[a-z%]?")
+"""How a figure may be written: a width of a thousand million would fill the memory."""
 _NUMBER = number(-1e18, 1e18)
 
 
@@ -61,9 +67,9 @@ def _template(most: int) -> Check:
     def check(value: Any) -> str:
         words = str(text(most)(value))
         try:
-            names = {name for _, name, _, _ in string.Formatter().parse(words) if name is not None}
-            if not names <= {"subject", "value", "threshold"}:
-                raise ValueError("names something else")
+            for _, name, form, _ in string.Formatter().parse(words):
+                if name not in (None, "subject", "value", "threshold") or not _FORM.fullmatch(form or ""):
+                    raise ValueError("names something else")
             words.format(subject="x", value=1.0, threshold=1.0)
         except (ValueError, KeyError, IndexError) as error:
             raise ValueError(
@@ -132,38 +138,68 @@ def load_rules(folder: Path | None, only: Path | None = None) -> list[Rule]:
     Raises:
         ConfigError: with every finding of every file.
     """
+    return rules_of(rule_texts(folder, only))
+
+
+def rule_texts(folder: Path | None, only: Path | None = None) -> list[RuleText]:
+    """What stands in the files of rules, in the order in which they apply; as `load_rules`.
+
+    Raises:
+        ConfigError: with every file that cannot be read.
+    """
     findings: list[Finding] = []
-    drafts: dict[str, _Draft] = {}
     files = [SHIPPED]
     if folder is not None:
         try:
             files += sorted(entry for entry in folder.glob("*.toml") if entry.is_file())
         except OSError as error:
             findings.append(Finding(str(folder), None, f"cannot be read: {error.strerror}"))
-    for file in [*files, *([only] if only is not None else [])]:
-        _read_file(file, drafts, findings)
+    found = [
+        (str(file), read_text(file, findings)) for file in [*files, *([only] if only is not None else [])]
+    ]
+    # What can be read is checked as well, so that one look at the errors is enough.
+    if findings:
+        try:
+            rules_of(found)
+        except ConfigError as error:
+            findings += error.findings
+        raise ConfigError(sorted(findings, key=lambda finding: (finding.file, finding.line or 0)))
+    return found
+
+
+def rules_of(texts: Sequence[RuleText]) -> list[Rule]:
+    """The rules that texts make together.
+
+    Raises:
+        ConfigError: with every finding of every text.
+    """
+    findings: list[Finding] = []
+    drafts: dict[str, _Draft] = {}
+    for name, source in texts:
+        _read_text(name, source, drafts, findings)
     rules = [rule for name, draft in drafts.items() if (rule := _rule(name, draft, findings))]
     if len(drafts) > MOST_RULES:
-        findings.append(Finding(str(files[-1]), None, f"more than {MOST_RULES} rules"))
+        findings.append(Finding(texts[-1][0], None, f"more than {MOST_RULES} rules"))
     if findings:
         raise ConfigError(sorted(findings, key=lambda finding: (finding.file, finding.line or 0)))
     return rules
 
 
-def _read_file(file: Path, drafts: dict[str, _Draft], findings: list[Finding]) -> None:
-    source, document = read_toml(file, findings)
+def _read_text(file: str, source: str, drafts: dict[str, _Draft], findings: list[Finding]) -> None:
+    document, problems = parse_toml(source)
+    findings += [Finding(file, line, message) for line, message in problems]
     for name, table in document.items():
         at = line_of(source, name, None)
         if not _NAME.fullmatch(name):
-            findings.append(Finding(str(file), at, f"{name!r} is no name of a rule: a-z, 0-9 and _"))
+            findings.append(Finding(file, at, f"{name!r} is no name of a rule: a-z, 0-9 and _"))
         elif not isinstance(table, dict):
-            findings.append(Finding(str(file), at, f"{name} must be a rule: [{name}] and its keys below"))
+            findings.append(Finding(file, at, f"{name} must be a rule: [{name}] and its keys below"))
         else:
             _read_rule(file, source, name, table, drafts.setdefault(name, _Draft()), findings)
 
 
 def _read_rule(
-    file: Path, source: str, name: str, table: dict[str, Any], draft: _Draft, findings: list[Finding]
+    file: str, source: str, name: str, table: dict[str, Any], draft: _Draft, findings: list[Finding]
 ) -> None:
     if "enter" in table:  # what belonged to other levels does not belong to these
         draft.values.pop("leave", None)
@@ -173,9 +209,9 @@ def _read_rule(
             draft.values["only_if"] = {
                 each: conditions[each] for each in conditions if each in table["enter"]
             }
-    draft.sources.setdefault("", (str(file), line_of(source, name, None)))
+    draft.sources.setdefault("", (file, line_of(source, name, None)))
     for key, value in table.items():
-        at = (str(file), line_of(source, name, key))
+        at = (file, line_of(source, name, key))
         check = CHECKS.get(key)
         if check is None:
             findings.append(Finding(*at, f"{name} has no key {key}; known: {', '.join(CHECKS)}"))

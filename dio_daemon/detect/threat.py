@@ -45,6 +45,8 @@ class Threat:
     version: str | None = field(default=None, metadata={"kept": False})
     retold: int = field(default=0, metadata={"kept": False})
     cleared: list[float] = field(default_factory=list, metadata={"kept": False})
+    reason: str = field(default="", metadata={"kept": False})
+    """Why it is cleared, where its cause may still be there."""
 
     @property
     def open(self) -> bool:
@@ -68,6 +70,7 @@ class Threat:
     def data(self) -> dict[str, Any]:
         """The contract's `ThreatData`."""
         return {
+            **({"reason": self.reason} if self.reason else {}),
             "type": self.type,
             "severity": self.severity,
             "confidence": self.confidence,

@@ -137,6 +137,7 @@ def _agent(row: Row[Any], steady: Steady) -> dict[str, Any]:
         "last_report_at": _time(row.last_report_us, steady),
         "maintenance_until": _time(row.maintenance_until_us, steady),
         "clock_skew_s": row.clock_skew_s,
+        "policy": None if row.policy is None else json.loads(row.policy),
         "records": {"samples": row.samples, "events": row.events, "gaps": row.gaps},
     }
 

@@ -13,8 +13,9 @@ from flask import request
 
 from nerve_center.budget import Share
 from nerve_center.center import Center
-from nerve_center.contract import parse
+from nerve_center.contract import Mismatch, check_text, parse
 from nerve_center.errors import Refused
+from nerve_center.ingest import invalid_body
 
 _PIECE = 65536
 _MIB = 1024 * 1024
@@ -48,6 +49,25 @@ def unpack(center: Center, share: Share, raw: bytes) -> Any:
         raw = _unpack(raw, int(center.config.limits.decompressed_mib * _MIB))
     share.take(_PARSED_FACTOR * len(raw))
     return parse(raw)
+
+
+def checked(center: Center, schema: str) -> dict[str, Any]:
+    """The body, held to a schema of the contract; no body at all is an empty one.
+
+    Raises Refused: as `read` and `unpack` do, and 422 `invalid-body`.
+    """
+    if not request.content_length and "Transfer-Encoding" not in request.headers:
+        body: Any = {}
+    else:
+        with center.budget.share() as share:
+            body = unpack(center, share, read(center, share))
+    try:
+        center.contract.check(schema, body)
+        check_text(body)
+    except Mismatch as exc:
+        raise invalid_body(exc) from None
+    found: dict[str, Any] = body
+    return found
 
 
 def _encoding() -> str:

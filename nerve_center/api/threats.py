@@ -9,15 +9,15 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 from sqlalchemy.engine import Connection
 
-from nerve_center.api.body import read, unpack
+from nerve_center.api.body import checked
 from nerve_center.api.context import actor, center, json_response, query, reader
 from nerve_center.api.parameters import boolean, cursor, label, several, whole, words
 from nerve_center.api.silences import as_json as silence_as_json
 from nerve_center.clock import format_time
-from nerve_center.contract import Mismatch, check_text
+from nerve_center.contract import Mismatch
 from nerve_center.ingest import invalid_body
 from nerve_center.store import silences, threat_log, threat_reading, triage
 from nerve_center.store.engine import reading
@@ -31,7 +31,7 @@ blueprint = Blueprint("threats", __name__, url_prefix="/api/v1/threats")
 
 _CURSOR = cursor(r"([1-4])\.(-?[0-9]{1,18})\.([0-9]{1,9})")
 _MOST_KEY_DIGITS = 9
-_TOLD = ("why", "next", "technique", "first_seen", "last_seen", "count")
+_TOLD = ("why", "next", "technique", "first_seen", "last_seen", "count", "reason")
 """Fields of a record that have a place of their own in an answer; the rest is in `more`."""
 _Act = Callable[[Connection, int, Actor, int, dict[str, Any]], None]
 
@@ -124,7 +124,7 @@ def silence(threat_id: str) -> Response:
     here = center()
     with here.admission:
         who = actor("threats", "operator")
-    body = _body("SilenceRequest")
+    body = checked(here, "SilenceRequest")
     now_us = here.clock.now_us()
     quiet = _quiet(body, now_us)
     key = _key(threat_id)
@@ -143,27 +143,10 @@ def _act(threat_id: str, schema: str, act: _Act) -> Response:
     here = center()
     with here.admission:
         who = actor("threats", "operator")
-    body = _body(schema)
+    body = checked(here, schema)
     key, now_us = _key(threat_id), here.clock.now_us()
     here.writer.submit(lambda connection: act(connection, key, who, now_us, body))
     return _whole_threat(key)
-
-
-def _body(schema: str) -> dict[str, Any]:
-    """The request's body, held to the contract; no body at all is an empty one. Raises Refused."""
-    here = center()
-    if not request.content_length and "Transfer-Encoding" not in request.headers:
-        body: Any = {}
-    else:
-        with here.budget.share() as share:
-            body = unpack(here, share, read(here, share))
-    try:
-        here.contract.check(schema, body)
-        check_text(body)
-    except Mismatch as exc:
-        raise invalid_body(exc) from None
-    found: dict[str, Any] = body
-    return found
 
 
 def _quiet(body: dict[str, Any], now_us: int) -> Quiet:

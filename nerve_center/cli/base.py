@@ -55,6 +55,14 @@ def check_name(name: str) -> None:
         )
 
 
+def label_of(text: str) -> tuple[str, str]:
+    """Name and value of a label. Raises Failed."""
+    name, equals, value = text.partition("=")
+    if not (equals and 0 < len(name) <= 256 and len(value) <= 256 and text.isprintable()):
+        raise Failed(f"{text[:80]!r} is no label", "write NAME=TEXT")
+    return name, value
+
+
 def shown_end(expires_us: int | None) -> str:
     """When something ends, for people."""
     if expires_us is None:

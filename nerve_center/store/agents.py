@@ -40,6 +40,10 @@ class Instance:
     superseded: bool
     revoked: bool
     rolled_hour: int
+    labels: str
+    """As they are stored: JSON."""
+    policy: str | None
+    """What it last said of the policy: JSON."""
 
     def live(self, now_us: int) -> bool:
         """Whether it is in use: it was heard lately and did not say goodbye."""
@@ -72,9 +76,8 @@ class Facts:
         }
 
 
-_INSTANCE = select(instances, agents.c.id, agents.c.interval_s, agents.c.rolled_hour).join(
-    agents, agents.c.key == instances.c.agent_key
-)
+_OF_AGENT = (agents.c.id, agents.c.interval_s, agents.c.rolled_hour, agents.c.labels, agents.c.policy)
+_INSTANCE = select(instances, *_OF_AGENT).join(agents, agents.c.key == instances.c.agent_key)
 
 _BY_CREDENTIAL = _INSTANCE.where(instances.c.credential_hash == bindparam("of_hash"))
 _BY_INSTANCE = _INSTANCE.where(instances.c.instance_id == bindparam("of_instance"))
@@ -96,6 +99,8 @@ def _instance(row: Row[Any]) -> Instance:
         superseded=row.superseded_us is not None,
         revoked=row.revoked_us is not None,
         rolled_hour=row.rolled_hour,
+        labels=row.labels,
+        policy=row.policy,
     )
 
 
@@ -285,6 +290,19 @@ def reported(
             "more_gaps": added["gaps"],
         },
     )
+
+
+def set_policy(connection: Connection, key: int, said: str) -> None:
+    """What the agent says of the policy (`PolicyInForce` of the contract, as JSON)."""
+    connection.execute(update(agents).where(agents.c.key == key).values(policy=said))
+
+
+def refusing_policy(connection: Connection, limit: int = 1000) -> list[Row[Any]]:
+    """Agents that said that they cannot use the policy that holds for them: id, hostname, policy."""
+    query = select(agents.c.id, agents.c.hostname, agents.c.policy).where(
+        agents.c.policy.contains('"refused"')
+    )
+    return list(connection.execute(query.order_by(agents.c.hostname, agents.c.id).limit(limit)))
 
 
 def set_maintenance(connection: Connection, key: int, until_us: int | None) -> None:

@@ -26,8 +26,8 @@
     quarters      rollups to 15 minutes and to 6 hours, one row an agent and day (since 1970)
     removed     ranges of a history that retention has removed
 
-Those of people stand in `people_tables`. Times are microseconds since 1970. Tags and epochs are 8 bytes. `data` is
-the record's JSON, deflated.
+Those of people stand in `people_tables`, those of what agents are told in `policy_tables`. Times are microseconds
+since 1970. Tags and epochs are 8 bytes. `data` is the record's JSON, deflated.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from nerve_center.store.people_tables import (
+from nerve_center.store.policy_tables import (
     metadata as metadata,  # noqa: PLC0414 for those who want all tables
 )
 
@@ -82,6 +82,7 @@ agents = Table(
     Column("gaps", Integer, nullable=False, default=0),
     Column("rolled_hour", Integer, nullable=False, server_default="0"),
     Column("raw_hour", Integer, nullable=False, server_default="0"),
+    Column("policy", Text),
     Index("ix_agents_hostname", "hostname", "id"),
     Index("ix_agents_presence", "goodbye_us", "heard_us", "interval_s", "maintenance_until_us"),
 )

@@ -1,7 +1,7 @@
 """What became of a threat, in the order in which the center learnt it: a line for each change and each act.
 
     opened, reopened, recurred, escalated, lowered, cleared       the agent's records changed it
-    acknowledged, resolved, unresolved, commented, silenced, unsilenced     a person did (`actor`)
+    acknowledged, resolved, unresolved, commented, silenced, unsilenced, tolerated     a person did (`actor`)
 
 `recurred` is a resolved one that was seen again while it had never cleared. Of one threat the newest `KEPT` lines stay.
 """

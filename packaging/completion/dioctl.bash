@@ -27,10 +27,10 @@ _dioctl() {
     done
     case $command in
         "")
-            words="status top health spool threats events metrics reload flush reregister pause resume log-level"
+            words="status top health spool threats policy events metrics reload flush reregister pause resume log-level"
             words+=" report config check-config rules change drill enroll debug --socket --version --help"
             ;;
-        status | health | spool | threats | metrics | reload | flush | reregister | resume) words="--json --help" ;;
+        status | health | spool | threats | policy | metrics | reload | flush | reregister | resume) words="--json --help" ;;
         top) words="--interval --once --json --help" ;;
         events) words="--follow --json --help" ;;
         pause) words="30m 2h 1d --reason --json --help" ;;

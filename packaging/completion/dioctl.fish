@@ -33,6 +33,7 @@ complete -c dioctl -n '__dioctl_at' -a top -d 'This host live, and what the agen
 complete -c dioctl -n '__dioctl_at' -a health -d 'One line and an exit code for monitoring'
 complete -c dioctl -n '__dioctl_at' -a spool -d 'What waits, is kept, is missing'
 complete -c dioctl -n '__dioctl_at' -a threats -d 'Open threats'
+complete -c dioctl -n '__dioctl_at' -a policy -d 'What the nerve center sets here'
 complete -c dioctl -n '__dioctl_at' -a events -d 'What happens, as it happens'
 complete -c dioctl -n '__dioctl_at' -a metrics -d 'Prometheus text'
 complete -c dioctl -n '__dioctl_at' -a reload -d 'Read the configuration again (root)'
@@ -64,7 +65,7 @@ complete -c dioctl -n '__dioctl_at debug' -a bundle -d 'One archive with all tha
 complete -c dioctl -n '__dioctl_at pause' -a '30m 2h 1d' -d 'How long'
 complete -c dioctl -n '__dioctl_at log-level' -a 'debug info warning error'
 
-for command in status top health spool threats events metrics reload flush reregister pause resume log-level \
+for command in status top health spool threats policy events metrics reload flush reregister pause resume log-level \
         check-config drill enroll 'report event' 'report metrics' 'config show' 'config check' 'rules list' 'rules check' 'rules test' 'change begin' 'change end' 'change accept' 'debug bundle'
     complete -c dioctl -n "__dioctl_at $command" -l json -d 'JSON, for programs'
 end

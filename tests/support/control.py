@@ -108,6 +108,7 @@ class Socket:
             self.feed,
             self.book,
             self.window.document,
+            self.agent.policy,
             lambda: self.agent.config,
             lambda: self.findings,
             self.agent.clock,

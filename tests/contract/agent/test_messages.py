@@ -6,6 +6,7 @@ one of them would lock out agents in the field.
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,9 +19,11 @@ from dio_daemon.clock import SystemClock, rfc3339
 from dio_daemon.collect.collector import HostCollector
 from dio_daemon.collect.facts import host_facts
 from dio_daemon.config import Collect
+from dio_daemon.detect.finding import fingerprint
 from dio_daemon.identity import Identity, IdentityFile, boot_id, new_run_id
 from dio_daemon.spool import Budget, Spool
 from nerve_center.contract import Contract
+from nerve_center.store import tolerances
 
 GOLDEN = Path(__file__).parent / "golden"
 SCHEMAS = {"registration": "Registration", "report": "Report", "goodbye": "Goodbye"}
@@ -75,6 +78,19 @@ def test_a_report_with_a_real_sample_and_with_gaps(
     spool.close()
     assert {record.kind for record in batch.records} == {"sample", "gap"}
     check_report(contract, json.loads(wire.report(sender, now(), batch)))
+
+
+def test_a_report_that_tells_of_a_policy(contract: Contract, sender: wire.Sender) -> None:
+    said = {"version": None, "refused": {"version": "1" * 16, "why": "x"}}
+    batch = wire.Batch("0" * 16, "events", wire.Mark(0, None), ())
+    report = json.loads(wire.report(replace(sender, policy=said), now(), batch))
+    assert report["policy"] == said
+    check_report(contract, report)
+
+
+def test_the_fingerprint_of_an_agent_is_the_one_that_the_nerve_center_makes() -> None:
+    for type_, subject in (("cron", "/etc/crontab"), ("listening_socket", "tcp 0.0.0.0:80 ü")):
+        assert tolerances.finding(type_, subject).fingerprint == fingerprint(type_, subject)
 
 
 def test_a_report_that_only_asks(contract: Contract, sender: wire.Sender) -> None:

@@ -110,6 +110,57 @@ def test_what_is_answered_about_threats(center: CenterUnderTest) -> None:
             hold(refused, f"{template}/{act}", "post")
 
 
+def test_what_is_answered_about_policies(center: CenterUnderTest) -> None:
+    agent, admin = center.agent(), "a-token-of-an-admin-that-is-long-enough"
+    center.center.writer.submit(
+        lambda connection: tokens.add(connection, "admin", auth.hash_of(admin), 1, "admin")
+    )
+    policies, tolerances, told = "/api/v1/policies", "/api/v1/tolerances", f"{AGENT}/policy"
+    own = f"/api/v1/agents/{agent.agent_id}/policy"
+    assert hold(center.get(own, agent.credential), told, "get")["version"] is None
+    rules = "[cpu]\nfor_s = 60\n"
+    wanted: dict[str, Any] = {"label": None, "interval_s": 30, "rules": rules}
+
+    def put(body: Any, token: str | None = admin) -> TestResponse:
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        return center.client.put(policies, json=body, headers=headers)
+
+    assert len(hold(put(wanted), policies, "put")["policies"]) == 1
+    hold(center.get(policies), policies, "get")
+    bad = hold(put({**wanted, "rules": "[cpu]\nfor = 1"}), policies, "put")
+    assert bad["errors"][0]["line"] == 2
+    hold(put({}), policies, "put")
+    for token in (None, "x" * 40, agent.credential, API_TOKEN):
+        hold(put(wanted, token), policies, "put")
+    finding = {"scope": "fleet", "type": "cron", "subject": "/etc/crontab"}
+    made = hold(center.post(tolerances, finding, API_TOKEN), tolerances, "post")
+    hold(center.get(tolerances), tolerances, "get")
+    document = hold(center.get(own, agent.credential), told, "get")
+    assert document["interval_s"] == 30
+    assert [each["fingerprint"] for each in document["tolerated"]] == [made["fingerprint"]]
+    center.clock.advance(2)
+    agent.deliver(agent.record(1, "threat"), stream="events")
+    answer = agent.send(agent.report([], policy={"version": document["version"], "refused": None}))
+    assert hold(answer, f"{AGENT}/reports", "post")["policy"] == document["version"]
+    assert hold(center.get(f"/api/v1/agents/{agent.agent_id}"), AGENT, "get")["policy"]["version"]
+    threat, tolerate = "/api/v1/threats/1/tolerate", "/api/v1/threats/{id}/tolerate"
+    hold(center.post(threat, {"scope": "host"}, API_TOKEN), tolerate, "post")
+    hold(center.get("/api/v1/threats/1"), "/api/v1/threats/{id}", "get")
+    end = f"{tolerances}/{made['id']}/end"
+    assert hold(center.post(end, None, API_TOKEN), "/api/v1/tolerances/{id}/end", "post")["ended_by"]
+    for token in (None, "x" * 40, agent.credential):
+        hold(center.get(policies, token), policies, "get")
+        hold(center.get(tolerances, token), tolerances, "get")
+        hold(center.post(tolerances, finding, token), tolerances, "post")
+        hold(center.post(threat, {"scope": "host"}, token), tolerate, "post")
+        hold(center.post(end, None, token), "/api/v1/tolerances/{id}/end", "post")
+    hold(center.get(own, center.agent().credential), told, "get")
+    hold(center.get("/api/v1/agents/agent-0000000000000000/policy"), told, "get")
+    for raw, content_type in ((b"{", "application/json"), (b"[]", "application/json"), (b"x", "text/plain")):
+        for path, where in ((tolerances, tolerances), (threat, tolerate)):
+            hold(center.post(path, None, API_TOKEN, raw, Content_Type=content_type), where, "post")
+
+
 def test_what_every_operation_refuses_with(center: CenterUnderTest) -> None:
     register, reports, goodbye = "/api/v1/agents/register", f"{AGENT}/reports", f"{AGENT}/goodbye"
     stranger, agent, other = AgentUnderTest(center), center.agent(), center.agent()

@@ -25,6 +25,7 @@ from dio_daemon.lifecycle import State
 from dio_daemon.link import Link
 from dio_daemon.link_state import Connection, LinkState
 from dio_daemon.maintenance import Maintenance
+from dio_daemon.policy_keeper import PolicyKeeper
 from dio_daemon.registrar import Registrar
 from dio_daemon.safe_spool import SafeSpool
 from dio_daemon.spool import Budget
@@ -52,6 +53,7 @@ class ScriptedTransport:
         self.health: Callable[[], Reply] = lambda: HEALTHY
         self.register: Callable[[Mapping[str, str]], Reply] = self.accept
         self.report: Callable[[dict[str, object]], Reply] = self.acknowledge
+        self.policy: Callable[[], Reply] = lambda: problem(404, "agent-unknown")
         self.log: list[str] = []
         self.reports: list[dict[str, object]] = []
         self.aborted = False
@@ -78,6 +80,8 @@ class ScriptedTransport:
             report = json.loads(gzip.decompress(body))
             reply = self.report(report)
             self.reports.append(report)
+        elif name == "policy":
+            reply = self.policy()
         else:
             reply = Answer(204, {}, b"")
         if isinstance(reply, Exception):
@@ -121,7 +125,12 @@ class Agent:
         (folder / "machine-id").write_text("1" * 32)
         self.history = StartHistory(folder / "starts.json", self.clock, "boot")
         self.maintenance = Maintenance(folder / "maintenance.json", self.clock, "boot")
+        self.policy_changes = 0
+        self.policy = PolicyKeeper(folder / "policy.json", True, [], self.board, self._policy_changed)
         self.link = self.make_link()
+
+    def _policy_changed(self) -> None:
+        self.policy_changes += 1
 
     def make_link(self) -> Link:
         self.registrar = Registrar(
@@ -144,7 +153,7 @@ class Agent:
             self.folder / "agent.toml",
             self.maintenance,
         )
-        return Link(state, Delivery(self.spool, self.clock))
+        return Link(state, Delivery(self.spool, self.clock), self.policy)
 
     @property
     def state(self) -> State:

@@ -2,13 +2,14 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dio_daemon.detect.book import AGAIN_S, QUIET_S, RESTORED_S, ThreatBook
-from dio_daemon.detect.finding import MOST_EVIDENCE_BYTES, Finding, Gone, bounded
+from dio_daemon.detect.finding import MOST_EVIDENCE_BYTES, Finding, Gone, bounded, fingerprint
 from dio_daemon.detect.storms import MOST_OPEN, PER_TYPE
 from dio_daemon.threat_log import ThreatLog
 from nerve_center.contract import Contract, check_text
@@ -169,14 +170,38 @@ def test_it_goes_on_when_its_file_cannot_be_written(host: Host) -> None:
 
 def test_what_is_normal_is_no_threat(host: Host) -> None:
     host.step(FULL)
-    assert host.book.mark_normal(FULL.fingerprint)
+    host.book.tolerate({FULL.fingerprint: None, "unknown": None})
     assert host.told[-1]["state"] == "cleared"
+    assert host.told[-1]["reason"] == "tolerated"
     assert host.step(FULL, after_s=QUIET_S) == []
-    host.start()
     assert host.step(FULL) == []
-    assert host.book.mark_threat(FULL.fingerprint)
+    assert host.book.tolerated()[FULL.fingerprint].count == 1
+    host.step()
+    host.step(FULL)
+    assert host.book.tolerated()[FULL.fingerprint].count == 2
+    host.book.tolerate({})
+    assert host.book.tolerated() == {}
     assert host.step(FULL) == ["open medium"]
-    assert not host.book.mark_normal("unknown")
+    assert "reason" not in host.told[-1]
+
+
+def test_what_happens_and_is_normal_is_counted_each_time(host: Host) -> None:
+    host.book.tolerate({ADDED.fingerprint: None})
+    assert [host.step(ADDED) for _ in range(3)] == [[], [], []]
+    assert host.book.tolerated()[ADDED.fingerprint].count == 3
+
+
+def test_what_is_normal_until_a_moment_is_a_threat_from_then_on(host: Host) -> None:
+    host.book.tolerate({FULL.fingerprint: host.clock.now() + timedelta(seconds=60)})
+    assert host.step(FULL) == []
+    assert host.step(FULL, after_s=60) == ["open medium"]
+
+
+def test_the_sum_of_a_storm_may_be_normal_too(host: Host) -> None:
+    storm = [replace(ADDED, subject=f"/etc/cron.d/{number}") for number in range(100)]
+    host.book.tolerate({fingerprint(ADDED.type, "more"): None})
+    host.step(*storm)
+    assert len(host.told) == PER_TYPE
 
 
 def test_a_storm_is_summed_up(host: Host) -> None:

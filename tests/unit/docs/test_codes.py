@@ -103,7 +103,7 @@ def test_condition_codes() -> None:
     sources = {
         pages.text_of(call.args[0]) for call in pages.calls("dio_daemon", "set_conditions") if call.args
     }
-    assert sources == {"collect", "detect", "maintenance", "rules", "spool"}, (
+    assert sources == {"collect", "detect", "maintenance", "policy", "rules", "spool"}, (
         "another source of conditions: does condition_codes find its codes?"
     )
     codes = condition_codes()

@@ -1,0 +1,74 @@
+"""How hosts are watched: policies as admins set them, and as one agent is told them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from flask import Blueprint, Response
+
+from nerve_center import policy, rule_check
+from nerve_center.api.body import checked
+from nerve_center.api.context import actor, center, json_response, query, reader
+from nerve_center.clock import format_time
+from nerve_center.errors import Refused
+from nerve_center.store import agents, policies
+from nerve_center.store.engine import reading
+from nerve_center.store.policies import Policy
+
+blueprint = Blueprint("policies", __name__, url_prefix="/api/v1")
+
+
+@blueprint.get("/agents/<agent_id>/policy")
+def get_agent_policy(agent_id: str) -> Response:
+    """What holds for one agent."""
+    here = center()
+    reader(agent_id)
+    query({})
+    with reading(here.engine) as connection:
+        row = agents.by_id(connection, agent_id)
+        if row is None:
+            raise Refused(404, "agent-unknown", "There is no agent of this id.")
+        all_ = policy.held(connection, here.clock.now_us())
+    found = policy.document(all_, row.key, json.loads(row.labels))
+    return json_response(json.dumps(found, ensure_ascii=False))
+
+
+@blueprint.get("/policies")
+def list_policies() -> Response:
+    """All, in the order in which they apply."""
+    reader()
+    query({})
+    return _all()
+
+
+@blueprint.put("/policies")
+def save_policy() -> Response:
+    """Set one, or remove it by saying nothing."""
+    here = center()
+    with here.admission:
+        who = actor("admin", "admin")
+    body = checked(here, "PolicyRequest")
+    rule_check.refuse_mistakes(here.contract, body["rules"])
+    label = body["label"] or {"name": "", "value": ""}
+    new = Policy(label["name"], label["value"], body["interval_s"], body["rules"])
+    now_us = here.clock.now_us()
+    here.writer.submit(lambda connection: policies.save(connection, new, str(who), now_us))
+    return _all()
+
+
+def _all() -> Response:
+    with reading(center().engine) as connection:
+        found = policies.everyone(connection)
+    return json_response(json.dumps({"policies": [as_json(each) for each in found]}))
+
+
+def as_json(item: Policy) -> dict[str, Any]:
+    """A Policy of the contract."""
+    return {
+        "label": {"name": item.label_name, "value": item.label_value} if item.label_name else None,
+        "interval_s": item.interval_s,
+        "rules": item.rules,
+        "updated_at": format_time(item.updated_us),
+        "updated_by": item.updated_by,
+    }
