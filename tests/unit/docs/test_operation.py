@@ -14,6 +14,7 @@ import yaml
 
 import dio_daemon.app
 import dio_daemon.cli.parser
+import dio_daemon.ctl
 import nerve_center.keeper.main
 import nerve_center.serve
 from dio_daemon import errors, feed, maintenance, submissions
