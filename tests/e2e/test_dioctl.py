@@ -9,6 +9,7 @@ import shutil
 import tarfile
 import time
 
+import pytest
 from conftest import MakeHost
 from harness import dio
 from harness.commands import run, run_full, wait_for
@@ -104,6 +105,7 @@ def test_reading_as_root_member_and_nobody(make_host: MakeHost) -> None:
         code, text, error = _ctl(host, command, NOBODY)
         assert (code, text) == (1, ""), (command, code, text)
         assert "permission denied" in error and "join group dio" in error and len(error.splitlines()) == 1
+        assert ("changes are for root" in error) == (command == "flush"), error
     code, text, _ = _ctl(host, "health", NOBODY)
     assert code == 3 and text.startswith("UNKNOWN - permission denied") and "join group dio" in text
 
@@ -233,6 +235,11 @@ def test_in_every_state(make_host: MakeHost) -> None:
         assert code == 3 and "systemctl start dio-agent" in error and "no agent answers" in error, error
     code, text, _ = _ctl(host, "health --json")
     assert code == 3 and json.loads(text)["health"] == "unknown"
+    assert "The agent is not running: systemctl start dio-agent" in _ctl(host, "health")[1]
+    host.run(f"systemctl mask {dio.AGENT}")
+    code, _, error = _ctl(host, "status")
+    assert code == 3 and "systemctl unmask dio-agent" in error, error
+    host.run(f"systemctl unmask {dio.AGENT}")
     assert host.prop(dio.AGENT, "ActiveState") == "inactive"
 
     host.run(f"systemctl stop {dio.CENTER}")
@@ -319,3 +326,24 @@ def test_what_the_package_brings(make_host: MakeHost) -> None:
     assert completed.strip() == "health"
     assert "dioctl.1" in host.run("dpkg -L dio-agent")
     assert "argcomplete" not in host.run("dpkg-query -W -f '${Depends}' dio-agent")
+
+
+@pytest.mark.parametrize("release", ["bookworm"], indirect=True)
+def test_a_terminal_of_80_columns(make_host: MakeHost) -> None:
+    """What is shown on a terminal fits it and loses nothing; a pipe gets the same words, without colours."""
+    host = _watched(make_host)
+    host.run("dioctl change begin --for 5m --reason 'new disk'; dioctl pause 5m --reason 'new disk'")
+    for command in ("status", "spool", "threats", "config show", "rules list", "top --once"):
+        shown = host.run(f"TERM=xterm script -qec 'stty cols 80; dioctl {command}' /dev/null").replace(
+            "\r", ""
+        )
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
+        assert max(len(line) for line in plain.splitlines()) <= 80, plain
+        piped = host.run(f"dioctl {command}")
+        assert "\x1b" not in piped and ("\x1b[32mactive" in shown) == (command in ("status", "top --once"))
+        if command in ("config show", "rules list"):
+            assert sorted(plain.split()) == sorted(piped.split())
+    status = host.run("dioctl status")
+    assert "Change window:     until " in status and status.count("new disk") == 2, status
+    assert "Open threats:" in status and "reporting_paused" not in status
+    assert "\x1b" not in host.run("NO_COLOR=1 TERM=xterm script -qec 'dioctl status' /dev/null")

@@ -25,7 +25,7 @@ from dio_daemon.lifecycle import State
 from dio_daemon.sampler import Sampler
 from dio_daemon.submissions import Submissions
 from dio_daemon.threat_log import ThreatLog
-from tests.unit.agent.test_link import Agent
+from tests.support.link import Agent
 
 SAMPLE = {
     "uptime_s": 86400.5,

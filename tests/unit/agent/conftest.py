@@ -1,4 +1,4 @@
-"""A control socket, and dioctl that asks it."""
+"""A link, and a control socket with dioctl that asks it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from dio_daemon import ctl
 from tests.support.control import Socket
 from tests.support.dioctl import Said
+from tests.support.link import Agent
 
 
 @pytest.fixture
@@ -28,3 +29,11 @@ def dioctl(running: Socket, capsys: pytest.CaptureFixture[str]) -> Any:
         return Said(code, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def agent(tmp_path: Path, request: pytest.FixtureRequest) -> Agent:
+    """A link with all below it, before its first step."""
+    made = Agent(tmp_path)
+    request.addfinalizer(made.spool.close)
+    return made

@@ -11,7 +11,7 @@ from dio_daemon.centers import FAIL_OVER_S, FALL_BACK_S, Centers
 from dio_daemon.errors import CenterError, Rejected, Unreachable
 from dio_daemon.lifecycle import State
 from dio_daemon.transport import Answer
-from tests.unit.agent.test_link import Agent, ScriptedTransport
+from tests.support.link import Agent, ScriptedTransport
 
 DOWN = Unreachable("connection refused")
 

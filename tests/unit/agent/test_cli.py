@@ -20,7 +20,7 @@ from dio_daemon.detect.finding import Finding
 from dio_daemon.lifecycle import State
 from tests.support.control import Socket, wait_for
 from tests.support.dioctl import ROOT
-from tests.unit.agent.test_link import REFUSED
+from tests.support.link import REFUSED
 
 
 def test_status(dioctl: Any, running: Socket) -> None:

@@ -21,7 +21,7 @@ from dio_daemon.ipc.client import NotRunning, Refused
 from dio_daemon.ipc.server import Request, Response
 from dio_daemon.lifecycle import State
 from tests.support.control import SAMPLE, Socket, wait_for
-from tests.unit.agent.test_link import REFUSED
+from tests.support.link import REFUSED
 
 
 @pytest.fixture

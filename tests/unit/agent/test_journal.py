@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import pytest
 
@@ -27,12 +27,9 @@ from dio_daemon.journal import (
     under_journal,
 )
 from dio_daemon.lifecycle import Snapshot, State
-from dio_daemon.messages import Fields, Kind, about
-from dio_daemon.repeats import BURST, QUIET_S, Repeats
+from dio_daemon.messages import Kind, about
 from tests.support.clock import FakeClock
 from tests.unit.docs import pages
-
-CATALOG = pages.ROOT / "packaging" / "systemd" / "dio-agent.catalog"
 
 
 @dataclass
@@ -321,92 +318,6 @@ def test_the_level_is_followed(
     assert err.endswith("WARNING yes\\x07\n")
 
 
-class Kept(logging.Handler):
-    """What a handler writes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.records: list[logging.LogRecord] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
-
-    def texts(self) -> list[str]:
-        return [record.getMessage() for record in self.records]
-
-
-@pytest.fixture
-def kept() -> Kept:
-    return Kept()
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def log(kept: Kept, clock: FakeClock) -> logging.Logger:
-    kept.addFilter(Repeats(kept.handle, clock))
-    logger = logging.Logger("dio_daemon.test")
-    logger.addHandler(kept)
-    return logger
-
-
-def test_repeats_are_counted_and_summed_up(log: logging.Logger, kept: Kept, clock: FakeClock) -> None:
-    for number in range(360):  # an hour, one in ten seconds
-        log.warning("failed %d", number, extra=about(Kind.REPORT_FAILED))
-        clock.advance(10)
-    texts = kept.texts()
-    assert texts[:BURST] == [f"failed {number}" for number in range(BURST)]
-    summaries = texts[BURST:]
-    assert 10 <= len(summaries) <= 12, "one in five minutes"
-    assert summaries[0] == "29 more lines like this one were left out in 5 min: failed 58"
-    log.info("stopped", extra=about(Kind.STOPPED))
-    left_out = [getattr(record, "dio_fields")["left_out"] for record in kept.records[BURST:-1]]  # noqa: B009
-    assert BURST + sum(left_out) == 360, "everything is accounted for at the end"
-    assert {record.levelno for record in kept.records[:-1]} == {logging.WARNING}
-
-
-def test_another_line_brings_the_summary_that_is_due(
-    log: logging.Logger, kept: Kept, clock: FakeClock
-) -> None:
-    for _ in range(BURST + 3):
-        log.warning("failed", extra=about(Kind.REPORT_FAILED))
-    clock.advance(QUIET_S)
-    log.info("something else")
-    assert kept.texts()[BURST:] == [
-        "3 more lines like this one were left out in 5 min: failed",
-        "something else",
-    ]
-
-
-def test_after_a_silence_a_kind_begins_anew(log: logging.Logger, kept: Kept, clock: FakeClock) -> None:
-    for _ in range(3):
-        for _ in range(BURST):
-            log.warning("failed", extra=about(Kind.REPORT_FAILED))
-        clock.advance(QUIET_S)
-    assert kept.texts() == ["failed"] * BURST * 3
-
-
-def test_another_error_is_another_kind_of_line(log: logging.Logger, kept: Kept) -> None:
-    for _ in range(BURST + 3):
-        log.warning("refused", extra=about(Kind.REPORT_FAILED, error_kind="refused", http_status=None))
-        log.warning("404", extra=about(Kind.REPORT_FAILED, error_kind="status", http_status=404))
-        log.warning("503", extra=about(Kind.REPORT_FAILED, error_kind="status", http_status=503))
-    assert kept.texts() == ["refused", "404", "503"] * BURST
-
-
-def test_errors_and_lines_of_no_kind_are_never_left_out(log: logging.Logger, kept: Kept) -> None:
-    for _ in range(100):
-        log.error("bad", extra=about(Kind.BAD_CONFIGURATION))
-        log.info("plain")
-    assert len(kept.records) == 200
-
-
-# Threats.
-
-
 def test_a_threat_is_told_from_its_opening_to_its_end(
     journald: Journald, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -448,69 +359,3 @@ def test_a_threat_is_told_from_its_opening_to_its_end(
 
 
 # The catalog and the documentation.
-
-
-def catalog() -> dict[str, str]:
-    """Message id to its entry."""
-    parts = re.split(r"^-- ([0-9a-f]{32})\n", CATALOG.read_text(), flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
-
-
-def test_the_catalog_explains_every_kind_and_nothing_else() -> None:
-    entries = catalog()
-    assert set(entries) == {kind.value for kind in Kind}
-    for text in entries.values():
-        head, _, body = text.partition("\n\n")
-        assert re.fullmatch(r"Subject: .+\nDefined-By: DIO(\nDocumentation: man:[a-z.-]+\([158]\))+", head), (
-            text
-        )
-        assert len(body) > 20
-        assert all(len(line) <= 84 for line in text.splitlines()), text
-        for page, section in re.findall(r"man:([a-z.-]+)\((\d)\)", head):
-            if page not in ("machine-id", "journald.conf"):
-                assert (pages.MAN / f"{page}.{section}").is_file(), page
-
-
-def test_journalctl_takes_the_catalog(tmp_path: Path) -> None:
-    folder = tmp_path / "usr/lib/systemd/catalog"
-    folder.mkdir(parents=True)
-    (tmp_path / "var/lib/systemd/catalog").mkdir(parents=True)
-    (folder / CATALOG.name).write_bytes(CATALOG.read_bytes())
-    try:
-        for arguments in (["--update-catalog"], ["--list-catalog"]):
-            done = subprocess.run(
-                ["journalctl", f"--root={tmp_path}", *arguments], capture_output=True, text=True, check=True
-            )
-    except FileNotFoundError:
-        pytest.skip("no journalctl here")
-    assert {line.split()[0] for line in done.stdout.splitlines()} == {kind.value for kind in Kind}
-
-
-def test_kinds_have_ids_of_their_own() -> None:
-    assert len({kind.value for kind in Kind}) == len(Kind)
-    for kind in Kind:
-        assert re.fullmatch(r"[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}", kind.value), kind
-
-
-def test_every_kind_is_logged_somewhere() -> None:
-    source = "".join(path.read_text() for path in (pages.ROOT / "dio_daemon").rglob("*.py"))
-    for kind in Kind:
-        assert f"Kind.{kind.name}" in source, kind
-
-
-def test_the_page_lists_every_event_and_field() -> None:
-    text = pages.page("journal")
-    events = {word for row in pages.rows(pages.section(text, "Events")) for word in pages.code(row[0])}
-    assert events == {kind.name.lower() for kind in Kind}
-    fields = {word for row in pages.rows(pages.section(text, "Fields")) for word in pages.code(row[0])}
-    standard = {
-        "MESSAGE",
-        "PRIORITY",
-        "SYSLOG_IDENTIFIER",
-        "MESSAGE_ID",
-        "CODE_FILE",
-        "CODE_LINE",
-        "CODE_FUNC",
-    }
-    own = {f"DIO_{name.upper()}" for name in get_type_hints(Fields)}
-    assert fields == standard | own | {"DIO_EVENT", "DIO_AGENT_ID"}

@@ -18,7 +18,7 @@ from dio_daemon.policy import MOST_TOLERATED, parse
 from dio_daemon.policy_keeper import NOT_TAKEN, PolicyKeeper
 from dio_daemon.transport import Answer
 from tests.support.clock import FakeClock
-from tests.unit.agent.test_link import REFUSED, Agent
+from tests.support.link import REFUSED, Agent
 
 ONE, TWO = "1" * 16, "2" * 16
 CPU = "[cpu]\nfor_s = 5\n"

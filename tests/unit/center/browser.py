@@ -9,7 +9,8 @@ from typing import Any
 from werkzeug.test import TestResponse
 
 from nerve_center.passwords import Passwords
-from nerve_center.store import users
+from nerve_center.store import audit, users
+from nerve_center.store.engine import reading
 from tests.unit.center.harness import CHEAP, CenterUnderTest
 
 PASSWORD = "correct horse battery"
@@ -69,3 +70,12 @@ def form_token(page: str) -> str:
     found = re.search(r'name="csrf" value="([^"]*)"', page)
     assert found, page
     return unescape(found[1])
+
+
+def audited(center: CenterUnderTest) -> list[tuple[str, str, str]]:
+    with reading(center.center.engine) as connection:
+        return [(item.actor, item.action, item.target) for item in audit.page(connection, None, 100)]
+
+
+def write(center: CenterUnderTest, work: Any) -> Any:
+    return center.center.writer.submit(work)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from http.cookies import SimpleCookie
-from typing import Any
 
 import pytest
 from sqlalchemy.engine import Connection
@@ -12,19 +11,10 @@ from werkzeug.test import TestResponse
 from nerve_center import people
 from nerve_center.auth import hash_of
 from nerve_center.passwords import Cost, Passwords, why_not
-from nerve_center.store import audit, users
+from nerve_center.store import users
 from nerve_center.store.engine import reading
-from tests.unit.center.browser import PASSWORD, Browser, form_token, person
+from tests.unit.center.browser import PASSWORD, Browser, audited, form_token, person, write
 from tests.unit.center.harness import CenterUnderTest
-
-
-def audited(center: CenterUnderTest) -> list[tuple[str, str, str]]:
-    with reading(center.center.engine) as connection:
-        return [(item.actor, item.action, item.target) for item in audit.page(connection, None, 100)]
-
-
-def write(center: CenterUnderTest, work: Any) -> Any:
-    return center.center.writer.submit(work)
 
 
 def test_logging_in_and_out(center: CenterUnderTest) -> None:
@@ -199,188 +189,6 @@ def test_roles_are_ordered() -> None:
     assert [someone.may(role) for role in people.ROLES] == [True, True, False]
 
 
-def test_guessing(center: CenterUnderTest) -> None:
-    """One account from one place: five attempts, then the right password does not help either, for ten minutes."""
-    person(center)
-    browser = Browser(center)
-    for _ in range(people.PER_BOTH):
-        assert browser.login(password="guess").status_code == 401
-    answer = browser.login()
-    assert answer.status_code == 429
-    assert 0 < int(answer.headers["Retry-After"]) <= people.WINDOW_S
-    assert audited(center) == [("center", "login.refused", "ann")]
-    assert Browser(center, "192.0.2.2").login().status_code == 303
-    center.clock.advance(people.WINDOW_S)
-    assert browser.login().status_code == 303
-
-
-def test_logging_in_often_is_no_guessing(center: CenterUnderTest) -> None:
-    person(center)
-    for _ in range(people.PER_ADDRESS + 2):
-        assert Browser(center).login().status_code == 303
-
-
-def test_guessing_names_from_one_place(center: CenterUnderTest) -> None:
-    """Every address of a household's IPv6 network counts as one place."""
-    person(center)
-    for number in range(people.PER_ADDRESS):
-        assert Browser(center, f"2001:db8::{number + 1:x}").login(f"name{number}").status_code == 401
-    assert Browser(center, "2001:db8::ffff").login().status_code == 429
-    assert Browser(center, "2001:db8:0:1::1").login().status_code == 303
-
-
-def test_guessing_from_many_places(center: CenterUnderTest) -> None:
-    person(center)
-    for number in range(people.PER_ACCOUNT):
-        assert Browser(center, f"198.51.100.{number}").login(password="guess").status_code == 401
-    assert Browser(center, "203.0.113.1").login().status_code == 429
-
-
-def test_two_workers_count_together(
-    center: CenterUnderTest, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    person(center)
-    folder = center.settings.database.path.parent
-    other = CenterUnderTest(folder, center.clock)
-    try:
-        for number in range(people.PER_BOTH):
-            worker = (center, other)[number % 2]
-            assert Browser(worker).login(password="guess").status_code == 401
-        assert [Browser(worker).login().status_code for worker in (center, other)] == [429, 429]
-    finally:
-        other.close()
-
-
-class Counting(Passwords):
-    """Passwords that say how often, and how dear, they were asked."""
-
-    def __init__(self) -> None:
-        super().__init__(Cost(16, 8, 1))
-        self.costs: list[Cost] = []
-
-    def _key(self, password: str, salt: bytes, cost: Cost) -> bytes:
-        self.costs.append(cost)
-        return super()._key(password, salt, cost)
-
-
-@pytest.mark.parametrize("name", ["ann", "nobody", "gone", "", "x" * 200, "'; --", "\0"])
-def test_an_unknown_name_costs_what_a_wrong_password_costs(center: CenterUnderTest, name: str) -> None:
-    person(center)
-    person(center, "gone")
-    write(center, lambda connection: users.change(connection, "gone", disabled_us=1))
-    counting = center.center.people.passwords = Counting()
-    answer = Browser(center).login(name, "wrong")
-    assert (answer.status_code, counting.costs) == (401, [Cost(16, 8, 1)])
-    assert "Name or password is not right." in answer.text
-
-
-def test_no_more_than_a_few_passwords_at_once(center: CenterUnderTest) -> None:
-    person(center)
-    inside = Passwords(Cost(16, 8, 1))
-    depth = 0
-
-    def apart(work: Any) -> Any:
-        nonlocal depth
-        depth += 1
-        if depth < 20:
-            answers.append(Browser(center, f"198.51.100.{depth}").login())
-        return work()
-
-    answers: list[TestResponse] = []
-    inside.apart = apart
-    center.center.people.passwords = inside
-    answers.append(Browser(center).login())
-    assert sorted({answer.status_code for answer in answers}) == [303, 503]
-
-
-FORGED = [
-    {},
-    {"csrf": ""},
-    {"csrf": "0" * 64},
-    {"csrf": "\u00e9"},
-]
-
-
-@pytest.mark.parametrize("form", FORGED)
-@pytest.mark.parametrize("path", ["/logout", "/account/password", "/account/sessions/1/end"])
-def test_a_form_without_the_sessions_token_changes_nothing(
-    center: CenterUnderTest, path: str, form: dict[str, str]
-) -> None:
-    person(center)
-    browser = Browser(center)
-    browser.login()
-    assert browser.post(path, form).status_code == 403
-    assert browser.get("/account").status_code == 200
-
-
-def test_a_form_with_the_token_of_another_session(center: CenterUnderTest) -> None:
-    person(center)
-    mine, other = Browser(center), Browser(center)
-    mine.login()
-    other.login()
-    assert mine.post("/logout", {"csrf": form_token(other.get("/account").text)}).status_code == 403
-    assert mine.get("/account").status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("headers", "status"),
-    [
-        ({"Sec_Fetch_Site": "cross-site"}, 403),
-        ({"Sec_Fetch_Site": "same-site"}, 403),
-        ({"Origin": "https://evil.example"}, 403),
-        ({"Origin": "null"}, 403),
-        ({"Origin": "http://center.example:81"}, 403),
-        ({"Origin": "http://center.example"}, 303),
-        ({"Sec_Fetch_Site": "same-origin"}, 303),
-    ],
-)
-def test_a_form_from_another_site(center: CenterUnderTest, headers: dict[str, str], status: int) -> None:
-    person(center)
-    browser = Browser(center)
-    browser.login()
-    token = form_token(browser.get("/account").text)
-    assert browser.post("/logout", {"csrf": token}, **headers).status_code == status
-
-
-@pytest.mark.parametrize("form", FORGED)
-def test_logging_somebody_in_from_another_site(center: CenterUnderTest, form: dict[str, str]) -> None:
-    person(center, "eve")
-    browser = Browser(center)
-    sent = {"name": "eve", "password": PASSWORD, **form}
-    assert browser.post("/login", sent).status_code == 403
-    browser.get("/login")
-    assert browser.post("/login", sent).status_code == 403
-    assert browser.session() is None
-
-
-@pytest.mark.parametrize(
-    "following",
-    [
-        "https://evil.example/",
-        "//evil.example",
-        "/\\evil.example",
-        "\\\\evil.example",
-        "/\t/evil.example",
-        "javascript:alert(1)",
-        "/a\r\nSet-Cookie: x=y",
-        "",
-        " /x",
-        "/" + "x" * 5000,
-    ],
-)
-def test_nobody_is_sent_elsewhere(center: CenterUnderTest, following: str) -> None:
-    person(center)
-    browser = Browser(center)
-    assert browser.login(following=following).location == "/"
-
-
-def test_back_to_where_one_wanted(center: CenterUnderTest) -> None:
-    person(center)
-    browser = Browser(center)
-    assert browser.login(following="/hosts?state=offline").location == "/hosts?state=offline"
-    assert browser.get("/login?next=/account").location == "/account"
-
-
 def link(center: CenterUnderTest, name: str = "ann", token: str = "t" * 43) -> str:
     until = center.center.steady.now_us() + people.LINK_S * 1_000_000
     write(center, lambda connection: users.add_link(connection, hash_of(token), name, until))
@@ -418,73 +226,10 @@ def test_links_that_are_not_good_any_more(center: CenterUnderTest) -> None:
         assert "<script>" not in page.text
 
 
-def test_markup_in_what_people_type_is_shown_as_text(center: CenterUnderTest) -> None:
-    nasty = '"><script>alert(1)</script>'
-    person(center)
-    browser = Browser(center)
-    assert "<script>" not in browser.login(nasty, "x").text
-    assert "<script>" not in browser.get("/login?next=/" + nasty).text
-    token = form_token(browser.get("/login").text)
-    browser.post("/login", {"name": "ann", "password": PASSWORD, "csrf": token}, User_Agent=nasty)
-    page = browser.get("/account").text
-    assert "&lt;script&gt;" in page
-    assert "<script>" not in page
-
-
-HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/login",
-        "/account",
-        "/login/link/" + "x" * 43,
-        "/static/dio.css",
-        "/health",
-        "/api/v1/agents",
-        "/nowhere",
-        "/%00",
-    ],
-)
-def test_headers_on_every_path(center: CenterUnderTest, path: str) -> None:
-    person(center)
-    stranger, browser = Browser(center), Browser(center)
-    browser.login()
-    for answer in (stranger.get(path), browser.get(path)):
-        assert {name: answer.headers.get(name) for name in HEADERS} == HEADERS
-        policy = answer.headers["Content-Security-Policy"]
-        assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'")
-        assert "unsafe" not in policy
-        if not path.startswith("/static"):
-            assert answer.headers["Cache-Control"] == "no-store"
-        answer.close()
-
-
-def test_the_pages_carry_no_inline_script_or_style(center: CenterUnderTest) -> None:
-    person(center)
-    browser = Browser(center)
-    browser.login()
-    for path in ("/account", "/login/link/x"):
-        page = browser.get(path).text
-        assert page.count("<script") == page.count('<script src="/static/')
-        assert "style=" not in page
-        assert "http" not in page.replace("http://center.example", "")
-
-
 def test_before_anybody_can_log_in_the_page_says_what_to_do(center: CenterUnderTest) -> None:
     assert "nervectl user add" in Browser(center).get("/login").text
     person(center)
     assert "nervectl user add" not in Browser(center).get("/login").text
-
-
-def test_a_form_that_is_too_large(center: CenterUnderTest) -> None:
-    assert Browser(center).post("/login", {"name": "x" * 100_000}).status_code == 413
 
 
 @pytest.mark.parametrize(
