@@ -54,6 +54,7 @@ class Host:
     memory_percent: float | None
     disk_percent: float | None
     disk_mount: str | None
+    policy_refused: bool
     course: list[tuple[int | None, int | None] | None]
     seen_us: int | None
 
@@ -160,6 +161,7 @@ def _host(row: Any, threats: tuple[int, int] | None, shown: Callable[[int], int]
         memory_percent=row.memory_percent,
         disk_percent=row.disk_percent,
         disk_mount=row.disk_mount,
+        policy_refused=row.policy is not None and "refused" in json.loads(row.policy),
         course=latest.course(row.course),
         seen_us=None if row.last_report_us is None else shown(row.last_report_us),
     )

@@ -61,6 +61,7 @@ def host(agent_id: str) -> str:
         ],
         lines=lines,
         threats=threats,
+        policy=None if row.policy is None else json.loads(row.policy),
         ranges=RANGES,
         groups=series.GROUPS,
         has_charts=chart_library.path() is not None,

@@ -34,6 +34,7 @@ PAGES = (
     ("dashboard.fleet", "fleet", "Fleet", "viewer"),
     ("dashboard.threats", "threats", "Threats", "viewer"),
     ("dashboard.events", "events", "Events", "viewer"),
+    ("dashboard.show_policies", "policies", "Policies", "viewer"),
     ("dashboard.enroll", "enroll", "Enroll", "operator"),
     ("dashboard.notifications", "notifications", "Notifications", "admin"),
     ("dashboard.people", "people", "People", "admin"),

@@ -13,7 +13,7 @@ from nerve_center import web
 from nerve_center.dashboard import evidence
 from nerve_center.dashboard.site import blueprint, me, requires
 from nerve_center.errors import Refused
-from nerve_center.store import audit, silences, threat_log, threat_reading, triage
+from nerve_center.store import audit, silences, threat_log, threat_reading, tolerances, triage
 from nerve_center.store.engine import reading
 from nerve_center.store.threat_reading import Filter, Threat
 from nerve_center.store.threats import SEVERITIES, STATUSES
@@ -27,7 +27,7 @@ _SPANS = (
     ("1 week", 7 * 86400),
     ("30 days", 30 * 86400),
 )
-_TOLD = ("why", "next", "technique", "first_seen", "last_seen", "count", "subject")
+_TOLD = ("why", "next", "technique", "first_seen", "last_seen", "count", "subject", "reason")
 _ACTS: dict[str, Callable[[Connection, int, triage.Actor, int, str], None]] = {
     "acknowledge": triage.acknowledge,
     "resolve": triage.resolve,
@@ -98,6 +98,8 @@ def threat(key: int) -> str:
         lines=lines[::-1],
         silences=_covering(found, quiet),
         spans=_SPANS,
+        normal_spans=tolerances.SPANS,
+        tolerable=found.agent_id is not None and found.type not in tolerances.OWN_TYPES,
         most_comment=_MOST_COMMENT,
     )
 

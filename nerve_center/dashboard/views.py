@@ -9,6 +9,7 @@ from nerve_center.dashboard import (
     login,
     notifications,
     people,
+    policies,
     threats,
 )
 from nerve_center.dashboard.site import blueprint
@@ -23,5 +24,6 @@ __all__ = [
     "login",
     "notifications",
     "people",
+    "policies",
     "threats",
 ]

@@ -26,6 +26,14 @@ from nerve_center.store.threats import OFFLINE, OUTBREAK, unpack
 
 MOST = 400
 """That may be in force at once: all of them may be told to one agent."""
+SPANS = (
+    ("for good", 0),
+    ("1 day", 86400),
+    ("1 week", 7 * 86400),
+    ("30 days", 30 * 86400),
+    ("1 year", 366 * 86400),
+)
+"""How long something may be normal, as pages offer it: in seconds, 0 without an end."""
 OWN_TYPES = (OFFLINE, OUTBREAK, "center_isolated", "duplicate_identity")
 """What the nerve center finds itself; no agent can leave it out."""
 
