@@ -6,9 +6,10 @@ import os
 import platform
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,9 +70,12 @@ def running(command: list[str], folder: Path, name: str, ready: bool = False) ->
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
         )
+        over = threading.Event()
+        reader = threading.Thread(target=_read_on, args=(notify, over))
         try:
             if ready:
                 _await_ready(notify, process, log.name)
+                reader.start()
             yield process.pid, time.monotonic() - started
             if process.poll() is not None:
                 text = Path(log.name).read_text()
@@ -83,6 +87,16 @@ def running(command: list[str], folder: Path, name: str, ready: bool = False) ->
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            over.set()
+            if reader.is_alive():
+                reader.join()
+
+
+def _read_on(notify: socket.socket, over: threading.Event) -> None:
+    """Read what else is said, as systemd does: whoever says it would wait for ever otherwise."""
+    while not over.is_set():
+        with suppress(TimeoutError):
+            notify.recv(65536)
 
 
 def _await_ready(notify: socket.socket, process: subprocess.Popen[bytes], log: str) -> None:

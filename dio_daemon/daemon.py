@@ -29,7 +29,9 @@ from dio_daemon.status import status_line
 log = logging.getLogger(__name__)
 
 TICK_S = 2.0
-"""How often the Status line is brought up to date: what it says is never older."""
+"""How often the Status line is brought up to date while something in it counts down."""
+REST_S = 10.0
+"""The same while all is well, where systemd wants no sign of life sooner."""
 MAX_EXTENSION_S = 120.0
 JOIN_S = 12.0
 """The flush (5 s), the goodbye (3 s) and some more; TimeoutStopSec= of the unit is larger."""
@@ -181,7 +183,11 @@ class Daemon:
             self._manager.alive()
 
     def _tick_s(self) -> float:
-        return TICK_S if self._manager.watchdog_s is None else min(TICK_S, self._manager.watchdog_s / 4)
+        tick_s = REST_S if self._ready and self._board.snapshot.state is State.ACTIVE else TICK_S
+        if self._manager.watchdog_s is None:
+            return tick_s
+        until_ping_s = self._last_ping + self._manager.watchdog_s / 4 - self._clock.monotonic()
+        return max(0.0, min(tick_s, until_ping_s))
 
     def _obey(self, message: object | None) -> int | None:
         match message:

@@ -39,11 +39,13 @@ def status_line(snapshot: Snapshot, pending: int, clock: Clock) -> str:
         case State.REGISTERING:
             line = f"registering with {snapshot.center_url}{why}{tries}"
         case State.ACTIVE:
-            line = f"active: {snapshot.agent_id} reporting to {snapshot.center_url}, {_acknowledged(snapshot, now)}"
+            line = (
+                f"active: {snapshot.agent_id} reporting to {snapshot.center_url}, {_acknowledged(snapshot)}"
+            )
             line += f", spool {pending}"
         case State.WARNING:
             line = f"warning: {snapshot.failures} reports in a row failed{why}{tries}, "
-            line += f"{_acknowledged(snapshot, now)}, spool {pending}"
+            line += f"{_acknowledged(snapshot)}, spool {pending}"
         case State.OFFLINE:
             line = f"offline since {snapshot.since_wall[:19]}Z{why}{tries}, {waiting}"
         case State.STOPPING:
@@ -53,10 +55,11 @@ def status_line(snapshot: Snapshot, pending: int, clock: Clock) -> str:
     return line
 
 
-def _acknowledged(snapshot: Snapshot, now: float) -> str:
-    if snapshot.last_acknowledged is None:
+def _acknowledged(snapshot: Snapshot) -> str:
+    """A moment, not an age: what systemd shows stays true without being sent again every second."""
+    if not snapshot.last_acknowledged_wall:
         return "nothing acknowledged yet"
-    return f"last acknowledged {now - snapshot.last_acknowledged:.0f} s ago"
+    return f"last acknowledged at {snapshot.last_acknowledged_wall[11:19]} UTC"
 
 
 def status_document(

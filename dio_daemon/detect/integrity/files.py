@@ -133,6 +133,10 @@ class FileWatch:
             return 0.2
         return SETTLE_S if self._dirty or self._suspects else 5.0
 
+    def is_told_of(self, folder: str) -> bool:
+        """Whether the kernel tells of changes in a folder."""
+        return folder in self._watch_of
+
     def accept(self) -> int:
         """Take all that differs as well; how many files that were."""
         for path, (state, _) in self._findings.items():

@@ -74,6 +74,11 @@ class Follower:
             return self._read_file()
         return self._read_child()
 
+    @property
+    def fd(self) -> int | None:
+        """What has something to read when something was said; None where one has to look."""
+        return None if self._child is None or self._child.stdout is None else self._child.stdout.fileno()
+
     def close(self) -> None:
         """End the child."""
         child, self._child = self._child, None

@@ -6,7 +6,7 @@ import errno
 import os
 import select
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 MODIFIED = 0x002
 ATTRIB = 0x004
@@ -72,8 +72,9 @@ class Inotify:
         return result
 
 
-def wait_for(fd: int, timeout_s: float) -> None:
-    """Wait until a descriptor has something to read."""
+def wait_for(fds: Iterable[int], timeout_s: float) -> set[int]:
+    """Wait until one of some descriptors has something to read, or its other end is closed; which of them do."""
     poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    poll.poll(max(0.0, timeout_s) * 1000)
+    for fd in fds:
+        poll.register(fd, select.POLLIN)
+    return {fd for fd, _ in poll.poll(max(0.0, timeout_s) * 1000)}

@@ -123,6 +123,12 @@ class PrivilegedWatch:
                 del self._findings[path]
         return list(self._findings.values())
 
+    def wait_s(self) -> float:
+        """Seconds that may pass until the next step when nothing is told."""
+        if self._walk is not None or self._waiting or self._notify is None:
+            return 1.0
+        return max(0.0, min(self._quick_at, self._walk_at) - self._clock.monotonic())
+
     def accept(self) -> int:
         """Take all that is told as well; how many they were."""
         for path in self._findings:

@@ -1,7 +1,8 @@
 """The integrity thread: runs the detectors of this package, each when it is due, and holds what they found.
 
-Once a second it takes what the kernel and the journal say, whatever the sampling interval. The sampler takes what is
-found from `look`, as from any other detector; `changed` asks it to do so at once.
+It is woken by what the kernel and the journal say, and takes that at most once a second, whatever the sampling
+interval: a storm costs no more steps. Where nobody tells, it looks once a second. The sampler takes what is found from
+`look`, as from any other detector; `changed` asks it to do so at once.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from typing import Any
 
 from dio_daemon.clock import Clock
 from dio_daemon.detect.finding import Finding
+from dio_daemon.detect.integrity import inotify
 from dio_daemon.detect.integrity.accounts import AccountWatch
 from dio_daemon.detect.integrity.baseline import Baseline
 from dio_daemon.detect.integrity.concealed import ConcealedWatch
 from dio_daemon.detect.integrity.files import FileWatch
 from dio_daemon.detect.integrity.follow import Follower
-from dio_daemon.detect.integrity.inotify import Inotify, wait_for
+from dio_daemon.detect.integrity.inotify import Inotify
 from dio_daemon.detect.integrity.listeners import ListenerWatch
 from dio_daemon.detect.integrity.logins import LoginWatch
 from dio_daemon.detect.integrity.people import People
@@ -31,9 +33,9 @@ from dio_daemon.heartbeat import Heartbeat
 STEP_S = 120.0
 """What one step may take on a host that is out of breath before the thread counts as hung."""
 STEP_WAIT_S = 1.0
+"""Between two steps that something said, or that nobody would tell of."""
 LEAST_WAIT_S = 0.15
 """Between two steps while the first look at the host goes on."""
-ACCOUNTS_S = 1.0
 PROCESSES_S = 5.0
 TAMPER_S = 5.0
 AGAIN_S = (10.0, 20.0, 32.0, 45.0)
@@ -125,13 +127,13 @@ class Integrity:
         self._heartbeat.beat(STEP_S)
         if not self._started:
             self._started = True
-            self._wait(FIRST_S)
+            self._sleep(FIRST_S)
             return "waited"
         self._accept_if_asked()
         self._look()
         self._parts.baseline.save()
         self._tell()
-        self._wait(max(LEAST_WAIT_S, min(STEP_WAIT_S, self._parts.files.wait_s())))
+        self._wait(max(LEAST_WAIT_S, self._wait_s()))
         return f"{len(self._all)} found"
 
     def finish(self) -> None:
@@ -198,10 +200,32 @@ class Integrity:
             self._told_as[id(finding)] = known
         return tuple(finding for _, finding in self._told_as.values())
 
+    def _wait_s(self) -> float:
+        """Seconds that may pass until the next step when nothing is told."""
+        parts = self._parts
+        told = parts.follower.fd is not None and parts.files.is_told_of("/etc")
+        if not told or parts.accounts.settling:
+            return min(STEP_WAIT_S, parts.files.wait_s())
+        due = min([*self._due.values(), *self._again_at]) - self._clock.monotonic()
+        return min(due, parts.files.wait_s(), parts.privileged.wait_s())
+
     def _wait(self, timeout_s: float) -> None:
+        """Wait for the time, for what is told, or to be woken."""
         self._heartbeat.beat(timeout_s)
-        # What the kernel and the journal say waits for the next step: a second late, and a storm costs no more steps.
-        wait_for(self._wake_read, timeout_s)
+        news = [notify.fd for notify in self._parts.notify]
+        if self._parts.follower.fd is not None:
+            news.append(self._parts.follower.fd)
+        began = self._clock.monotonic()
+        ready = inotify.wait_for([self._wake_read, *news], timeout_s)
+        if ready and self._wake_read not in ready:
+            self._sleep(min(STEP_WAIT_S, timeout_s) - (self._clock.monotonic() - began))
+        else:
+            self._sleep(0.0)
+
+    def _sleep(self, timeout_s: float) -> None:
+        """Wait for the time, or to be woken."""
+        self._heartbeat.beat(max(0.0, timeout_s))
+        inotify.wait_for([self._wake_read], timeout_s)
         try:
             while os.read(self._wake_read, 512):
                 pass

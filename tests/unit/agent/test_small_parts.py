@@ -169,12 +169,12 @@ def test_status_lines() -> None:
         "waiting for nerve center http://c:8000: connection refused by c:8000 (attempt 3, next try in 4 s)"
     )
     assert line(State.REGISTERING, attempt=1) == "registering with http://c:8000 (attempt 1)"
-    assert line(State.ACTIVE, last_acknowledged=at - 3) == (
-        "active: agent-x reporting to http://c:8000, last acknowledged 3 s ago, spool 0"
+    assert line(State.ACTIVE, last_acknowledged_wall="2026-01-01T12:34:56.789Z") == (
+        "active: agent-x reporting to http://c:8000, last acknowledged at 12:34:56 UTC, spool 0"
     )
     assert "spool 7" in line(State.WARNING, 7, failures=2, reason="r")
     assert line(State.OFFLINE, 9, reason="r", attempt=4, next_attempt=at + 8) == (
         "offline since 2026-01-01T00:00:00Z: r (attempt 4, next try in 8 s), 9 records wait"
     )
-    assert line(State.STOPPING, 1) == "stopping, 1 records wait"
+    assert line(State.STOPPING, 1) == "stopping, 1 record waits"
     assert line(State.ACTIVE, conditions={"spool_filling": "x"}).endswith("[spool_filling]")

@@ -204,14 +204,15 @@ def test_nervectl() -> None:
     assert options(manual) == known - {"--help"}
 
 
+ACKNOWLEDGED = "2026-01-01T14:24:58.123Z"
 LINES = [
     (State.STARTING, {}, 0),
     (State.WAITING, {"reason": WHY, "attempt": 3, "next_attempt": 1009.0}, 1),
     (State.REGISTERING, {"attempt": 1}, 1),
-    (State.ACTIVE, {"last_acknowledged": 997.0}, 0),
+    (State.ACTIVE, {"last_acknowledged_wall": ACKNOWLEDGED}, 0),
     (
         State.WARNING,
-        {"failures": 2, "reason": WHY, "next_attempt": 1009.0, "last_acknowledged": 976.0},
+        {"failures": 2, "reason": WHY, "next_attempt": 1009.0, "last_acknowledged_wall": ACKNOWLEDGED},
         2,
     ),
     (State.OFFLINE, {"reason": WHY, "attempt": 3, "next_attempt": 1008.0}, 7),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dio_daemon.detect.integrity import words
+from dio_daemon.detect.integrity import inotify, words
 from dio_daemon.detect.integrity.assemble import assemble
 from dio_daemon.detect.integrity.dpkg import Packages, aliases, conffiles, diversions
 from dio_daemon.detect.integrity.runs import Runs, runs_of_history, runs_of_log
@@ -188,3 +189,47 @@ def test_the_worker_looks_tells_and_accepts(fake: FakeHost) -> None:
     assert worker.stopping
     worker.finish()
     assert (state / "integrity.json.gz").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_worker_is_told_and_looks_seldom_otherwise(
+    fake: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At rest it waits for the kernel and the journal; what they tell is taken a second later, as one."""
+    waits: list[tuple[list[int], float]] = []
+    answers: list[int] = []
+
+    def wait_for(fds: Iterable[int], timeout_s: float) -> set[int]:
+        waits.append((list(fds), timeout_s))
+        fake.clock.monotonic_s += 0.25
+        return {answers.pop()} if answers else set()
+
+    monkeypatch.setattr(inotify, "wait_for", wait_for)
+    fake.put("/etc/passwd", "root:x:0:0:root:/root:/bin/bash\n")
+    worker = assemble(
+        fake.host,
+        fake.root / "state",
+        (),
+        ChangeWindow(fake.root / "state" / "window.json", fake.clock),
+        Heartbeat("integrity", fake.clock),
+        fake.clock,
+        lambda *event: None,
+        lambda: None,
+        str(fake.root / "cgroup"),
+        ("sleep", "600"),  # a journal in which nobody says anything
+    )
+    try:
+        while not (worker.ready and waits[-1][1] == 0.0 and waits[-2][1] > 2.0):
+            worker.step()
+            fake.clock.monotonic_s += 10
+            assert len(waits) < 500
+        told_by = waits[-2][0]
+        assert len(told_by) == 4  # being woken, two of the kernel's, the journal
+        for news in told_by[1:]:
+            answers.append(news)
+            before = len(waits)
+            worker.step()
+            (_, _), (only_woken, rest_s) = waits[before:]
+            assert only_woken == told_by[:1]
+            assert rest_s == pytest.approx(0.75)
+    finally:
+        worker.finish()
