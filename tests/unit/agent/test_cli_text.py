@@ -14,6 +14,7 @@ from dio_daemon.cli.show import event_line
 from dio_daemon.detect.finding import Finding
 from tests.support.control import SAMPLE, Socket
 from tests.support.dioctl import process
+from tests.unit.docs import pages
 
 
 def test_top(dioctl: Any) -> None:
@@ -169,3 +170,32 @@ def test_a_locale_of_few_letters(running: Socket) -> None:
     code, said = process(running, "threats", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
     assert code == 0
     assert "gr??er" in said
+
+
+def test_the_policy_is_told(dioctl: Any, running: Socket) -> None:
+    assert dioctl("policy").out.startswith("No policy is in force")
+    finding = Finding("cron_changed", "high", 1.0, "/etc/crontab", "x", hold_s=60.0)
+    normal = {
+        "type": finding.type,
+        "subject": finding.subject,
+        "fingerprint": finding.fingerprint,
+        "reason": "ours",
+    }
+    rule = '[own]\nvalue = "cpu.percent"\nenter = { low = 1 }\nsummary = "x"\n'
+    rules = [{"of": "role=web", "toml": rule}]
+    content = {"version": "1" * 16, "interval_s": 30, "rules": rules, "tolerated": [normal]}
+    keeper = running.agent.policy
+    keeper.take(json.dumps(content).encode(), "1" * 16)
+    running.book.tolerate(keeper.normal)
+    running.book.step([finding], 0.0)
+    keeper.take(b"{", "2" * 16)
+    said = dioctl("policy").out.splitlines()
+    assert said[0] == "Refused:   2222222222222222: the document is not JSON"
+    assert said[1:3] == ["In force:  1111111111111111", "Interval:  30 s"]
+    assert "    [own]" in said
+    assert said[-1].split() == ["cron_changed", "-", "1", "/etc/crontab", "ours"]
+    document = json.loads(dioctl("policy", "--json").out)
+    assert document["tolerated"][0]["count"] == 1
+    text = pages.section(pages.page("control-socket"), "Reading")
+    for field in (*document, *document["tolerated"][0], *document["rules"][0], *document["refused"]):
+        assert f"`{field}`" in text, field
