@@ -87,6 +87,16 @@ def owed_from_text(found: Any) -> Owed:
     return Owed(_epoch(found["epoch"]), texts[0], _reach(found["reach"]), texts[1], texts[2])
 
 
+def past_from_text(found: Any) -> dict[str, dict[str, int]]:
+    """Epochs that ended and how far, read. Raises ValueError, TypeError, AttributeError where it is something else."""
+    if isinstance(found, list):  # as it was written at first: they ended, whatever is known of them
+        return {_epoch(epoch): {} for epoch in found}
+    return {
+        _epoch(epoch): {str(name): int(number) for name, number in reached.items()}
+        for epoch, reached in found.items()
+    }
+
+
 def _epoch(found: Any) -> str:
     if not isinstance(found, str) or not EPOCH.fullmatch(found):
         raise ValueError(f"no epoch: {found!r}")

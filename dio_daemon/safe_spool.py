@@ -23,7 +23,7 @@ from dio_daemon.messages import Kind, about
 from dio_daemon.spool import Spool
 from dio_daemon.spool_model import Budget, Settled, Stats
 from dio_daemon.spool_store import new_tag
-from dio_daemon.tally import Known, Tally
+from dio_daemon.tally import NO_TWIN, Known, Tally
 from dio_daemon.wire import STREAMS, Batch, Mark, Record
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,7 @@ class SafeSpool:
         self._disk_epoch = self._tally.last.disk
         self._away: Histories = {}
         self._disowned = False
+        self._twin = self._tally.last.twin
         self._reasons: dict[str, str] = {}
         self._spool = self._open(self._tally.last.histories)
         self._count()
@@ -70,7 +71,10 @@ class SafeSpool:
         with self._lock:
             self._return_to_disk()
             self._follow_file()
+            on_disk = self._memory is None
             seq = self._do(lambda spool: spool.append(stream, kind, moment, data, sampling_s, mark))
+            if on_disk and self._memory is not None:  # the disk may have it as well
+                self._twin = self._memory.epoch, stream
             self._count()
             return seq
 
@@ -205,7 +209,8 @@ class SafeSpool:
     def _on_disk(self, known: Histories) -> Spool:
         spool = Spool(self._path, self._budget)
         try:
-            self._owe(spool, known)
+            found = spool.histories().get(self._tally.last.disk, {})
+            self._owe(spool, self._tally.last.without_twin(known, found))
         except (SpoolUnavailable, SpoolCorrupt):
             self._discard(spool)
             raise
@@ -223,7 +228,9 @@ class SafeSpool:
         """Write down how far each history came."""
         if self._memory is None:
             self._disk_epoch = self._spool.epoch
-        self._tally.write(Known(self._disk_epoch, {**self._away, **self._spool.histories()}))
+        histories = {**self._away, **self._spool.histories()}
+        twin = self._twin if self._twin[0] in histories else NO_TWIN
+        self._tally.write(Known(self._disk_epoch, histories, twin))
 
     def _in_memory(self, error: Exception, away: Histories) -> Spool:
         """A spool in memory; `away` histories are on the disk or owed to it, as far as is known."""

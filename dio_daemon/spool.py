@@ -213,7 +213,10 @@ class Spool:
                         fields = record.kind, record.time, record.data, record.tag
                         store.append(self._db, self._state, stream, *fields, width)
             self._state.owed += [item for item in source._state.owed if item.epoch not in self._state.past]
-            self._state.end(*source._state.past, source.epoch)
+            for epoch, reached in source._state.past.items():
+                self._state.end(epoch, reached)
+            ended = source._state.streams.items()
+            self._state.end(source.epoch, {name: cursor.next_seq for name, cursor in ended})
             if store.used_bytes(self._db) > self._budget.max_bytes:
                 self._trim()
         return moved
@@ -344,7 +347,6 @@ class Spool:
         with self._changing():
             for stream, seq in self._opened_at.items():
                 store.delete_before(self._db, stream, seq)
-            self._state.end(*(item.epoch for item in self._state.owed))
             self._state.owed = []
             store.renumber(self._db, self._state, {}, {})
         self._checkpoint()

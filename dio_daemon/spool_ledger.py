@@ -1,15 +1,16 @@
 """What is owed: records that are gone with another history, until the nerve center has said which of them it has.
 
 A history is lost when its file is deleted or damaged, when the memory that held it died, or in part when its file went
-back to an earlier state. Nothing is owed for a history that ended in this spool, because its records went on here, nor
-twice for one: writing down what is owed may be done over and over.
+back to an earlier state. Nothing is owed for what of a history ended in this spool, because its records went on here,
+nor twice for one: writing down what is owed may be done over and over.
 """
 
 from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from dio_daemon import spool_store as store
 from dio_daemon.histories import LOST, Histories, Owed, Reach
@@ -25,7 +26,7 @@ MOST_OWED = 16
 
 def news(state: SpoolState, histories: Histories) -> bool:
     """Whether anything of these histories is to be written down."""
-    return _went_back(state, histories) or any(_is_other(state, epoch) for epoch in histories)
+    return _went_back(state, histories) or any(True for _ in _others(state, histories))
 
 
 def owe(
@@ -42,7 +43,7 @@ def owe(
     """
     gone: list[tuple[str, str, Reach]] = []
     if _went_back(state, histories):
-        own = histories[state.epoch]
+        own, old = histories[state.epoch], state.epoch
         for name, cursor in state.streams.items():
             kept = store.first_seq(db, name), cursor.next_seq
             it = own.get(name, Reach(cursor.next_seq))
@@ -51,9 +52,10 @@ def owe(
         state.owed = [item for item in state.owed if item.stream in histories.get(item.epoch, {})]
         acknowledged = {name: cursor.acknowledged for name, cursor in state.streams.items()}
         store.renumber(db, state, {}, acknowledged)
-    others = [epoch for epoch in histories if _is_other(state, epoch)]
-    gone += [(epoch, name, it) for epoch in others for name, it in histories[epoch].items()]
-    state.end(*others)
+        state.end(old, {name: it.next_seq for name, it in own.items()})
+    gone += _others(state, histories)
+    for epoch, name, it in gone:
+        state.end(epoch, {name: it.next_seq})
     new = [
         Owed(epoch, name, it, reasons.get(epoch, LOST), time)
         for epoch, name, it in gone
@@ -88,5 +90,17 @@ def _went_back(state: SpoolState, histories: Histories) -> bool:
     )
 
 
-def _is_other(state: SpoolState, epoch: str) -> bool:
-    return epoch != state.epoch and epoch not in state.past
+def _others(state: SpoolState, histories: Histories) -> Iterator[tuple[str, str, Reach]]:
+    """What other histories came to beyond that which ended here: all of one that did not end here.
+
+    One may have gone on after its records were taken over, when the commit of that was made and not heard of.
+    """
+    for epoch, streams in histories.items():
+        if epoch == state.epoch:
+            continue
+        ended = state.past.get(epoch)
+        for name, it in streams.items():
+            if ended is None:
+                yield epoch, name, it
+            elif name in ended and it.next_seq > ended[name]:
+                yield epoch, name, replace(it, kept_from=1, kept_next=ended[name])

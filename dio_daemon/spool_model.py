@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -78,22 +79,26 @@ class SpoolState:
     """What is held in memory beside the file and saved with each transaction.
 
     `owed` is what was lost with other histories and is not put down as gaps yet; `past` are epochs whose records
-    went on under another one here, or whose loss was put down: nothing more is lost with them. `ledger` is how these
-    were last written.
+    went on under another one here, or whose loss was put down, and by stream up to which number (excluded): nothing
+    before it is lost with them. `ledger` is how these were last written.
     """
 
     epoch: str
     sampling_s: float
     streams: dict[str, Cursor]
     owed: list[Owed] = field(default_factory=list)
-    past: list[str] = field(default_factory=list)
+    past: dict[str, dict[str, int]] = field(default_factory=dict)
     ledger: str = ""
 
     def copy(self) -> SpoolState:
         """A copy that later changes do not reach."""
         streams = {name: replace(cursor) for name, cursor in self.streams.items()}
-        return replace(self, streams=streams, owed=list(self.owed), past=list(self.past))
+        return replace(self, streams=streams, owed=list(self.owed), past=dict(self.past))
 
-    def end(self, *epochs: str) -> None:
-        """Remember that nothing more can be lost with these epochs."""
-        self.past = [*(epoch for epoch in self.past if epoch not in epochs), *epochs][-MOST_PAST:]
+    def end(self, epoch: str, reached: Mapping[str, int]) -> None:
+        """Remember that nothing before these numbers (by stream) can be lost with an epoch any more."""
+        before = self.past.pop(epoch, {})
+        known = {name: max(number, before.get(name, 0)) for name, number in reached.items()}
+        self.past[epoch] = {**before, **known}
+        for oldest in list(self.past)[:-MOST_PAST]:
+            del self.past[oldest]

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from dio_daemon.histories import EPOCH, owed_from_text, owed_to_text
+from dio_daemon.histories import EPOCH, owed_from_text, owed_to_text, past_from_text
 from dio_daemon.spool_model import Cursor, SpoolState
 from dio_daemon.wire import STREAMS, Record, to_json
 
@@ -101,7 +101,7 @@ def load(db: sqlite3.Connection) -> SpoolState:
         ledger = json.loads(meta.get("ledger", "{}"))
         held = {stream: int(ledger.get("held", {}).get(stream, 0)) for stream in STREAMS}
         state.owed = [owed_from_text(item) for item in ledger.get("owed", [])]
-        state.past = [str(epoch) for epoch in ledger.get("past", [])]
+        state.past = past_from_text(ledger.get("past", {}))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise NotASpool(f"its state does not read: {error}") from error
     if not EPOCH.fullmatch(state.epoch) or not math.isfinite(state.sampling_s):
@@ -327,6 +327,7 @@ def renumber(
     `lost` says for a stream how many records are neither here nor at the center: a gap that begins its epoch. `held`
     says up to which seq of the old epoch the center has them.
     """
+    state.end(state.epoch, {name: cursor.next_seq for name, cursor in state.streams.items()})
     db.execute(
         "CREATE TEMP TABLE renumbered AS SELECT stream, seq AS old_seq, seq - from_seq AS more,"
         " sum(seq - from_seq + 1) OVER (PARTITION BY stream ORDER BY seq) AS new_seq, tag, kind, time, at_s, data"
@@ -353,7 +354,6 @@ def renumber(
         cursor.next_seq, cursor.acknowledged = last + shift + 1, 0
         cursor.pending, cursor.held = pending(db, stream, 0), 0 if shift else there
     db.execute("DROP TABLE renumbered")
-    state.end(state.epoch)
     state.epoch = new_tag()
 
 

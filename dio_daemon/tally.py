@@ -12,10 +12,11 @@ from __future__ import annotations
 import json
 import logging
 import os
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from dio_daemon.histories import Histories, from_text, to_text
+from dio_daemon.histories import Histories, Reach, from_text, to_text
 
 log = logging.getLogger(__name__)
 
@@ -23,12 +24,33 @@ _BYTES = 4096
 """Always as long: a shorter text leaves nothing of a longer one behind it, and a full disk has its place already."""
 
 
+NO_TWIN = ("", "")
+
+
 @dataclass(frozen=True)
 class Known:
-    """What is known: the epoch of the spool on disk, and how far it and all others came."""
+    """What is known: the epoch of the spool on disk, and how far it and all others came.
+
+    `twin` is epoch and stream of a spool in memory whose first record the disk was given before, and called refused.
+    """
 
     disk: str = ""
     histories: Histories = field(default_factory=dict)
+    twin: tuple[str, str] = NO_TWIN
+
+    def without_twin(self, histories: Histories, found: Mapping[str, Reach]) -> Histories:
+        """Histories, now that the spool on disk was found to have come to `found`.
+
+        Where it has one record more than was known of it, that is the twin: it is not lost with the memory.
+        """
+        epoch, stream = self.twin
+        known = histories.get(self.disk, {}).get(stream)
+        twin = histories.get(epoch, {}).get(stream)
+        if known is None or twin is None or stream not in found:
+            return histories
+        if found[stream].next_seq != known.next_seq + 1:
+            return histories
+        return {**histories, epoch: {**histories[epoch], stream: replace(twin, kept_from=1, kept_next=2)}}
 
 
 class Tally:
@@ -50,7 +72,8 @@ class Tally:
         if known == self.last and self._written and there:
             return
         self.last = known
-        text = json.dumps({"disk": known.disk, "histories": to_text(known.histories)}, separators=(",", ":"))
+        fields = {"disk": known.disk, "histories": to_text(known.histories), "twin": known.twin}
+        text = json.dumps(fields, separators=(",", ":"))
         try:
             if self._file is None or not there:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -85,6 +108,7 @@ class Tally:
     def _read(self) -> Known:
         try:
             fields = json.loads(self._path.read_bytes())
-            return Known(str(fields["disk"]), from_text(fields["histories"]))
+            epoch, stream = fields.get("twin", NO_TWIN)
+            return Known(str(fields["disk"]), from_text(fields["histories"]), (str(epoch), str(stream)))
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return Known()  # nothing known claims nothing lost

@@ -20,11 +20,11 @@ class Disk:
         self.error = ENOSPC
         self.writes_left: int | None = None
         """Writes until the disk refuses; None as long as it does not."""
-        self.commit_unheard = False
-        """The next commit is made and reported as failed, and everything after it refused."""
+        self.commit_unheard: int | None = None
+        """After so many others a commit is made and reported as failed, and everything after it refused."""
 
     def heal(self) -> None:
-        self.refuses_to_open, self.writes_left, self.commit_unheard = False, None, False
+        self.refuses_to_open, self.writes_left, self.commit_unheard = False, None, None
 
     def connect(self, path: str, **options: Any) -> sqlite3.Connection:
         if path == ":memory:":
@@ -35,10 +35,12 @@ class Disk:
 
         class Connection(sqlite3.Connection):
             def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
-                if sql == "COMMIT" and disk.commit_unheard:
-                    super().execute(sql)
-                    disk.commit_unheard, disk.writes_left = False, 0
-                    raise failure(*EIO)
+                if sql == "COMMIT" and disk.commit_unheard is not None:
+                    disk.commit_unheard -= 1
+                    if disk.commit_unheard < 0:
+                        super().execute(sql)
+                        disk.commit_unheard, disk.writes_left = None, 0
+                        raise failure(*EIO)
                 disk.check(sql)
                 return super().execute(sql, *parameters)
 

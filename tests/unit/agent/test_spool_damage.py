@@ -129,11 +129,11 @@ def test_a_commit_that_was_made_and_reported_as_failed(tmp_path: Path, disk: Dis
     clock = FakeClock()
     spool = SafeSpool(tmp_path / "spool.db", ROOMY, clock)
     append(spool, 1)
-    disk.commit_unheard = True
+    disk.commit_unheard = 0
     append(spool, 2)
     assert "spool_in_memory" in spool.conditions()
     disk.heal()
-    disk.commit_unheard = True  # the return is one that nobody hears of, either
+    disk.commit_unheard = 0  # the return is one that nobody hears of, either
     clock.advance(RETURN_EVERY_S)
     append(spool, 3)
     assert "spool_in_memory" in spool.conditions()
@@ -141,6 +141,57 @@ def test_a_commit_that_was_made_and_reported_as_failed(tmp_path: Path, disk: Dis
     clock.advance(RETURN_EVERY_S)
     append(spool, 4)
     assert numbers(spool) == [1, 2, 3, 4]
+    spool.close()
+
+
+def killed(spool: SafeSpool) -> None:
+    """What is in memory is gone, what is on disk is as it is."""
+    spool._spool._db.close()
+    spool._tally.close()
+
+
+def test_a_record_that_the_disk_has_though_it_said_no_is_not_lost_with_the_memory(
+    tmp_path: Path, disk: Disk
+) -> None:
+    spool = SafeSpool(tmp_path / "spool.db", ROOMY, FakeClock())
+    append(spool, 1)
+    disk.commit_unheard = 0
+    append(spool, 2, 3)
+    killed(spool)
+    disk.heal()
+    spool = SafeSpool(tmp_path / "spool.db", ROOMY, FakeClock())
+    assert numbers(spool) == [1, 2, -1]
+    spool.close()
+
+
+def test_a_record_that_the_disk_refused_is_lost_with_the_memory(tmp_path: Path, disk: Disk) -> None:
+    spool = SafeSpool(tmp_path / "spool.db", ROOMY, FakeClock())
+    append(spool, 1)
+    disk.writes_left = 0
+    append(spool, 2, 3)
+    killed(spool)
+    disk.heal()
+    spool = SafeSpool(tmp_path / "spool.db", ROOMY, FakeClock())
+    assert numbers(spool) == [1, -2]
+    spool.close()
+
+
+def test_what_comes_after_a_return_that_nobody_heard_of_is_counted(tmp_path: Path, disk: Disk) -> None:
+    """The disk has what was in memory when it was moved; the memory goes on, and dies."""
+    clock = FakeClock()
+    spool = SafeSpool(tmp_path / "spool.db", ROOMY, clock)
+    append(spool, 1)
+    disk.writes_left = 0
+    append(spool, 2, 3)
+    disk.heal()
+    disk.commit_unheard = 1  # after that of holding the budget: that of the move
+    clock.advance(RETURN_EVERY_S)
+    append(spool, 4, 5)
+    assert "spool_in_memory" in spool.conditions()
+    killed(spool)
+    disk.heal()
+    spool = SafeSpool(tmp_path / "spool.db", ROOMY, clock)
+    assert numbers(spool) == [1, 2, 3, -2]
     spool.close()
 
 
