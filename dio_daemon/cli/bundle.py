@@ -22,7 +22,7 @@ from dio_daemon import __version__
 from dio_daemon.errors import DioError
 from dio_daemon.ipc.client import Client
 
-READS = ("status", "spool", "sample", "samples", "threats", "config", "threads")
+READS = ("status", "spool", "sample", "samples", "threats", "policy", "config", "threads")
 COMMANDS = {
     "systemctl-status.txt": ["systemctl", "status", "--no-pager", "--full", "dio-agent.service"],
     "systemctl-show.txt": ["systemctl", "show", "dio-agent.service"],

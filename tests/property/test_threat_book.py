@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from dio_daemon.detect.book import MOST_QUIET_S, RESTORED_S, ThreatBook
-from dio_daemon.detect.finding import SEVERITIES, Finding, Gone
+from dio_daemon.detect.finding import SEVERITIES, Finding, Gone, fingerprint
 from dio_daemon.threat_log import ThreatLog
 from tests.support.clock import FakeClock
 
@@ -36,6 +36,9 @@ class Book(RuleBasedStateMachine):
         self.center: dict[str, dict[str, Any]] = {}
         self.opened = 0
         self.lasting: dict[str, Finding] = {}
+        self.normal: set[str] = set()
+        self.untold: set[str] = set()
+        """Of what the agent told as it died: the book tells it once more, until then it may say otherwise."""
         self.dies: str | None = None
         self.start()
 
@@ -46,15 +49,18 @@ class Book(RuleBasedStateMachine):
         self.book = ThreatBook(
             Path(self.folder.name) / "threats.json", self.emit, ThreatLog(lambda *_: None), self.clock
         )
+        self.book.tolerate(dict.fromkeys(self.normal))
 
     def emit(self, data: bytes) -> None:
         if self.dies == "before":
             raise Died
         record = json.loads(data)
+        self.untold.discard(record["fingerprint"])
         known = self.center.get(record["fingerprint"])
         self.opened += record["state"] == "open" and (known is None or known["state"] != "open")
         self.center[record["fingerprint"]] = record
         if self.dies == "after":
+            self.untold.add(record["fingerprint"])
             raise Died
 
     def step(self, *once: Finding | Gone, after_s: float = 10.0) -> None:
@@ -88,6 +94,17 @@ class Book(RuleBasedStateMachine):
     def goes_on(self, seconds: float) -> None:
         self.step(after_s=seconds)
 
+    @rule(subject=SUBJECTS, normal=st.booleans())
+    def is_normal_or_no_longer(self, subject: str, normal: bool) -> None:
+        key = fingerprint("lasting", subject)
+        self.normal = self.normal | {key} if normal else self.normal - {key}
+        try:
+            self.book.tolerate(dict.fromkeys(self.normal))
+        except Died:
+            self.dies = None
+            self.start()
+        self.step()
+
     @rule()
     def restarts(self) -> None:
         self.book.close()
@@ -103,20 +120,23 @@ class Book(RuleBasedStateMachine):
         self.dies = None
         for _ in range(3):
             self.step(after_s=MOST_QUIET_S + RESTORED_S + HOLD_S)
-        assert {each.subject for each in self.book.open_threats()} == set(self.lasting)
-        assert {each.severity for each in self.book.open_threats()} == {
-            each.severity for each in self.lasting.values()
-        }
+        assert not self.untold
+        wrong = [each for each in self.lasting.values() if each.fingerprint not in self.normal]
+        assert {each.subject for each in self.book.open_threats()} == {each.subject for each in wrong}
+        assert {each.severity for each in self.book.open_threats()} == {each.severity for each in wrong}
 
     @invariant()
     def the_center_has_what_the_book_has(self) -> None:
         open_ = {key for key, record in self.center.items() if record["state"] == "open"}
-        assert open_ == {threat.fingerprint for threat in self.book.open_threats()}
+        assert open_ - self.untold == {each.fingerprint for each in self.book.open_threats()} - self.untold
 
     @invariant()
     def what_is_the_case_is_open(self) -> None:
         open_ = {each.fingerprint: each for each in self.book.open_threats()}
+        assert not open_.keys() & self.normal
         for finding in self.lasting.values():
+            if finding.fingerprint in self.normal:
+                continue
             assert SEVERITIES.index(open_[finding.fingerprint].severity) >= SEVERITIES.index(finding.severity)
 
     @invariant()
