@@ -162,7 +162,7 @@ def test_no_connection_names_its_own_time() -> None:
         with socket.create_connection(("127.0.0.1", port)):  # the queue is full: nobody else comes in
             asked = Center(
                 f"http://127.0.0.1:{port}",
-                RequestsTransport(SystemClock(), None, "", "test"),
+                RequestsTransport(DEADLINES, None, "", "test"),
                 Limits(health_s=30, connect_s=0.2, total_s=30),
             )
             with pytest.raises(TimedOut) as caught:
