@@ -33,7 +33,7 @@ from dio_daemon.errors import SpoolClosed, SpoolUnavailable
 from dio_daemon.histories import Histories, Owed, Reach
 from dio_daemon.spool_file import file_id, translated
 from dio_daemon.spool_model import Budget, Settled, Stats, StreamStats
-from dio_daemon.wire import EVENTS, SAMPLES, STREAMS, Batch, Mark, Record
+from dio_daemon.wire import SAMPLES, STREAMS, Batch, Mark, Record
 
 log = logging.getLogger(__name__)
 
@@ -357,26 +357,7 @@ class Spool:
             self._trim()
 
     def _trim(self) -> None:
-        now = self._state.sampling_s
-        for stream, cursor in self._state.streams.items():
-            trim.forget(self._db, stream, cursor.acknowledged, now - self._budget.keep_acknowledged_s)
-            kept = max(cursor.acknowledged, self._in_flight[stream])
-            trim.drop_older(self._db, stream, kept, now - self._budget.max_age_s, "too_old", now)
-        # Whole tenths at a time: a full spool must not be trimmed again at every record.
-        target = int(self._budget.max_bytes * 0.9)
-        if store.used_bytes(self._db) > self._budget.max_bytes:
-            kept = max(self._state.streams[SAMPLES].acknowledged, self._in_flight[SAMPLES])
-            trim.drop_custom(self._db, SAMPLES, kept, now)
-            for stream, cursor in self._state.streams.items():
-                trim.forget_until(self._db, stream, cursor.acknowledged, target)
-            kept = max(self._state.streams[SAMPLES].acknowledged, self._in_flight[SAMPLES])
-            if store.used_bytes(self._db) > target:
-                trim.thin(self._db, SAMPLES, kept, now, target)
-            for stream in (SAMPLES, EVENTS):
-                kept = max(self._state.streams[stream].acknowledged, self._in_flight[stream])
-                trim.drop_until(self._db, stream, kept, target, "spool_full", now)
-        for stream, cursor in self._state.streams.items():
-            cursor.pending = store.pending(self._db, stream, cursor.acknowledged)
+        trim.hold(self._db, self._state, self._budget, self._in_flight)
 
     @contextmanager
     def _using(self) -> Iterator[None]:

@@ -9,12 +9,44 @@ from __future__ import annotations
 import json
 import sqlite3
 import zlib
+from collections.abc import Mapping
 
 from dio_daemon import spool_store as store
-from dio_daemon.wire import Record, to_json
+from dio_daemon.spool_model import Budget, SpoolState
+from dio_daemon.wire import EVENTS, SAMPLES, Record, to_json
 
 THIN_TO_S = 60.0
 """What thinning leaves: one sample a minute."""
+
+
+def hold(db: sqlite3.Connection, state: SpoolState, budget: Budget, in_flight: Mapping[str, int]) -> None:
+    """Hold the budget: forget what was delivered, then thin samples, drop samples, drop events.
+
+    Args:
+        db, state: the spool.
+        budget: what it may take.
+        in_flight: by stream, up to which record the nerve center may have them already; these stay.
+    """
+    now = state.sampling_s
+
+    def kept(stream: str) -> int:
+        return max(state.streams[stream].acknowledged, in_flight[stream])
+
+    for stream, cursor in state.streams.items():
+        forget(db, stream, cursor.acknowledged, now - budget.keep_acknowledged_s)
+        drop_older(db, stream, kept(stream), now - budget.max_age_s, "too_old", now)
+    if store.used_bytes(db) > budget.max_bytes:
+        # Whole tenths at a time: a full spool must not be trimmed again at every record.
+        target = int(budget.max_bytes * 0.9)
+        drop_custom(db, SAMPLES, kept(SAMPLES), now)
+        for stream, cursor in state.streams.items():
+            forget_until(db, stream, cursor.acknowledged, target)
+        if store.used_bytes(db) > target:
+            thin(db, SAMPLES, kept(SAMPLES), now, target)
+        for stream in (SAMPLES, EVENTS):
+            drop_until(db, stream, kept(stream), target, "spool_full", now)
+    for stream, cursor in state.streams.items():
+        cursor.pending = store.pending(db, stream, cursor.acknowledged)
 
 
 def forget(db: sqlite3.Connection, stream: str, acknowledged: int, before_s: float) -> None:
