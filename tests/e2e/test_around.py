@@ -96,7 +96,7 @@ def test_proxies_and_prometheus_as_documented(make_host: MakeHost) -> None:
         f" && systemctl disable {names} && rm -f /etc/nginx/sites-enabled/default"
     )
     host.boot()
-    host.run(f"echo '{host.address} center.example' >> /etc/hosts")
+    host.run(f"printf '127.0.0.1 localhost\\n{host.address} center.example\\n' >> /etc/hosts")
     host.run(
         "openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=center.example"
         " -addext subjectAltName=DNS:center.example"
