@@ -13,28 +13,30 @@ from gevent import monkey
 
 monkey.patch_all()
 
-import argparse  # noqa: E402  everything below is patched
-import json  # noqa: E402
-import os  # noqa: E402
-import random  # noqa: E402
-import secrets  # noqa: E402
-import signal  # noqa: E402
-import socket  # noqa: E402
-import subprocess  # noqa: E402
-import sys  # noqa: E402
-import tempfile  # noqa: E402
-import time  # noqa: E402
-from collections import Counter  # noqa: E402
-from dataclasses import dataclass, field  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
+# ruff: noqa: E402 - everything below the patch is patched
 
-import gevent  # noqa: E402
+import argparse
+import json
+import os
+import random
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from benchmarks.measure import free_port, machine  # noqa: E402
-from dio_daemon import wire  # noqa: E402
-from dio_daemon.backoff import Backoff  # noqa: E402
-from dio_daemon.clock import SystemClock, rfc3339  # noqa: E402
+import gevent
+
+from benchmarks.measure import free_port, machine
+from dio_daemon import wire
+from dio_daemon.backoff import Backoff
+from dio_daemon.clock import SystemClock, rfc3339
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULT = REPOSITORY / "build/benchmarks/herd.json"

@@ -13,25 +13,27 @@ from gevent import monkey
 
 monkey.patch_all()
 
-import argparse  # noqa: E402  everything below is patched
-import http.client  # noqa: E402
-import json  # noqa: E402
-import os  # noqa: E402
-import secrets  # noqa: E402
-import statistics  # noqa: E402
-import subprocess  # noqa: E402
-import sys  # noqa: E402
-import tempfile  # noqa: E402
-import time  # noqa: E402
-from dataclasses import dataclass, field  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
+# ruff: noqa: E402 - everything below the patch is patched
 
-import gevent  # noqa: E402
+import argparse
+import http.client
+import json
+import os
+import secrets
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from benchmarks.herd import SAMPLE, Center, now  # noqa: E402
-from benchmarks.measure import cost, free_port, machine  # noqa: E402
-from dio_daemon import wire  # noqa: E402
+import gevent
+
+from benchmarks.herd import SAMPLE, Center, now
+from benchmarks.measure import cost, free_port, machine
+from dio_daemon import wire
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULT = REPOSITORY / "build/benchmarks/ingest.json"

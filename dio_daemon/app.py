@@ -117,7 +117,7 @@ def main(arguments: Sequence[str] | None = None, parts: Parts | None = None) -> 
         manager.status(f"bad configuration: {error.findings[0]}")
         return EX_CONFIG
     if options.check_config:
-        print(f"{options.config}: no errors")  # noqa: T201
+        print(f"{options.config}: no errors")  # noqa: T201 - for the person who asked
         return 0
     journal.set_level(settings.log.level)
     faulthandler.enable()  # the watchdog's SIGABRT then shows in the journal where each thread hung

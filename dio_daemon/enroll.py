@@ -65,10 +65,10 @@ def enroll(url: str, token_file: Path | None, main: Path, allow_plain_http: bool
     except OSError as error:
         hint = " (run as root)" if isinstance(error, PermissionError) and os.geteuid() != 0 else ""
         raise EnrollError(f"cannot write {error.filename}: {error.strerror}{hint}") from error
-    print(f"Wrote {drop_in} and {target}")  # noqa: T201
+    print(f"Wrote {drop_in} and {target}")
     if not start or not Path("/run/systemd/system").is_dir():
         return 0
-    print(f"Starting {UNIT}; it is ready when {url} has accepted this host")  # noqa: T201
+    print(f"Starting {UNIT}; it is ready when {url} has accepted this host")
     sys.stdout.flush()
     return subprocess.run(["systemctl", "restart", UNIT], check=False).returncode
 
@@ -76,7 +76,7 @@ def enroll(url: str, token_file: Path | None, main: Path, allow_plain_http: bool
 def _token(path: Path | None) -> str:
     if path is None:
         if sys.stdin.isatty():
-            print("Enrollment token (nervectl token show at the nerve center): ", end="", flush=True)  # noqa: T201
+            print("Enrollment token (nervectl token show at the nerve center): ", end="", flush=True)
         raw = sys.stdin.buffer.readline(MAX_TOKEN_BYTES + 2)
     else:
         try:

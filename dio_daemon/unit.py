@@ -111,5 +111,5 @@ def _not_enrolled(unit: Mapping[str, str]) -> bool:
     """Whether the unit was skipped at its last start, or has no start behind it and would be skipped."""
     if unit.get("ConditionTimestampMonotonic", "0") != "0":
         return unit.get("ConditionResult") == "no"
-    unseen = os.path.isdir(os.path.dirname(ENROLLED[1])) and os.geteuid() != 0  # noqa: PTH112, PTH120
+    unseen = os.path.isdir(os.path.dirname(ENROLLED[1])) and os.geteuid() != 0  # noqa: PTH112, PTH120 - as above
     return not unseen and not any(os.path.lexists(path) for path in ENROLLED)

@@ -66,7 +66,7 @@ def create_app(settings: Config, clock: Clock | None = None) -> Flask:
         views,
     ):
         app.register_blueprint(module.blueprint)
-    app.wsgi_app = Proxied(app.wsgi_app, settings.server.trusted_proxies, settings.tls.on)  # type: ignore[method-assign]
+    app.wsgi_app = Proxied(app.wsgi_app, settings.server.trusted_proxies, settings.tls.on)  # type: ignore[method-assign]  # Flask's way
     return app
 
 

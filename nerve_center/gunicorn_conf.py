@@ -4,19 +4,21 @@ from gevent import monkey
 
 monkey.patch_all()
 
-import ctypes  # noqa: E402 everything below must see the patched modules
-import os  # noqa: E402
-import resource  # noqa: E402
-import signal  # noqa: E402
-import sys  # noqa: E402
-from typing import Any  # noqa: E402
+# ruff: noqa: E402 - everything below must see the patched modules
 
-from gunicorn import glogging  # noqa: E402
-from gunicorn.errors import HaltServer  # noqa: E402
+import ctypes
+import os
+import resource
+import signal
+import sys
+from typing import Any
 
-from nerve_center import app as entry  # noqa: E402
-from nerve_center import logs  # noqa: E402
-from nerve_center.errors import ConfigError  # noqa: E402
+from gunicorn import glogging
+from gunicorn.errors import HaltServer
+
+from nerve_center import app as entry
+from nerve_center import logs
+from nerve_center.errors import ConfigError
 
 _PR_SET_PDEATHSIG = 1
 _SPARE_FILES = 200

@@ -59,7 +59,7 @@ class LiveView:
         request = urllib.request.Request(  # noqa: S310 - an http URL on loopback
             self._url + path, headers={"Authorization": f"Bearer {self._token}"}
         )
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310 - the same
             return json.load(answer)
 
 

@@ -61,7 +61,7 @@ def main() -> int:
         with hold(folder), tempfile.TemporaryDirectory(prefix="dio-run-") as sockets:
             run(stop, folder, Path(sockets), options.port)
     except Failure as failure:
-        print(f"make run: {failure}", file=sys.stderr)  # noqa: T201
+        print(f"make run: {failure}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # whoever read this went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

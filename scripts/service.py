@@ -25,7 +25,7 @@ LAST_LINES = 20
 def say(text: str) -> None:
     """Print a line at once; nobody may be there to read it any more."""
     with contextlib.suppress(BrokenPipeError):
-        print(text, flush=True)  # noqa: T201
+        print(text, flush=True)
 
 
 class Service:

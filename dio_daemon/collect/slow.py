@@ -12,7 +12,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import psutil
 
@@ -21,6 +21,8 @@ from dio_daemon.collect.apart import Apart, HungError
 from dio_daemon.collect.procfs import Roots, read, read_line, read_text
 from dio_daemon.collect.rates import percent
 from dio_daemon.text import safe
+
+T = TypeVar("T")
 
 EVERY_S = 60.0
 PATIENCE = 3
@@ -68,7 +70,7 @@ class Slow:
         self._answers: dict[str, Any] = {}
         self._failures: dict[str, int] = {}
 
-    def once_a_minute(self, name: str, ask: Callable[[], Any]) -> Any:
+    def once_a_minute(self, name: str, ask: Callable[[], T]) -> T:
         """The answer of `ask`, at most a minute old. What it raises in the end is raised until the next minute, too."""
         now = self._clock.monotonic()
         if name not in self._asked or now - self._asked[name] >= EVERY_S:
@@ -79,26 +81,26 @@ class Slow:
             except (OSError, ValueError, psutil.Error) as error:
                 self._failures[name] = self._failures.get(name, 0) + 1
                 self._answers[name] = error if self._failures[name] >= PATIENCE else None
-        answer = self._answers[name]
+        answer: T | Exception = self._answers[name]
         if isinstance(answer, Exception):
             raise answer
         return answer
 
     def units(self) -> dict[str, Any] | None:
         """Failed units of systemd; None where systemd does not run. Raises OSError, ValueError."""
-        return self.once_a_minute("units", self._units)  # type: ignore[no-any-return]
+        return self.once_a_minute("units", self._units)
 
     def temperatures(self) -> list[dict[str, Any]] | None:
         """Each sensor in degrees Celsius; None where there is none. Raises OSError, ValueError."""
-        return self.once_a_minute("temperatures", self._temperatures)  # type: ignore[no-any-return]
+        return self.once_a_minute("temperatures", self._temperatures)
 
     def reboot(self) -> dict[str, Any]:
         """Whether a reboot is pending, and why. Raises OSError."""
-        return self.once_a_minute("reboot", self._reboot)  # type: ignore[no-any-return]
+        return self.once_a_minute("reboot", self._reboot)
 
     def files(self) -> dict[str, Any]:
         """Open files of the host, and of processes near their limit. Raises OSError, ValueError."""
-        return self.once_a_minute("files", self._files)  # type: ignore[no-any-return]
+        return self.once_a_minute("files", self._files)
 
     def _units(self) -> dict[str, Any] | None:
         run = self._roots.run

@@ -28,7 +28,7 @@ def send(target: Target, message: Message, notification_id: str) -> str | None:
     kind = {"critical": apprise.NotifyType.FAILURE, "high": apprise.NotifyType.FAILURE}.get(
         message.severity, apprise.NotifyType.WARNING
     )
-    with apprise.LogCapture(level=logging.WARNING, fmt="%(message)s") as captured:  # type: ignore[no-untyped-call]
+    with apprise.LogCapture(level=logging.WARNING, fmt="%(message)s") as captured:  # type: ignore[no-untyped-call]  # apprise says no types of it
         taken = service.notify(
             title=message.title,
             body=f"{message.body}\n\nId of this notification: {notification_id}",

@@ -36,11 +36,11 @@ def audit_log(settings: Config, limit: int, as_json: bool) -> None:
         ]
         click.echo(json.dumps({"audit": listed}, indent=2))
     elif entries:
-        table = [("TIME", "ACTOR", "ACTION", "TARGET", "DETAIL")]
+        table: list[tuple[str, ...]] = [("TIME", "ACTOR", "ACTION", "TARGET", "DETAIL")]
         for item in entries:
             detail = " ".join(f"{key}={value}" for key, value in item.detail.items())
             cells = (format_time(item.time_us)[:19] + "Z", item.actor, item.action, item.target, detail)
-            table.append(tuple(map(_printable, cells)))  # type: ignore[arg-type]
+            table.append(tuple(map(_printable, cells)))
         click.echo(aligned(table))
     else:
         click.echo("Nothing was changed yet.")

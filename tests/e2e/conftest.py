@@ -41,7 +41,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, None]:
     """Note that a test failed, so that its hosts tell their state before they are closed."""
     outcome: object = yield
-    report = outcome.get_result()  # type: ignore[attr-defined]
+    report = outcome.get_result()
     if report.failed:
         item.stash[_failed] = True
 

@@ -36,7 +36,7 @@ COMMANDS = (
     "/usr/lib/openssh",
     "/root",
 )
-OPEN = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108
+OPEN = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - looked at, never written
 LOCAL = ("/usr/local", "/opt", "/srv", "/var/www", "/usr/games", "/usr/lib/dbus-1.0")
 """Folders of programs that are no package's, mostly; looked into a few folders deep."""
 MASK = inotify.ATTRIB | inotify.MOVED_TO | inotify.CREATE

@@ -30,7 +30,7 @@ from dio_daemon.detect.integrity.runs import Runs
 from dio_daemon.detect.integrity.shells import is_shell, remote_end
 from dio_daemon.text import safe
 
-TEMPORARY = ("/tmp/", "/var/tmp/", "/dev/shm/", "/run/user/", "/run/shm/")  # noqa: S108
+TEMPORARY = ("/tmp/", "/var/tmp/", "/dev/shm/", "/run/user/", "/run/shm/")  # noqa: S108 - looked at, never written
 BUILDERS = frozenset(
     (
         "make",

@@ -32,7 +32,7 @@ class FakeCenter:
 
 def make(count: int) -> tuple[Centers, list[FakeCenter]]:
     fakes = [FakeCenter(f"https://{number}") for number in range(count)]
-    return Centers(fakes, random.Random(3)), fakes  # type: ignore[arg-type]
+    return Centers(fakes, random.Random(3)), fakes
 
 
 def test_one_center_is_never_left() -> None:

@@ -129,7 +129,7 @@ def test_what_it_prints(
     play = drill.play
     monkeypatch.setattr(drill, "play", lambda chosen, _, *rest: play(chosen, root, *rest))
     options = argparse.Namespace(yes=True, only=["cron", "udev"], json=as_json)
-    assert drill.drill(Agent(), options) == 1  # type: ignore[arg-type]
+    assert drill.drill(Agent(), options) == 1
     said = capsys.readouterr().out
     if as_json:
         assert [each["seen"] for each in json.loads(said)["imitations"]] == [True, False]

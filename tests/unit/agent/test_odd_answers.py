@@ -94,7 +94,7 @@ def test_no_connection_is_no_timeout(cause: OSError, kind: str) -> None:
         try:
             raise cause
         except OSError as error:
-            raise urllib3.exceptions.NewConnectionError(None, "no connection") from error  # type: ignore[arg-type]
+            raise urllib3.exceptions.NewConnectionError(None, "no connection") from error
     except urllib3.exceptions.NewConnectionError as error:
         outer = requests.ConnectionError(error)
     assert translate(outer, "127.0.0.1:1", 10.0, 30.0).kind == kind

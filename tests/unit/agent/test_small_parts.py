@@ -162,7 +162,7 @@ def test_status_lines() -> None:
     def line(state: State, pending: int = 0, **fields: object) -> str:
         from dataclasses import replace
 
-        return status_line(replace(base, state=state, **fields), pending, clock)  # type: ignore[arg-type]
+        return status_line(replace(base, state=state, **fields), pending, clock)
 
     assert line(State.STARTING) == "starting"
     assert line(State.WAITING, reason="connection refused by c:8000", attempt=3, next_attempt=at + 4) == (

@@ -20,7 +20,7 @@ def through(
 ) -> str:
     """Where a request seems to come from, and by which scheme."""
     seen: dict[str, Any] = {"wsgi.url_scheme": "http", **environ}
-    Proxied(lambda got, _: [], trusted, by_tls)(seen, lambda *_: lambda _: None)  # type: ignore[arg-type]
+    Proxied(lambda got, _: [], trusted, by_tls)(seen, lambda *_: lambda _: None)
     return f"{seen['wsgi.url_scheme']} {seen['REMOTE_ADDR']}"
 
 

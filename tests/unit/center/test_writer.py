@@ -33,7 +33,7 @@ class Fixture:
 
         def submit(index: int) -> None:
             try:
-                outcomes[index] = self.writer.submit(works[index])  # type: ignore[arg-type]
+                outcomes[index] = self.writer.submit(works[index])
             except Exception as exc:  # noqa: BLE001 the outcome is what the test looks at
                 outcomes[index] = exc
 

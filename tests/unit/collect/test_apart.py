@@ -10,7 +10,7 @@ LIMIT_S = 0.2
 
 def wait_until(condition: object, within_s: float = 5) -> None:
     deadline = time.monotonic() + within_s
-    while not condition():  # type: ignore[operator]
+    while not condition():
         assert time.monotonic() < deadline, "did not happen in time"
         threading.Event().wait(0.005)
 

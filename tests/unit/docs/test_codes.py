@@ -123,7 +123,7 @@ def test_error_kinds() -> None:
         text
         for module in pages.modules("dio_daemon")
         for node in ast.walk(module)
-        if is_kind(node) and (text := pages.text_of(node.value))  # type: ignore[attr-defined]
+        if is_kind(node) and (text := pages.text_of(node.value))
     }
     kinds.remove("error")  # the base class's, which no error has
     table = pages.rows(pages.section(pages.page("troubleshooting"), "The agent does not become active"))

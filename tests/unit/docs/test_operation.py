@@ -230,7 +230,7 @@ def test_the_status_lines_are_those_of_the_agent(
         "2026-01-01T00:00:00.000Z",
         agent_id="agent-9e585a959fad4296",
         center_url=URL,
-        **fields,  # type: ignore[arg-type]  # a table of keywords
+        **fields,
     )
     line = status_line(snapshot, pending, FakeClock())
     assert f"| `{state.value}` | `{line}` |" in pages.section(pages.page("operate"), "What systemctl says")

@@ -34,7 +34,7 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
 @contextlib.contextmanager
 def running(command: list[str], **more: object) -> Iterator[int]:
     """A process, killed at the end; its executable is what it is to be."""
-    process = subprocess.Popen(command, start_new_session=True, **more)  # type: ignore[call-overload]
+    process = subprocess.Popen(command, start_new_session=True, **more)
     try:
         yield process.pid
     finally:
