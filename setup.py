@@ -33,7 +33,7 @@ setup(
         "fastjsonschema",
         "click",
     ],
-    extras_require={"notifications": ["apprise", "tzdata"]},
+    extras_require={"notifications": ["apprise", "tzdata"], "postgresql": ["psycopg2"]},
     entry_points={
         "console_scripts": [
             "dio-agent = dio_daemon.app:main",

@@ -74,7 +74,7 @@ def wsgi() -> Flask:
     """The application as the configuration wants it. Ends the process where it cannot be had."""
     try:
         settings = load_config()
-        migrate.prepare(settings.database.path, SystemClock())
+        migrate.prepare(settings.database.place, SystemClock())
         return create_app(settings)
     except (ConfigError, StartError) as exc:
         for line in str(exc).splitlines():
@@ -88,7 +88,7 @@ def renewed(app: Flask) -> Flask:
     try:
         settings = load_config()
         if settings.database != before.config.database:
-            migrate.prepare(settings.database.path, SystemClock())
+            migrate.prepare(settings.database.place, SystemClock())
         return create_app(settings)
     except (ConfigError, StartError) as exc:
         for line in (*str(exc).splitlines(), "the configuration is kept as it was"):

@@ -35,8 +35,8 @@ class Center:
         self.contract = contract
         self.clock = clock
         self.tls = tls.context(config.tls)
-        self.engine = reading_engine(config.database.path)
-        self.writer = Writer(config.database.path, clock)
+        self.engine = reading_engine(config.database.place)
+        self.writer = Writer(config.database.place, clock)
         self.authority = Authority(self.engine, config.enrollment.token_file, clock)
         self.steady = Steady(self.engine, clock)
         self.people = People(config.login, self.engine, self.writer, clock, self.steady)

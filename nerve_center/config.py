@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -17,10 +18,14 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
 from nerve_center.errors import ConfigError
 
 DEFAULT_PATH = Path("/etc/dio-nerve-center/nerve-center.toml")
 _MAX_FILE_BYTES = 1_048_576
+_MAX_URL = 2000
 
 
 def _bounded(default: Any, low: float, high: float) -> Any:
@@ -55,9 +60,19 @@ class Tls:
 
 @dataclass(frozen=True)
 class Database:
-    """Where everything is kept."""
+    """Where everything is kept: a file of SQLite, or a database of PostgreSQL.
+
+    `url` may hold a password, so it is not shown; `url_file` is a file with nothing but the URL.
+    """
 
     path: Path = Path("/var/lib/dio-nerve-center/nerve-center.db")
+    url: str = field(default="", repr=False, metadata={"check": lambda value: check_url(value)})
+    url_file: Path | None = None
+
+    @property
+    def place(self) -> Path | URL:
+        """The path, or the URL where one is set."""
+        return make_url(self.url) if self.url else self.path
 
 
 @dataclass(frozen=True)
@@ -145,9 +160,57 @@ def load(path: Path | None = None) -> Config:
         errors.append(f"{main}: tls.certificate and tls.key go together; set both, or neither")
     elif config.tls.client_ca is not None and not config.tls.on:
         errors.append(f"{main}: tls.client_ca needs tls.certificate and tls.key")
+    if config.database.url_file is not None:
+        config = _with_url_of_file(config, config.database.url_file, main, errors)
     if errors:
         raise ConfigError(errors)
     return config
+
+
+def _with_url_of_file(config: Config, file: Path, main: Path, errors: list[str]) -> Config:
+    """The configuration with the URL that stands in a file of its own."""
+    if config.database.url:
+        errors.append(f"{main}: database.url and database.url_file say the same twice; keep one")
+        return config
+    try:
+        return replace(config, database=replace(config.database, url=read_url(file)))
+    except OSError as exc:
+        errors.append(f"{file}: cannot be read: {exc.strerror}{_as_root(exc)}")
+    except ValueError as exc:
+        errors.append(f"{file}: {exc}")
+    return config
+
+
+def read_url(file: Path) -> str:
+    """The URL of a database in a file that only its owner, and its group, can read.
+
+    Raises OSError, and ValueError with what is wrong.
+    """
+    with file.open("rb") as opened:
+        mode = os.fstat(opened.fileno()).st_mode
+        text = opened.read(_MAX_URL + 1).decode("utf-8", "replace").strip()
+    if mode & 0o007:
+        raise ValueError("may be read by everybody; chmod 0600 or 0640")
+    return check_url(text)
+
+
+def check_url(value: Any) -> str:
+    """A URL of PostgreSQL. Raises ValueError with what is wrong, and nothing of a URL, which may hold a password."""
+    form = "such as postgresql://user@host/database"
+    if not isinstance(value, str) or not 0 < len(value) <= _MAX_URL:
+        raise ValueError(f"must be the URL of a database {form}")
+    try:
+        url = make_url(value)
+        drivers = ("postgresql", "postgresql+psycopg2")
+        if url.drivername not in drivers:
+            raise ValueError(
+                f"must be the URL of a database of PostgreSQL {form}; for SQLite set database.path"
+            )
+    except ArgumentError:
+        raise ValueError(f"must be the URL of a database {form}") from None
+    if not url.database:
+        raise ValueError(f"must name a database {form}")
+    return value
 
 
 def _files(main: Path, required: bool, errors: list[str]) -> Iterator[Path]:
@@ -223,6 +286,8 @@ def _value(value: Any, current: Any, limits: Mapping[str, Any], file: Path) -> A
         return value
     if isinstance(current, tuple):
         return _networks(value)
+    if limits.get("check") is not None:
+        return limits["check"](value)
     if not isinstance(value, str):
         raise ValueError(f"must be text in quotes, not {_show(value)}")
     if current is None and not value:

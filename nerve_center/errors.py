@@ -35,15 +35,22 @@ class DatabaseUnavailable(CenterError):
     """The database cannot be read or written now.
 
     `kind` is what a program tells the cases apart by: `locked`, `full`, `read_only`, `io`, `corrupt`, `busy`
-    (too much is waiting) or `closed`. `reason` is for people, such as "database is locked".
-    `retry_after_s` is the least that a client is asked to wait.
+    (too much is waiting), `away` (it cannot be reached), `refused` (it does not let the center in) or `closed`.
+    `reason` is for people, such as "database is locked", and goes to whoever asked; `detail` is what the database
+    itself said, for the log. `retry_after_s` is the least that a client is asked to wait.
     """
 
-    def __init__(self, kind: str, reason: str, retry_after_s: int = 2) -> None:
+    def __init__(self, kind: str, reason: str, retry_after_s: int = 2, detail: str = "") -> None:
         super().__init__(reason)
         self.kind = kind
         self.reason = reason
         self.retry_after_s = retry_after_s
+        self.detail = detail
+
+    @property
+    def full(self) -> str:
+        """The reason, and what the database itself said."""
+        return f"{self.reason} ({self.detail})" if self.detail else self.reason
 
 
 class Refused(CenterError):

@@ -72,7 +72,8 @@ class Ingest:
             raise Refused(403, "not-your-agent", "This credential belongs to another instance of the agent.")
         now_us, heard_us = self._clock.now_us(), self._steady.now_us()
         return self._writer.submit(
-            lambda connection: _store(connection, instance, report, now_us, heard_us, self._versions)
+            lambda connection: _store(connection, instance, report, now_us, heard_us, self._versions),
+            agent=instance.agent_key,
         )
 
 
@@ -108,7 +109,7 @@ def _store(
     versions: Versions,
 ) -> dict[str, Any]:
     """The transaction's work: the Acknowledgement, or Refused."""
-    present = agents.instance_now(connection, instance)
+    present = agents.instance_locked(connection, instance)
     if refusal := identity.check_run(connection, present, report.run_id):
         raise refusal
     mark = records.mark(connection, instance.agent_key, report.epoch, report.stream)

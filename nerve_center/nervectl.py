@@ -99,7 +99,7 @@ def token_rotate(settings: Config) -> None:
     """
     who = actor()
     click.echo(admin_call(admin.rotate_token, settings.enrollment.token_file))
-    if migrate.is_current(settings.database.path):  # before the first start there is no log yet
+    if migrate.is_current(settings.database.place):  # before the first start there is no log yet
         now_us = SystemClock().now_us()
         write(settings, lambda connection: audit.note(connection, now_us, who, "token.rotate", "file"))
 

@@ -34,13 +34,14 @@ _FIRST_ANSWER_S = 5.0
 
 @dataclass(frozen=True)
 class Finding:
-    """What the probe last saw, when (monotonic), and since when it has been bad."""
+    """What the probe last saw, when (monotonic), and since when it has been bad; `detail` is for the log."""
 
     at: float
     agents_connected: int | None = None
     threats_active: int | None = None
     reason: str | None = None
     bad_since: float | None = None
+    detail: str = ""
 
 
 class Probe:
@@ -71,7 +72,7 @@ class Probe:
                 connected, threats = agents.counts(connection, self._steady.now_us())
             finding = Finding(self._clock.monotonic(), connected, threats)
         except DatabaseUnavailable as problem:
-            finding = self._bad(problem.reason, previous)
+            finding = self._bad(problem.reason, previous, problem.detail)
         except Exception:  # noqa: BLE001 the probe must go on, and what it met is no healthy database
             _log.exception("the database probe met an unexpected error")
             finding = self._bad("the database probe failed; the log says more", previous)
@@ -114,16 +115,17 @@ class Probe:
         self._writer.submit(work, patience_s=PATIENCE_S)
         self._pulse = now
 
-    def _bad(self, reason: str, previous: Finding | None) -> Finding:
+    def _bad(self, reason: str, previous: Finding | None, detail: str = "") -> Finding:
         now = self._clock.monotonic()
         same = previous is not None and previous.reason == reason
         since = previous.bad_since if previous is not None and same else self._writer.blocked_since
-        return Finding(now, reason=reason, bad_since=now if since is None else since)
+        return Finding(now, None, None, reason, now if since is None else since, detail)
 
     def _say(self, previous: Finding | None, finding: Finding) -> None:
         before = previous.reason if previous else None
         if finding.reason is not None and finding.reason != before:
-            _log.warning("the nerve center takes no reports: %s", finding.reason)
+            detail = f" ({finding.detail})" if finding.detail else ""
+            _log.warning("the nerve center takes no reports: %s%s", finding.reason, detail)
         elif finding.reason is None and before is not None:
             _log.info("the nerve center takes reports again")
 

@@ -27,7 +27,7 @@ from nerve_center import command, config, healthcheck, notify, tls
 from nerve_center.command import EX_CONFIG
 from nerve_center.config import Config
 from nerve_center.errors import ConfigError, StartError
-from nerve_center.store.place import file_id
+from nerve_center.store.place import file_id, shown
 
 _log = logging.getLogger("nerve_center.serve")
 
@@ -67,7 +67,7 @@ class Supervisor:
     def run(self) -> int:
         """Serve until a signal or gunicorn's end. Raises StartError where it cannot begin."""
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        self._manager.status(f"starting: opening {self._settings.database.path}")
+        self._manager.status(f"starting: opening {shown(self._settings.database.place)}")
         check_port(self._settings.server.host, self._settings.server.port)
         child = self._start_gunicorn()
         try:
@@ -85,7 +85,7 @@ class Supervisor:
             if found is None and self._database_gone():
                 _log.error(
                     "the database %s was deleted or replaced while in use; ending, to start with what is there now",
-                    self._settings.database.path,
+                    shown(self._settings.database.place),
                 )
                 self._stop(child)
                 return 1
@@ -109,7 +109,7 @@ class Supervisor:
                 f"healthy: {answer.agents} agent{'' if answer.agents == 1 else 's'}, "
                 f"listening on {_address(server.host, server.port)}"
             )
-            self._database = self._database or file_id(self._settings.database.path)
+            self._database = self._database or file_id(self._settings.database.place)
             if not self._ready:
                 self._ready = True
                 self._manager.ready()
@@ -125,7 +125,7 @@ class Supervisor:
         if self._database is None:
             return False
         try:
-            return file_id(self._settings.database.path) != self._database
+            return file_id(self._settings.database.place) != self._database
         except PermissionError:  # nobody can say; the probe tells whether it can be written
             return False
 

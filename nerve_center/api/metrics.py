@@ -14,7 +14,7 @@ from flask import Blueprint, Response, request
 from nerve_center import __version__, exposition
 from nerve_center.api.context import center, credential, query
 from nerve_center.exposition import Figure
-from nerve_center.store import agents, fleet, outbox, threat_reading
+from nerve_center.store import agents, fleet, outbox, place, threat_reading
 from nerve_center.store.engine import reading
 
 blueprint = Blueprint("metrics", __name__)
@@ -45,10 +45,7 @@ def _figures(with_fleet: bool) -> Iterator[Figure]:
         letters = outbox.counts(connection)
         rows = fleet.page(connection, fleet.Wanted(), 0, _MOST_HOSTS, now_us) if with_fleet else []
         active = threat_reading.active_by_agent(connection) if with_fleet else {}
-    try:
-        size = here.config.database.path.stat().st_size
-    except OSError:
-        size = None
+        size = place.size(connection, here.config.database.place)
     yield from exposition.of_center(__version__, here.probe.health(), hosts, threats, records, letters, size)
     yield from exposition.of_fleet(rows, active, here.steady.shown(now_us) - now_us)
 

@@ -15,9 +15,10 @@ from sqlalchemy.engine import Connection
 from nerve_center import admin
 from nerve_center.clock import SystemClock, format_time, parse_time
 from nerve_center.config import Config
-from nerve_center.errors import DatabaseUnavailable
+from nerve_center.errors import DatabaseUnavailable, StartError
 from nerve_center.store import migrate
 from nerve_center.store.engine import reading, reading_engine
+from nerve_center.store.place import Place, shown
 from nerve_center.store.steady import offset_us
 from nerve_center.store.writer import Writer
 
@@ -93,17 +94,29 @@ def admin_call(action: Callable[[Path], T], path: Path) -> T:
         raise Failed(str(exc), exc.hint) from exc
 
 
-def open_database(settings: Config) -> Path:
-    """The database's path, once this process is the right user for it."""
-    path = settings.database.path
-    admin_call(admin.become_owner, path)
-    admin_call(admin.check_database, path)
-    if not migrate.is_current(path):
+def open_database(settings: Config) -> Place:
+    """Where the database is, once this process is the right user for it."""
+    place = settings.database.place
+    become_user(settings)
+    if isinstance(place, Path):
+        admin_call(admin.check_database, place)
+    try:
+        migrate.check(place)
+    except DatabaseUnavailable as exc:
+        raise Failed(f"{shown(place)}: {exc.full}", "try again in a moment") from exc
+    except StartError as exc:
         raise Failed(
-            f"{path} is not a database of this version",
-            "start the nerve center, which brings it up to date: systemctl start dio-nerve-center",
-        )
-    return path
+            str(exc), "start the nerve center, which brings it up to date: systemctl start dio-nerve-center"
+        ) from exc
+    return place
+
+
+def become_user(settings: Config) -> None:
+    """As root: become the user that the nerve center runs as. Raises Failed."""
+    path = settings.database.path
+    if settings.database.url and not path.parent.exists():
+        return  # a machine without a nerve center, which only asks its database
+    admin_call(admin.become_owner, path)
 
 
 def read(settings: Config, work: Callable[[Connection], T]) -> T:
@@ -113,7 +126,7 @@ def read(settings: Config, work: Callable[[Connection], T]) -> T:
         with reading(engine) as connection:
             return work(connection)
     except DatabaseUnavailable as exc:
-        raise Failed(exc.reason, "try again in a moment") from exc
+        raise Failed(exc.full, "try again in a moment") from exc
     finally:
         engine.dispose()
 
@@ -125,14 +138,15 @@ def write(settings: Config, work: Callable[[Connection], T]) -> T:
     try:
         return writer.submit(work)
     except DatabaseUnavailable as exc:
-        raise Failed(exc.reason, "try again in a moment") from exc
+        raise Failed(exc.full, "try again in a moment") from exc
     finally:
         writer.stop()
 
 
 def steady_us(connection: Connection) -> int:
     """Steady time now, in microseconds."""
-    return SystemClock().boottime_us() + offset_us(connection)
+    clock = SystemClock()
+    return clock.boottime_us() + offset_us(connection, clock)
 
 
 def aligned(table: Sequence[tuple[str, ...]]) -> str:

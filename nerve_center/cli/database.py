@@ -1,4 +1,4 @@
-"""nervectl database: bring up to date, check, back up, restore."""
+"""nervectl database: bring up to date, check, back up, restore, copy into one of PostgreSQL."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
+from sqlalchemy.engine import URL, make_url
 
-from nerve_center import admin, healthcheck
-from nerve_center.cli.base import Failed, admin_call
+from nerve_center import admin, config, healthcheck
+from nerve_center.cli import postgresql
+from nerve_center.cli.base import Failed, admin_call, become_user
 from nerve_center.clock import SystemClock
 from nerve_center.config import Config
 from nerve_center.errors import StartError
 from nerve_center.store import copies, migrate
+from nerve_center.store.place import shown
 
 
 @click.group("database")
@@ -30,13 +33,13 @@ def database() -> None:
 @click.pass_obj
 def database_migrate(settings: Config) -> None:
     """Bring the database to this version's tables, as the nerve center does when it starts."""
-    path = settings.database.path
-    admin_call(admin.become_owner, path)
+    place = settings.database.place
+    become_user(settings)
     try:
-        migrate.prepare(path, SystemClock())
+        migrate.prepare(place, SystemClock())
     except StartError as exc:
         raise Failed(str(exc)) from exc
-    click.echo(f"{path} has the tables of this version ({migrate.HEAD})")
+    click.echo(f"{shown(place)} has the tables of this version ({migrate.HEAD})")
 
 
 @database.command("check")
@@ -44,6 +47,11 @@ def database_migrate(settings: Config) -> None:
 @click.pass_obj
 def database_check(settings: Config, quick: bool) -> None:
     """Look through the whole database for damage; it may be in use. Exit code 1 when there is any."""
+    place = settings.database.place
+    if not isinstance(place, Path):
+        become_user(settings)
+        postgresql.check(place)
+        return
     path = _own(settings)
     found = _checked(path, not quick)
     for fault in found.faults:
@@ -90,7 +98,8 @@ def database_backup(settings: Config, file: Path) -> None:
         ) from exc
     finally:
         partial.unlink(missing_ok=True)
-    click.echo(f"{file}: {_size(file.stat().st_size)}, checked")
+    checked = ", checked" if isinstance(settings.database.place, Path) else ""
+    click.echo(f"{file}: {_size(file.stat().st_size)}{checked}")
 
 
 @database.command("restore")
@@ -99,11 +108,16 @@ def database_backup(settings: Config, file: Path) -> None:
 def database_restore(settings: Config, file: Path) -> None:
     """Put the backup FILE in the place of the database, which is kept beside it.
 
-    The nerve center must be stopped. Afterwards the agents fill up what they still have.
+    The nerve center must be stopped. Afterwards the agents fill up what they still have. A database of PostgreSQL has
+    to be empty.
     """
-    path = settings.database.path
-    if healthcheck.ask(settings.server.host, settings.server.port, 3.0).alive:
-        raise Failed("the nerve center is running", "stop it first: systemctl stop dio-nerve-center")
+    path, place = settings.database.path, settings.database.place
+    _check_stopped(settings)
+    if not isinstance(place, Path):
+        with file.open("rb") as dump:
+            become_user(settings)
+            postgresql.restore(place, dump.fileno())
+        return
     with file.open("rb") as source:
         admin_call(admin.become_owner, path)
         try:
@@ -133,6 +147,50 @@ def database_restore(settings: Config, file: Path) -> None:
     click.echo(f"restored {path}; start the nerve center: systemctl start dio-nerve-center")
 
 
+@database.command("copy")
+@click.argument("to", metavar="TO_URL")
+@click.pass_obj
+def database_copy(settings: Config, to: str) -> None:
+    """Copy everything from SQLite into an empty database of PostgreSQL.
+
+    TO_URL is its URL or, where that has a password, a file that only its owner can read and that holds nothing else.
+    The nerve center must be stopped. All is copied and counted, or nothing; the old database stays as it is. Then name
+    the new one in [database] url or url_file, and start the nerve center: the agents go on where they were.
+    """
+    source = settings.database.place
+    if not isinstance(source, Path):
+        raise Failed(f"{shown(source)} is of PostgreSQL already", "only SQLite's file can be copied from")
+    url = _target(to)
+    _check_stopped(settings)
+    _own(settings)
+    postgresql.copy(source, url)
+    click.echo("name it in [database] url or url_file, then: systemctl start dio-nerve-center")
+
+
+def _target(to: str) -> URL:
+    """The URL that was given, or stands in the file that was named. Raises Failed."""
+    hint = "give a URL such as postgresql://user@host/database, or a file that holds one"
+    try:
+        if "://" not in to:
+            return make_url(config.read_url(Path(to)))
+        url = make_url(config.check_url(to))
+    except OSError as exc:
+        raise Failed(f"{to}: {exc.strerror}", hint) from exc
+    except ValueError as exc:
+        raise Failed(f"the target {exc}", hint) from exc
+    if url.password or "password" in url.query:
+        raise Failed(
+            "everybody on this host can read a password among the arguments",
+            "write the URL into a file that only you can read, and name that file",
+        )
+    return url
+
+
+def _check_stopped(settings: Config) -> None:
+    if healthcheck.ask(settings.server.host, settings.server.port, 3.0).alive:
+        raise Failed("the nerve center is running", "stop it first: systemctl stop dio-nerve-center")
+
+
 def _own(settings: Config) -> Path:
     path = settings.database.path
     admin_call(admin.become_owner, path)
@@ -149,7 +207,11 @@ def _checked(path: Path, thorough: bool, shown: Path | None = None) -> copies.Ch
 
 
 def _copy_out(settings: Config, target: int) -> None:
-    """Copy beside the database, check, and write the bytes to the open file."""
+    """Copy beside the database, check, and write the bytes to the open file; PostgreSQL writes there by itself."""
+    place = settings.database.place
+    if not isinstance(place, Path):
+        postgresql.copy_out(place, target)
+        return
     path = _own(settings)
     try:
         with tempfile.TemporaryDirectory(prefix=".backup-", dir=path.parent) as folder:

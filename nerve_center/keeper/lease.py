@@ -64,7 +64,7 @@ class Lease:
             row = self._look()
             taken = self._free(row) and self._take(row)
         except DatabaseUnavailable as exc:
-            return f"the lease cannot be renewed: {exc.reason}"
+            return f"the lease cannot be renewed: {exc.full}"
         if taken:
             self._until = before + self._hold_s
             if not had:

@@ -27,7 +27,7 @@ from nerve_center.errors import ConfigError
 from nerve_center.keeper.runner import Keeper
 from nerve_center.keeper.tasks import tasks
 from nerve_center.store import migrate
-from nerve_center.store.place import file_id
+from nerve_center.store.place import Place, file_id, shown
 
 _log = logging.getLogger("nerve_center.keeper")
 
@@ -61,8 +61,8 @@ class Process:
     def run(self) -> int:
         """Work until a signal. Raises StartError where the database cannot be used."""
         while True:
-            self._manager.status(f"starting: opening {self._settings.database.path}")
-            migrate.prepare(self._settings.database.path, self._clock)
+            self._manager.status(f"starting: opening {shown(self._settings.database.place)}")
+            migrate.prepare(self._settings.database.place, self._clock)
             keeper = Keeper(self._settings, tasks(self._settings), self._clock, self._holder)
             keeper.start()
             try:
@@ -75,11 +75,11 @@ class Process:
 
     def _watch(self, keeper: Keeper) -> int | None:
         """Tick until there is a reason to stop: an exit code, or None to begin again with new settings."""
-        path = self._settings.database.path
-        opened = file_id(path)
+        place = self._settings.database.place
+        opened = file_id(place)
         while True:
-            if _gone(path, opened):
-                _log.error("the database %s was deleted or replaced while in use; ending", path)
+            if _gone(place, opened):
+                _log.error("the database %s was deleted or replaced while in use; ending", shown(place))
                 return 1
             self._tell(keeper, keeper.tick())
             found = self._wait(min(keeper.lease.every_s, self._most_s))
@@ -122,9 +122,9 @@ class Process:
         return True
 
 
-def _gone(path: Path, opened: tuple[int, int] | None) -> bool:
+def _gone(place: Place, opened: tuple[int, int] | None) -> bool:
     try:
-        return file_id(path) != opened
+        return file_id(place) != opened
     except PermissionError:  # nobody can say; the next write tells
         return False
 

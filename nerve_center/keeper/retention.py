@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from sqlalchemy.engine import Connection
 
 from nerve_center.keeper.task import Desk, Task
 from nerve_center.store import aging, removal
-from nerve_center.store.engine import checkpoint
+from nerve_center.store.sqlite import checkpoint
 
 EVERY_S = 300.0
 _AGENTS = 100
@@ -36,8 +37,9 @@ def step(desk: Desk) -> str:
             break
         after = keys[-1]
     freed = _give_back(desk)
-    if aging.wal_is_large(desk.settings.database.path):
-        checkpoint(desk.settings.database.path)
+    place = desk.settings.database.place
+    if isinstance(place, Path) and aging.wal_is_large(place):
+        checkpoint(place)
     return f"{removed} rows removed, {freed} pages given back" if removed or freed else ""
 
 

@@ -50,7 +50,7 @@ class Worker:
         except NotNow as exc:
             _log.debug("%s: %s", self.task.name, exc)
         except DatabaseUnavailable as exc:
-            self._complain(exc.reason)
+            self._complain(exc.full)
         except Exception as exc:  # noqa: BLE001 a bug in one task must not end the others
             self._complain(repr(exc), trace=True)
         else:
@@ -74,7 +74,7 @@ class Keeper:
     """See the module. `start` once, `tick` again and again, `stop` at the end."""
 
     def __init__(self, settings: Config, tasks: Sequence[Task], clock: Clock, holder: str) -> None:
-        place = settings.database.path
+        place = settings.database.place
         self._clock = clock
         self._stopping = threading.Event()
         self._engine = reading_engine(place)

@@ -80,7 +80,7 @@ _OF_AGENT = (agents.c.id, agents.c.interval_s, agents.c.rolled_hour, agents.c.la
 _INSTANCE = select(instances, *_OF_AGENT).join(agents, agents.c.key == instances.c.agent_key)
 
 _BY_CREDENTIAL = _INSTANCE.where(instances.c.credential_hash == bindparam("of_hash"))
-_BY_INSTANCE = _INSTANCE.where(instances.c.instance_id == bindparam("of_instance"))
+_LOCKED = _INSTANCE.where(instances.c.instance_id == bindparam("of_instance")).with_for_update(key_share=True)
 
 
 def _instance(row: Row[Any]) -> Instance:
@@ -109,9 +109,9 @@ def instance_by_credential(connection: Connection, credential_hash: bytes) -> In
     return None if row is None else _instance(row)
 
 
-def instance_now(connection: Connection, instance: Instance) -> Instance:
-    """An instance as it is inside this transaction."""
-    return _instance(connection.execute(_BY_INSTANCE, {"of_instance": instance.instance_id}).one())
+def instance_locked(connection: Connection, instance: Instance) -> Instance:
+    """An instance as it is inside this transaction; nobody else changes it or its agent until the end of that."""
+    return _instance(connection.execute(_LOCKED, {"of_instance": instance.instance_id}).one())
 
 
 def is_revoked(connection: Connection, key: int) -> bool:

@@ -59,7 +59,7 @@ def give_back(connection: Connection, pages: int) -> None:
 
 
 def wal_is_large(database: Path) -> bool:
-    """Whether the write-ahead log has outgrown its bound."""
+    """Whether the write-ahead log of an SQLite database has outgrown its bound."""
     try:
         return database.with_name(database.name + "-wal").stat().st_size > _WAL_BYTES
     except FileNotFoundError:

@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import bindparam, insert, literal, select, tuple_, update
 from sqlalchemy.engine import Connection
 
+from nerve_center.store.insertion import insert_new
 from nerve_center.store.tables import events, gaps, samples, skipped, streams
 
 PAGE_BYTES = 8 * 1024 * 1024
@@ -71,10 +72,6 @@ class Added:
         return self.samples + self.events + self.gaps
 
 
-# Statements of the busy path are built once; SQLAlchemy's `on_conflict_do_nothing` would be compiled each time.
-_INSERT_SAMPLE = insert(samples).prefix_with("OR IGNORE", dialect="sqlite")
-_INSERT_EVENT = insert(events).prefix_with("OR IGNORE", dialect="sqlite")
-_INSERT_GAP = insert(gaps).prefix_with("OR IGNORE", dialect="sqlite")
 _MARK = select(streams.c.key, streams.c.seq, streams.c.tag).where(
     streams.c.agent_key == bindparam("of_agent"),
     streams.c.epoch == bindparam("of_epoch"),
@@ -129,11 +126,11 @@ def append(
                 of_threats.append((row, record))
             else:
                 of_events.append(row)
-    new_threats = [record for row, record in of_threats if _insert(connection, _INSERT_EVENT, [row])]
+    new_threats = [record for row, record in of_threats if insert_new(connection, events, [row])]
     added = Added(
-        samples=_insert(connection, _INSERT_SAMPLE, of_samples),
-        events=_insert(connection, _INSERT_EVENT, of_events) + len(new_threats),
-        gaps=_insert(connection, _INSERT_GAP, of_gaps),
+        samples=insert_new(connection, samples, of_samples),
+        events=insert_new(connection, events, of_events) + len(new_threats),
+        gaps=insert_new(connection, gaps, of_gaps),
         duplicates=0,
         threats=new_threats,
     )
@@ -204,14 +201,6 @@ def _note_skipped(
             ranges.append({"stream_key": key, "from_seq": record.from_seq, "seq": record.seq})
     if ranges:
         connection.execute(insert(skipped), ranges)
-
-
-def _insert(connection: Connection, statement: Any, rows: list[dict[str, Any]]) -> int:
-    """Insert rows, those that are there already left out; how many were new."""
-    if not rows:
-        return 0
-    count: int = connection.execute(statement, rows).rowcount
-    return count
 
 
 _SAMPLE = select(

@@ -31,7 +31,9 @@ def seal_hour(connection: Connection, agent_key: int, hour: int) -> int | None:
         select(dirty_hours.c.mark).where(dirty_hours.c.agent_key == agent_key, dirty_hours.c.hour == hour)
     ).first()
     rolled, raw = connection.execute(
-        select(agents.c.rolled_hour, agents.c.raw_hour).where(agents.c.key == agent_key).with_for_update()
+        select(agents.c.rolled_hour, agents.c.raw_hour)
+        .where(agents.c.key == agent_key)
+        .with_for_update(key_share=True)
     ).one()
     if waits is not None or hour >= rolled:
         return None

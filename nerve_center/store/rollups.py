@@ -98,7 +98,7 @@ def unclaimed(connection: Connection, hour: int, limit: int) -> list[int]:
 def claim(connection: Connection, agent_key: int, hour: int) -> int:
     """Pass all hours before `hour`; how many of them were marked, because they have samples."""
     rolled = connection.execute(
-        select(agents.c.rolled_hour).where(agents.c.key == agent_key).with_for_update()
+        select(agents.c.rolled_hour).where(agents.c.key == agent_key).with_for_update(key_share=True)
     ).scalar_one()
     found: list[int] = []
     at = rolled * HOUR_US if rolled else None

@@ -13,13 +13,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import insert, or_, select, text, update
+from sqlalchemy import insert, or_, select, update
 from sqlalchemy.engine import Connection, Row
 
 from nerve_center import presence
-from nerve_center.store import fleet
+from nerve_center.store import fleet, settings
 from nerve_center.store.steady import LISTENING
-from nerve_center.store.tables import agent_states, agents, meta
+from nerve_center.store.tables import agent_states, agents
 
 PULSE_S = 4.0
 """The pulse is written every 4 s at the latest; who was heard after the last one was heard before the silence."""
@@ -41,22 +41,14 @@ class Change(NamedTuple):
 def note_listening(connection: Connection, now_us: int) -> None:
     """The center can hear, now (steady time)."""
     before = listening_us(connection)
-    connection.execute(
-        text(
-            "INSERT INTO meta (name, value) VALUES (:name, :value)"
-            " ON CONFLICT (name) DO UPDATE SET value = excluded.value"
-        ),
-        {"name": LISTENING, "value": str(max(now_us, before or 0))},
-    )
+    settings.put(connection, LISTENING, str(max(now_us, before or 0)))
     if before is not None and now_us - before > DEAF_AFTER_S * 1e6:
         _excuse(connection, before, now_us)
 
 
 def listening_us(connection: Connection) -> int | None:
     """When the center could last hear; None before its first pulse."""
-    value = connection.execute(
-        select(meta.c.value).where(meta.c.name == LISTENING).with_for_update()
-    ).scalar()
+    value = settings.get(connection, LISTENING)
     return None if value is None else int(value)
 
 

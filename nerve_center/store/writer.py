@@ -1,11 +1,15 @@
 """The one writer of a process: commits what has gathered, then releases the answers.
 
     submit(work)  from any thread: puts `work` in the queue and waits until it is committed
-    writer        takes all that waits, BEGIN IMMEDIATE, each piece in its own SAVEPOINT, COMMIT
+    writer        takes all that waits, begins, each piece in its own SAVEPOINT, COMMIT
 
 So a fsync is shared by everybody who waits for one, and threads do not contend for SQLite's lock. A piece of
 work that raises is rolled back alone and its exception goes to its caller. When the database itself fails,
 nothing of the group is stored and every caller gets DatabaseUnavailable.
+
+Work that names the one `agent` that it is about, and locks that agent's row first, may run beside other such work of
+other processes where the database can do that; a group of such work goes by agent, so that no two groups wait for each
+other. Where it met other work all the same, the group is done again, alone. All other work is done alone.
 
 While another process holds the lock the writer tries again, with pauses in which others run; work that has
 waited for longer than its patience is answered with DatabaseUnavailable and dropped, never done later.
@@ -19,7 +23,6 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy.engine import Connection, Engine
@@ -28,6 +31,7 @@ from sqlalchemy.exc import DBAPIError
 from nerve_center.clock import Clock
 from nerve_center.errors import CenterError, DatabaseUnavailable
 from nerve_center.store import engine as engines
+from nerve_center.store.place import Place
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -45,10 +49,11 @@ class WriterFailed(CenterError):
 class _Job:
     """One piece of work, its deadline, and what became of it."""
 
-    __slots__ = ("deadline", "done", "error", "result", "work")
+    __slots__ = ("agent", "deadline", "done", "error", "result", "work")
 
-    def __init__(self, work: Callable[[Connection], Any], deadline: float) -> None:
+    def __init__(self, work: Callable[[Connection], Any], deadline: float, agent: int | None) -> None:
         self.work = work
+        self.agent = agent
         self.deadline = deadline
         self.done = threading.Event()
         self.result: Any = None
@@ -59,11 +64,15 @@ class _Job:
         self.done.set()
 
 
+class _Again(Exception):
+    """The group met other work and has to be done again, alone."""
+
+
 class Writer:
     """See the module. `start` once in the process that uses it, `stop` at its end."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
-        self._path = path
+    def __init__(self, place: Place, clock: Clock) -> None:
+        self._place = place
         self._clock = clock
         self._queue: deque[_Job] = deque()
         self._arrived = threading.Event()
@@ -86,7 +95,7 @@ class Writer:
 
     def start(self) -> None:
         """Open nothing yet, but begin to take work."""
-        self._engine = engines.writing_engine(self._path)
+        self._engine = engines.writing_engine(self._place)
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
 
@@ -97,11 +106,14 @@ class Writer:
         if self._thread is not None:
             self._thread.join(timeout_s)
 
-    def submit(self, work: Callable[[Connection], T], patience_s: float = PATIENCE_S) -> T:
+    def submit(
+        self, work: Callable[[Connection], T], patience_s: float = PATIENCE_S, agent: int | None = None
+    ) -> T:
         """Run `work(connection)` in a transaction and return its result once that is committed.
 
-        `work` may be run in the middle of a group: it must neither commit nor wait. Raises whatever `work`
-        raised, and DatabaseUnavailable when the database took nothing for `patience_s` seconds.
+        `work` may be run in the middle of a group: it must neither commit nor wait. With `agent`, the key of the
+        agent whose row it locks first and whose rows alone it changes, it may also be run twice. Raises whatever
+        `work` raised, and DatabaseUnavailable when the database took nothing for `patience_s` seconds.
         """
         if self._stopping.is_set():
             raise DatabaseUnavailable("closed", "the nerve center is stopping", retry_after_s=2)
@@ -109,7 +121,7 @@ class Writer:
             raise DatabaseUnavailable(
                 "busy", "too many requests are waiting for the database", retry_after_s=2
             )
-        job = _Job(work, self._clock.monotonic() + patience_s)
+        job = _Job(work, self._clock.monotonic() + patience_s, agent)
         self._queue.append(job)
         self._arrived.set()
         if not self._clock.wait(job.done, patience_s + 10.0):
@@ -154,14 +166,19 @@ class Writer:
                 break
         return jobs
 
-    def _commit(self, jobs: list[_Job]) -> None:
-        connection = self._begin(jobs)
+    def _commit(self, jobs: list[_Job], alone: bool = False) -> None:
+        connection = self._begin(jobs, alone)
         if connection is None:
             return
+        alone = alone or _must_be_alone(jobs)
         try:
             for job in jobs:
-                self._run_one(connection, job)
+                self._run_one(connection, job, alone)
             connection.commit()
+        except _Again:
+            connection.rollback()
+            self._commit(jobs, alone=True)
+            return
         except Exception as exc:
             self._drop_connection()
             problem = engines.unavailable(exc)
@@ -174,28 +191,36 @@ class Writer:
         for job in jobs:
             job.done.set()
 
-    def _run_one(self, connection: Connection, job: _Job) -> None:
+    def _run_one(self, connection: Connection, job: _Job, alone: bool) -> None:
         """Do one piece of work in its savepoint. Raises only what spoils the whole transaction."""
         connection.exec_driver_sql("SAVEPOINT job")
+        job.error = None
         try:
             job.result = job.work(connection)
         except Exception as exc:
+            if not alone and engines.is_conflict(exc):
+                raise _Again from exc
             if engines.unavailable(exc) is not None:
                 raise
             connection.exec_driver_sql("ROLLBACK TO job")
             job.error = exc
         connection.exec_driver_sql("RELEASE job")
 
-    def _begin(self, jobs: list[_Job]) -> Connection | None:
+    def _begin(self, jobs: list[_Job], alone: bool) -> Connection | None:
         """A connection inside a new transaction, or None when no job is left that would wait for it."""
         attempt = 0
         while True:
+            kept = self._connection is not None
             try:
                 with engines.translated():
                     if self._connection is None:
                         self._connection = self._open()
-                    engines.begin_immediate(self._connection)
+                    jobs.sort(key=lambda job: job.agent or 0)
+                    engines.begin_writing(self._connection, alone or _must_be_alone(jobs))
             except DatabaseUnavailable as problem:
+                if kept and problem.kind != "locked":  # it may have been restarted since the last group
+                    self._drop_connection()
+                    continue
                 self._after_failure(problem, jobs)
                 if not jobs:
                     return None
@@ -234,6 +259,10 @@ class Writer:
                 _log.debug("closing a broken connection failed", exc_info=True)
 
 
+def _must_be_alone(jobs: list[_Job]) -> bool:
+    return any(job.agent is None for job in jobs)
+
+
 def _copy(problem: DatabaseUnavailable) -> DatabaseUnavailable:
     """An exception of its own for each caller: raising writes into it."""
-    return DatabaseUnavailable(problem.kind, problem.reason, problem.retry_after_s)
+    return DatabaseUnavailable(problem.kind, problem.reason, problem.retry_after_s, problem.detail)

@@ -1,13 +1,32 @@
+"""Tests of the nerve center run on both kinds of database, unless they are about one: `mark.databases("sqlite")`."""
+
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.unit.center.harness import CenterUnderTest
+from tests.unit.center.harness import CenterUnderTest, databases
+
+_BOTH = ("sqlite", "postgresql")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "database" in metafunc.fixturenames:
+        marker = metafunc.definition.get_closest_marker("databases")
+        kinds = marker.args if marker else _BOTH
+        metafunc.parametrize("database", kinds, indirect=True)
 
 
 @pytest.fixture
-def center(tmp_path: Path) -> Iterator[CenterUnderTest]:
+def database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The kind of database that centers of this test have."""
+    databases.postgresql = request.param == "postgresql"
+    yield request.param
+    databases.end()
+
+
+@pytest.fixture
+def center(database: str, tmp_path: Path) -> Iterator[CenterUnderTest]:
     under_test = CenterUnderTest(tmp_path)
     yield under_test
     under_test.close()

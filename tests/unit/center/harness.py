@@ -1,4 +1,7 @@
-"""A real nerve center without a server: the Flask app over a real SQLite file, and a clock that tests turn."""
+"""A real nerve center without a server: the Flask app over a real database, and a clock that tests turn.
+
+The database is a file of SQLite or, for the same test once more, one of PostgreSQL; see `conftest`.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, make_url
 from werkzeug.test import TestResponse
 
 from nerve_center import auth, config
@@ -24,12 +27,42 @@ from nerve_center.clock import format_time
 from nerve_center.config import Config
 from nerve_center.passwords import Cost, Passwords
 from nerve_center.store import migrate, tokens
+from nerve_center.store.engine import writing_engine
+from nerve_center.store.tables import meta
 from nerve_center.web import EXTENSION
+from tests.support import postgresql
 
 TOKEN = "an-enrollment-token-of-some-length"
 CHEAP = Cost(n=16, r=8, p=1)
 """Of passwords in tests: the usual cost is a fifth of a second, on purpose."""
 API_TOKEN = "an-api-token-that-is-long-enough-for-it"
+
+
+class Databases:
+    """Which kind of database the test at hand runs on; for PostgreSQL one for each folder."""
+
+    def __init__(self) -> None:
+        self.postgresql = False
+        self._made: dict[Path, str] = {}
+
+    def url(self, folder: Path) -> str:
+        """The URL of a folder's database, "" where it is a file of SQLite in it."""
+        if not self.postgresql:
+            return ""
+        cluster = postgresql.cluster()
+        if folder not in self._made:
+            self._made[folder] = cluster.create(postgresql.template(_make_empty))
+        return cluster.url(self._made[folder])
+
+    def end(self) -> None:
+        """Remove what the test has made."""
+        self.postgresql = False
+        for name in self._made.values():
+            postgresql.cluster().drop(name)
+        self._made.clear()
+
+
+databases = Databases()
 
 
 class FakeClock:
@@ -65,7 +98,7 @@ def settings(folder: Path, **sections: dict[str, Any]) -> Config:
     """A configuration with everything in `folder`."""
     (folder / "token").write_text(TOKEN + "\n")
     found = Config(
-        database=config.Database(path=folder / "nerve-center.db"),
+        database=config.Database(path=folder / "nerve-center.db", url=databases.url(folder)),
         enrollment=config.Enrollment(token_file=folder / "token"),
     )
     return replace(
@@ -86,6 +119,15 @@ def _empty_database() -> bytes:
         return path.read_bytes()
 
 
+def _make_empty(url: str) -> None:
+    """The same of PostgreSQL."""
+    migrate.prepare(make_url(url), FakeClock())
+    engine = writing_engine(make_url(url))
+    with engine.begin() as connection:
+        connection.execute(meta.delete())
+    engine.dispose()
+
+
 def make_database(path: Path) -> None:
     """Put an empty database there, if there is none."""
     if not path.exists():
@@ -99,8 +141,9 @@ class CenterUnderTest:
     def __init__(self, folder: Path, clock: FakeClock | None = None, **sections: dict[str, Any]) -> None:
         self.clock = clock or FakeClock()
         self.settings = settings(folder, **sections)
-        make_database(self.settings.database.path)
-        migrate.prepare(self.settings.database.path, self.clock)
+        if not self.settings.database.url:
+            make_database(self.settings.database.path)
+        migrate.prepare(self.settings.database.place, self.clock)
         self.app: Flask = create_app(self.settings, self.clock)
         self.center: Center = self.app.extensions[EXTENSION]
         self.center.people.passwords = Passwords(CHEAP)
@@ -114,6 +157,18 @@ class CenterUnderTest:
 
     def close(self) -> None:
         self.center.stop()
+
+    def configuration(self) -> Path:
+        """A configuration file for commands on this center's database."""
+        folder = self.settings.database.path.parent
+        where = (
+            f'url = "{self.settings.database.url}"'
+            if self.settings.database.url
+            else 'path = "nerve-center.db"'
+        )
+        file = folder / "nerve-center.toml"
+        file.write_text(f'[database]\n{where}\n[enrollment]\ntoken_file = "token"\n')
+        return file
 
     def get(self, path: str, token: str | None = API_TOKEN, **query: Any) -> TestResponse:
         return self.client.get(path, headers=_bearer(token), query_string=query)

@@ -81,8 +81,7 @@ def test_nervectl_continuity(center: CenterUnderTest, tmp_path: Path, broken: bo
         center.center.writer.submit(
             lambda connection: connection.execute(delete(samples).where(samples.c.seq == 2))
         )
-    settings = tmp_path / "nerve-center.toml"
-    settings.write_text(f'[database]\npath = "{center.settings.database.path}"\n')
+    settings = center.configuration()
     command = ["--config", str(settings), "continuity"]
     done = CliRunner().invoke(main, command)
     assert done.exit_code == (1 if broken else 0), done.output

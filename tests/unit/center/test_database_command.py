@@ -16,6 +16,8 @@ from nerve_center.store.tables import meta
 from tests.unit.center.harness import CenterUnderTest, FakeClock
 from tests.unit.center.test_nervectl import run
 
+pytestmark = pytest.mark.databases("sqlite")
+
 
 @pytest.fixture
 def backup(center: CenterUnderTest, tmp_path: Path) -> Path:

@@ -12,7 +12,7 @@ from alembic.script import ScriptDirectory
 
 from nerve_center.errors import StartError
 from nerve_center.store import engine as engines
-from nerve_center.store import migrate
+from nerve_center.store import migrate, sqlite
 from nerve_center.store.engine import writing_engine
 from nerve_center.store.tables import metadata
 from tests.unit.center.harness import FakeClock
@@ -26,12 +26,12 @@ def start(path: Path) -> FakeClock:
 
 def at(path: Path, revision: str) -> None:
     """Make a database as an older version left it."""
-    engines.make_file(path)
+    sqlite.make_file(path)
     engine = writing_engine(path)
     settings = Config()
     settings.set_main_option("script_location", str(Path(migrate.__file__).parent / "migrations"))
     with engine.connect() as connection:
-        engines.begin_immediate(connection)
+        engines.begin_writing(connection)
         settings.attributes["connection"] = connection
         command.upgrade(settings, revision)
         connection.commit()

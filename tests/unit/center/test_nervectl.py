@@ -15,9 +15,7 @@ from tests.unit.center.harness import API_TOKEN, TOKEN, AgentUnderTest, CenterUn
 
 
 def run(center: CenterUnderTest, *arguments: str) -> Result:
-    folder = center.settings.database.path.parent
-    file = folder / "nerve-center.toml"
-    file.write_text('[database]\npath = "nerve-center.db"\n[enrollment]\ntoken_file = "token"\n')
+    file = center.configuration()
     return CliRunner().invoke(main, ["--config", str(file), *arguments])
 
 

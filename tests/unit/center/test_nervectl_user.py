@@ -24,9 +24,7 @@ def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(center: CenterUnderTest, *arguments: str, typed: str | None = None) -> Result:
-    folder = center.settings.database.path.parent
-    file = folder / "nerve-center.toml"
-    file.write_text('[database]\npath = "nerve-center.db"\n[enrollment]\ntoken_file = "token"\n')
+    file = center.configuration()
     return CliRunner().invoke(main, ["--config", str(file), "user", *arguments], input=typed)
 
 

@@ -43,6 +43,7 @@ def test_the_first_one_who_asks_waits_for_the_first_probe(center: CenterUnderTes
     later.join()
 
 
+@pytest.mark.databases("sqlite")
 def test_while_the_database_is_locked(center: CenterUnderTest, caplog: pytest.LogCaptureFixture) -> None:
     center.center.probe.step()
     other = sqlite3.connect(center.settings.database.path, isolation_level=None)
@@ -69,6 +70,7 @@ def test_while_the_database_is_locked(center: CenterUnderTest, caplog: pytest.Lo
     ]
 
 
+@pytest.mark.databases("sqlite")
 def test_a_report_while_the_database_is_locked(center: CenterUnderTest) -> None:
     agent = center.agent()
     other = sqlite3.connect(center.settings.database.path, isolation_level=None)

@@ -63,7 +63,14 @@ def upgrade() -> None:
         sa.Column("updated_us", sa.BigInteger, nullable=False),
         sa.UniqueConstraint("agent_key", "epoch", "stream"),
     )
-    _record_table("samples", sa.Column("data", sa.LargeBinary, nullable=False))
+    # On PostgreSQL the keeper makes a partition for each day (`store.partitions`); the rest is for what is of no day.
+    _record_table(
+        "samples",
+        sa.Column("data", sa.LargeBinary, nullable=False),
+        postgresql_partition_by="RANGE (time_us)",
+    )
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("CREATE TABLE samples_rest PARTITION OF samples DEFAULT")
     _record_table(
         "events",
         sa.Column("kind", sa.String(64), nullable=False),
@@ -117,7 +124,9 @@ def upgrade() -> None:
     )
 
 
-def _record_table(name: str, *columns: "sa.Column[bytes] | sa.Column[str] | sa.Column[int]") -> None:
+def _record_table(
+    name: str, *columns: "sa.Column[bytes] | sa.Column[str] | sa.Column[int]", **options: str
+) -> None:
     op.create_table(
         name,
         sa.Column("agent_key", sa.Integer, sa.ForeignKey("agents.key"), primary_key=True),
@@ -128,4 +137,5 @@ def _record_table(name: str, *columns: "sa.Column[bytes] | sa.Column[str] | sa.C
         sa.Column("received_us", sa.BigInteger, nullable=False),
         *columns,
         sqlite_with_rowid=False,
+        **options,
     )
