@@ -89,7 +89,7 @@ def timed(work: Callable[[], T]) -> tuple[T, float]:
 
 def in_transaction(connection: Connection, work: Callable[[], T]) -> T:
     """Do it in one transaction."""
-    engine.begin_immediate(connection)
+    engine.begin_writing(connection)
     found = work()
     connection.commit()
     return found

@@ -235,7 +235,7 @@ def _copy_out(settings: Config, target: int) -> None:
 
 def _as_owner(path: Path, work: Callable[[], None]) -> None:
     """Do it as the owner of the database's folder, and come back as who this was."""
-    if os.geteuid() != 0 or path.parent.stat().st_uid == 0:
+    if os.geteuid() != 0 or not path.parent.exists() or path.parent.stat().st_uid == 0:
         work()
         return
     child = os.fork()

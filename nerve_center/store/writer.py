@@ -218,7 +218,7 @@ class Writer:
                     jobs.sort(key=lambda job: job.agent or 0)
                     engines.begin_writing(self._connection, alone or _must_be_alone(jobs))
             except DatabaseUnavailable as problem:
-                if kept and problem.kind != "locked":  # it may have been restarted since the last group
+                if kept and problem.kind == "away":  # it may have been restarted since the last group
                     self._drop_connection()
                     continue
                 self._after_failure(problem, jobs)

@@ -4,6 +4,7 @@
 - `ready`: bare, with those installed.
 - `installed`: ready, with both of DIO's packages installed while nothing ran, and their units disabled: each
   test starts what it wants, when it wants.
+- `postgresql`: installed, with a server of PostgreSQL and the driver for it; built when a test asks for it.
 
 A host is an overlay over one of them, so that each test starts from the same state.
 """
@@ -60,8 +61,12 @@ def root(release: str, stage: str) -> Path:
     ready = _built(release, "ready", edition, _build_ready)
     if stage == "ready":
         return ready
-    assert stage == "installed", stage
-    return _built(release, "installed", _digest(packages()), _build_installed)
+    edition = _digest(packages())
+    installed = _built(release, "installed", edition, _build_installed)
+    if stage == "installed":
+        return installed
+    assert stage == "postgresql", stage
+    return _built(release, "postgresql", edition, _build_postgresql)
 
 
 def _built(release: str, stage: str, edition: str, build: Callable[[str, Path], None]) -> Path:
@@ -111,6 +116,13 @@ def _build_installed(release: str, folder: Path) -> None:
     for deb in packages():
         shutil.copy(deb, folder / "root")
     run_in(folder, ["sh", "-c", "dpkg -i /root/*.deb && systemctl disable dio-agent dio-nerve-center"])
+
+
+def _build_postgresql(release: str, folder: Path) -> None:
+    run(["cp", "-a", "--reflink=auto", str(root(release, "installed")), str(folder)], timeout_s=300)
+    names = ["postgresql", "python3-psycopg2"]
+    run_in(folder, ["apt-get", "install", "-y", "-q", "--no-install-recommends", *names])
+    run_in(folder, ["systemctl", "disable", "postgresql"])
 
 
 def run_in(folder: Path, command: list[str]) -> str:

@@ -16,7 +16,7 @@ from nerve_center.alerts import letters
 from nerve_center.alerts.routes import load
 from nerve_center.clock import SystemClock
 from nerve_center.store import migrate, tables
-from nerve_center.store.engine import begin_immediate, reading, reading_engine, writing_engine
+from nerve_center.store.engine import begin_writing, reading, reading_engine, writing_engine
 from nerve_center.store.steady import Steady
 from tests.support.processes import Service, wait_for
 
@@ -83,7 +83,7 @@ def test_a_message_outlives_the_keeper_that_was_sending_it(tmp_path: Path, webho
         first.wait_ready()
         now_us = Steady(engine, SystemClock()).now_us()
         with writing.connect() as connection:
-            begin_immediate(connection)
+            begin_writing(connection)
             for _ in range(MESSAGES):
                 letters.put_trial(connection, route, SystemClock().now_us(), now_us)
             connection.commit()
@@ -94,7 +94,7 @@ def test_a_message_outlives_the_keeper_that_was_sending_it(tmp_path: Path, webho
         with (
             writing.connect() as connection
         ):  # the claim of whoever is dead ends after a minute: it has passed
-            begin_immediate(connection)
+            begin_writing(connection)
             connection.execute(update(tables.outbox).values(claimed_until_us=None))
             connection.commit()
         second.start()

@@ -112,7 +112,9 @@ def test_a_probe_that_does_not_come_back(center: CenterUnderTest) -> None:
 
 
 def test_a_probe_that_meets_a_bug(center: CenterUnderTest, caplog: pytest.LogCaptureFixture) -> None:
-    center.center.writer.submit(lambda connection: connection.execute(text("DROP TABLE threats")) and None)
+    center.center.writer.submit(
+        lambda connection: connection.execute(text("ALTER TABLE threats RENAME TO gone")) and None
+    )
     center.center.probe.step()
     assert center.center.probe.health()["reason"].startswith("the database probe failed")
     assert "Traceback" in caplog.text
