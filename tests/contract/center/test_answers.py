@@ -24,7 +24,7 @@ SCHEMAS = {"schemas": _plain(DOCUMENT["components"]["schemas"])}
 
 
 @pytest.fixture
-def center(tmp_path: Path) -> Iterator[CenterUnderTest]:
+def center(database: str, tmp_path: Path) -> Iterator[CenterUnderTest]:
     under_test = CenterUnderTest(tmp_path)
     yield under_test
     under_test.close()
@@ -209,6 +209,7 @@ def test_the_audit_log(center: CenterUnderTest) -> None:
     hold(center.get(path, made, after="x"), path, "get")
 
 
+@pytest.mark.databases("sqlite")
 def test_while_the_database_takes_no_writes(center: CenterUnderTest) -> None:
     agent = center.agent()
     other = sqlite3.connect(center.settings.database.path, isolation_level=None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -258,6 +260,39 @@ def test_without_the_driver_the_sentence_says_what_to_install(monkeypatch: pytes
 def test_a_process_without_gevent_waits_as_the_driver_does() -> None:
     waiting.cooperate(psycopg2)
     assert psycopg2.extensions.get_wait_callback() is None
+
+
+_TWO_GREENLETS = """
+from gevent import monkey
+monkey.patch_all()
+import sys
+import gevent
+from sqlalchemy.engine import make_url
+from nerve_center.store.postgresql import writing_engine
+
+engine = writing_engine(make_url(sys.argv[1]))
+holder, waiter = engine.connect(), engine.connect()
+waiter.exec_driver_sql("SET lock_timeout = 0; SET statement_timeout = '60s'")
+holder.exec_driver_sql("SELECT pg_advisory_lock(7)")
+waiting = gevent.spawn(waiter.exec_driver_sql, "SELECT pg_advisory_lock(7)")
+gevent.sleep(0)
+assert not waiting.ready()
+holder.exec_driver_sql("SELECT pg_advisory_unlock(7)")
+waiting.get()
+print("both went on")
+"""
+
+
+def test_a_worker_goes_on_while_one_of_its_requests_waits_for_the_database(center: CenterUnderTest) -> None:
+    """The one who waits is helped by another one of the same thread; the driver alone would let neither go on."""
+    done = subprocess.run(
+        [sys.executable, "-c", _TWO_GREENLETS, center.settings.database.url],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout == "both went on\n", done.stderr
 
 
 def _key(center: CenterUnderTest, agent: AgentUnderTest) -> int:
