@@ -210,6 +210,7 @@ def _copy_out(settings: Config, target: int) -> None:
     """Copy beside the database, check, and write the bytes to the open file; PostgreSQL writes there by itself."""
     place = settings.database.place
     if not isinstance(place, Path):
+        become_user(settings)
         postgresql.copy_out(place, target)
         return
     path = _own(settings)
