@@ -12,7 +12,9 @@ are made in daemon threads, and the caller waits for a limited time:
 The limit is real time, not the agent's clock: it is the kernel that is waited for.
 """
 
+import _thread
 import errno
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -59,9 +61,9 @@ class Apart:
     def run(self, calls: Mapping[Target, Callable[[], T]]) -> dict[Target, T | Exception]:
         """Make the calls (target to call) and return each one's result or exception.
 
-        Of exceptions, OSError and ValueError are handed on; a call may raise no other. `HungError` stands for
-        a call that did not return in time. Takes no longer than the time limit. Raises OSError when no thread
-        can be had.
+        Of exceptions, OSError and ValueError are handed on, MemoryError as an OSError; a call may raise no other.
+        `HungError` stands for a call that did not return in time. Takes no longer than the time limit. Raises
+        OSError when no thread can be had.
         """
         stuck = self.stuck()
         if len(stuck) >= self._most_stuck:
@@ -97,8 +99,10 @@ class Apart:
 
     def _start(self, batch: _Batch[T]) -> bool:
         try:
-            threading.Thread(target=self._work, args=(batch,), name="dio-apart", daemon=True).start()
-        except RuntimeError:  # the limit of threads is reached
+            # threading.Thread.start() waits for a word of the new thread: for ever, when that ends before its first
+            # line for want of memory.
+            _thread.start_new_thread(self._work, (batch,))
+        except (RuntimeError, MemoryError):  # the limit of threads is reached
             return False
         return True
 
@@ -114,6 +118,8 @@ class Apart:
                 result = call()
             except (OSError, ValueError) as error:
                 result = error
+            except MemoryError:
+                result = OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
             with batch.changed:
                 batch.results[target] = result
                 with self._lock:

@@ -1,9 +1,11 @@
+import _thread
 import threading
 import time
 
 import pytest
 
 from dio_daemon.collect.apart import MOST_STUCK, Apart, HungError
+from tests.support.threads import inside
 
 LIMIT_S = 0.2
 
@@ -16,7 +18,7 @@ def wait_until(condition: object, within_s: float = 5) -> None:
 
 
 def threads() -> int:
-    return sum(thread.name == "dio-apart" for thread in threading.enumerate())
+    return inside(Apart._work)
 
 
 def fail(error: Exception) -> object:
@@ -90,7 +92,28 @@ def test_however_many_hang_the_time_limit_holds() -> None:
     assert apart.run({b"new": lambda: 1}) == {b"new": 1}
 
 
-def test_no_thread_to_be_had_is_an_error_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threading.Thread, "start", lambda self: fail(RuntimeError("can't start new thread")))
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()])
+def test_no_thread_to_be_had_is_an_error_of_the_system(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(_thread, "start_new_thread", lambda function, arguments: fail(error))
     with pytest.raises(OSError, match="no thread could be started"):
         Apart(1).run({b"a": lambda: 1})
+
+
+def test_a_thread_that_ends_before_it_begins_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one does that finds no memory left."""
+    apart = Apart(LIMIT_S)
+    with monkeypatch.context() as patched:
+        patched.setattr(_thread, "start_new_thread", lambda function, arguments: 1)
+        assert isinstance(apart.run({b"a": lambda: 1})[b"a"], HungError)
+    assert apart.stuck() == set()
+    assert apart.run({b"a": lambda: 1}) == {b"a": 1}
+
+
+def test_a_call_that_finds_no_memory_is_tried_again() -> None:
+    apart = Apart(5)
+    found = apart.run({b"a": lambda: fail(MemoryError()), b"b": lambda: 1})
+    assert isinstance(found[b"a"], OSError)
+    assert found[b"b"] == 1
+    assert apart.run({b"a": lambda: 1}) == {b"a": 1}

@@ -165,7 +165,7 @@ def test_a_mount_that_hangs_is_unreachable_and_the_others_go_on(
             ]
             assert sample[1]["total_bytes"] is None
             assert disks.unreachable == ["/nfs"]
-        assert sum(thread.name == "dio-apart" for thread in threading.enumerate()) == 1
+        assert inside(Apart._work) == 1
     finally:
         release.set()
 
