@@ -33,10 +33,35 @@ KILL_NTH = (
     ' test "$pid" -gt 1 && kill -9 $pid'
 )
 _TAGS = """
-import sqlite3, sys
-with sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True) as spool:
-    for tag, in spool.execute("SELECT tag FROM records WHERE stream = 'samples' AND kind != 'gap'"):
-        print(tag)
+import pathlib, shutil, sqlite3, sys, tempfile
+spool = pathlib.Path(sys.argv[1])
+log = spool.with_name(spool.name + "-wal")
+def begun():
+    if not log.exists():
+        return None
+    with log.open("rb") as file:
+        return file.read(32)
+def tags(folder):
+    copy = pathlib.Path(folder, "spool.db")
+    before = begun()
+    shutil.copyfile(spool, copy)
+    if before is not None:
+        shutil.copyfile(log, f"{copy}-wal")
+    if begun() != before:
+        return None
+    with sqlite3.connect(copy) as records:
+        return records.execute("SELECT tag FROM records WHERE stream = 'samples' AND kind != 'gap'").fetchall()
+found = None
+while found is None:
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            found = tags(folder)
+        except FileNotFoundError:
+            found = None if spool.exists() else []
+        except sqlite3.DatabaseError:
+            found = []
+for tag, in found:
+    print(tag)
 """
 
 
@@ -160,13 +185,13 @@ def limit(host: Host, unit: str, pids: Sequence[str], what: str, most: str) -> N
 
 
 def spooled(host: Host) -> set[str]:
-    """The tags of all samples that the agent has on its disk now; it keeps them for a day. Empty when it has no spool.
+    """The tags of all samples that the agent has on its disk now; it keeps them for a day. Empty when it has no spool,
+    or one that is damaged.
 
-    Read as the agent itself: files that root makes beside a database are not for it.
+    Read from a copy, as the agent lets nobody else open its spool: database and log of one moment, which they are
+    when the log was not begun anew meanwhile.
     """
-    as_agent = "setpriv --reuid=dio-agent --regid=dio --clear-groups"
-    done = host.run_full(f"{as_agent} python3 - {STATE}/spool.db", stdin=_TAGS, check=False)
-    return set(done.stdout.split())
+    return set(host.run(f"python3 - {STATE}/spool.db", stdin=_TAGS).split())
 
 
 def stored_once(host: Host, agent_id: str, tags: set[str]) -> set[str]:

@@ -9,6 +9,7 @@ from dio_daemon.collect.apart import Apart
 from dio_daemon.collect.disks import MOST_DISKS, Disks
 from dio_daemon.collect.mounts import Mounts, parse, select
 from dio_daemon.collect.procfs import Roots
+from tests.support.threads import inside
 
 ROOT = ("/", "8:1", "/", "ext4", "/dev/sda1")
 
