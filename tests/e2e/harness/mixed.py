@@ -173,7 +173,8 @@ class Mixed:
 
     def _power(self, host: Host) -> _Begun:
         host.lose_power()
-        host.boot()
+        # An agent that is cut off waits for its nerve center, and the boot for the agent: nobody waits here for that.
+        host.boot(until=lambda: True)
         return f"power of {self._role(host)} lost", 1, _nothing
 
     def _busy(self, host: Host) -> _Begun:
