@@ -270,6 +270,7 @@ class ProcessWatch:
             technique=words.technique,
             title=words.title,
             evidence=evidence,
+            version=str(pid) if kind == "shell_on_socket" else "",
         )
 
 

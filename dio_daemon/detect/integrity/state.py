@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from dio_daemon.detect.integrity.host import Host
@@ -62,7 +62,8 @@ class FileState:
 
     def kept(self) -> list[Any]:
         """As JSON, for the disk."""
-        return [*(value for name, value in asdict(self).items() if name != "stamp"), *self.stamp]
+        state = (self.kind, self.mode, self.uid, self.gid, self.size, self.sha256, self.target)
+        return [*state, *self.stamp]
 
 
 def from_kept(row: Any) -> FileState:

@@ -1,0 +1,56 @@
+"""What intruders do on Linux: every emulation is told rightly and is over when it is undone; the drill sees its own."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from conftest import MakeHost
+from harness import dio
+from harness.emulate import Stage
+from harness.emulations import EMULATIONS, KEY
+
+LOWERED = """
+[cpu]
+enter = { low = 50 }
+leave = { low = 40 }
+for_s = 5
+"""
+
+
+@pytest.mark.long
+def test_what_intruders_do_is_told_and_clears(make_host: MakeHost) -> None:
+    """All at once, for the sake of time; `python3 -m harness.emulate` plays them one by one."""
+    stage = Stage(make_host("alpha"))
+    outcomes = stage.play(EMULATIONS)
+    print("\n".join(each.row() for each in outcomes))
+    assert [each.emulation.name for each in outcomes if each.threat is None] == []
+    evidence = {each.emulation.name: stage.evidence(each) for each in outcomes}
+    shell = evidence["reverse shell"]
+    assert (
+        shell["unit"] == "emulated-reverse-shell.service"
+        and shell["user"] == "root"
+        and len(shell["sha256"]) == 64
+    )
+    assert shell["package"] == "dash" and shell["parents"][0]["name"] == "python3"
+    assert shell["sockets"][0]["state"] == "established"
+    keys = evidence["root's SSH key"]
+    assert "drill@example.org" in keys["diff"] and KEY.split()[1] not in json.dumps(evidence)
+    assert "logged_in" in keys["present"]
+    assert evidence["log cut"]["size_before"] > evidence["log cut"]["size_after"]
+    stage.undo(outcomes)
+    assert [each.emulation.name for each in stage.settle()] == []
+
+
+def test_the_drill_sees_all_that_it_plays(make_host: MakeHost) -> None:
+    """From the installed package; the rule for cpu is made quicker, its default takes minutes."""
+    host = make_host("alpha", files={"/etc/dio-agent/rules.d/quick.toml": LOWERED})
+    host.run(f"systemctl start {dio.CENTER} {dio.AGENT}; sleep 15")
+    played = host.run_full("dioctl drill --yes --json", check=False, timeout_s=300)
+    imitations = json.loads(played.stdout)["imitations"]
+    print([(each["name"], each["seen_after_s"], each["threat"], each["impossible"]) for each in imitations])
+    assert [each["name"] for each in imitations if not each["seen"] and not each["impossible"]] == []
+    assert played.returncode == 0, played.stderr
+    assert (
+        host.run("find / -xdev -name '*dio-drill*' -not -path '/proc/*'; pgrep -fl dio-drill || true") == ""
+    )
