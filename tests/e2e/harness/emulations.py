@@ -337,7 +337,7 @@ EMULATIONS: tuple[Emulation, ...] = (
         "user joins group sudo",
         "T1098",
         "groupadd -f -r sudo; usermod -aG sudo ada",
-        "gpasswd -q -d ada sudo >/dev/null; true",
+        "gpasswd -d ada sudo >/dev/null",
         "account_changed",
         "joined group sudo",
     ),
