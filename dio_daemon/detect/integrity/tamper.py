@@ -1,7 +1,8 @@
 """The detector of covered tracks: logs cut short or gone, shell history turned off, security services stopped.
 
 Logs that are rotated leave their old content behind under another name, and those that a package takes along go while
-dpkg works; neither is told. What was cut does not come back, so that is told for an hour.
+dpkg works; neither is told. A journal that is removed is made anew at once, so the one before must be beside it. What
+was cut does not come back, so that is told for an hour.
 """
 
 from __future__ import annotations
@@ -51,13 +52,18 @@ TOLD_S = 3600.0
 ROTATED_S = 180.0
 STOPPED_S = 20.0
 GONE_LOOKS = 3
+KEEP_FREE = (0.15, 4 << 30)
+"""journald removes even what it has just rotated where less than both of a disk (a share, bytes) are free."""
 
 
 @dataclass
 class _Log:
     inode: int
     size: int
+    seen_at: float
+    """Seconds of the wall clock, as the rest of what is compared with the package manager's runs."""
     gone: int = 0
+    ordinary: bool = False
 
 
 class TamperWatch:
@@ -140,35 +146,45 @@ class TamperWatch:
                 self._tell(path, "log_removed", f"Log {path} was replaced by a link", known.size, 0, now)
             self._logs.pop(path, None)
             return
-        self._logs[path] = _Log(seen.st_ino, seen.st_size)
-        if known is None:
+        self._logs[path] = _Log(seen.st_ino, seen.st_size, wall)
+        if known is None or known.size < LEAST_BYTES or path.endswith(".db"):  # a database is written anew
             return
-        cut = known.inode == seen.st_ino and seen.st_size < known.size and known.size >= LEAST_BYTES
-        if cut and path.endswith(".db"):  # a database is written anew, in any size
+        another, shorter = known.inode != seen.st_ino, seen.st_size < known.size
+        if not (shorter or (another and _is_journal(path))):
             return
-        if cut and not self._rotated(path, wall) and not self._runs.during(wall) and not self._announced():
+        if known.ordinary or self._ordinary(known, wall) or self._rotated(path, known, wall):
+            return
+        if another:
+            words = f"Log {path} was removed and begun anew"
+            self._tell(path, "log_removed", words, known.size, seen.st_size, now)
+        else:
             words = f"Log {path} was cut from {known.size} to {seen.st_size} bytes"
             self._tell(path, "log_truncated", words, known.size, seen.st_size, now)
 
     def _gone(self, path: str, known: _Log, now: float, wall: float) -> None:
+        if known.gone == 0:  # what explains it is over when it is told
+            known.ordinary = self._ordinary(known, wall)
         known.gone += 1
         if known.gone < GONE_LOOKS:  # a rotation makes the new file a moment later
             return
         del self._logs[path]
-        if (
-            self._rotated(path, wall)
-            or self._runs.during(wall)
-            or self._announced()
-            or known.size < LEAST_BYTES
-        ):
+        if known.ordinary or known.size < LEAST_BYTES or self._rotated(path, known, wall):
             return
         self._tell(path, "log_removed", f"Log {path} was removed", known.size, 0, now)
 
-    def _rotated(self, path: str, wall: float) -> bool:
+    def _ordinary(self, known: _Log, wall: float) -> bool:
+        """Whether what happened to a log since it was seen is the package manager's work or announced."""
+        return self._announced() or self._runs.busy(wall) or self._runs.between(known.seen_at, wall)
+
+    def _rotated(self, path: str, known: _Log, wall: float) -> bool:
         """Whether a rotation has just put its old content beside it."""
         folder, _, name = path.rpartition("/")
+        journal = _is_journal(path)
+        if journal and self._is_full(folder):
+            return True
+        start = name.removesuffix(".journal")
         try:
-            names = [each for each in os.listdir(self._host.at(folder)) if each.startswith(f"{name}")]
+            names = [each for each in os.listdir(self._host.at(folder)) if each.startswith(start)]
         except OSError:
             return False
         for each in names:
@@ -178,9 +194,19 @@ class TamperWatch:
                 seen = os.lstat(self._host.at(f"{folder}/{each}"))
             except OSError:
                 continue
-            if wall - seen.st_ctime < ROTATED_S and seen.st_size > 0:
+            if seen.st_ino == known.inode:
+                return True
+            if not journal and wall - seen.st_ctime < ROTATED_S and seen.st_size > 0:
                 return True
         return False
+
+    def _is_full(self, folder: str) -> bool:
+        share, least = KEEP_FREE
+        try:
+            disk = os.statvfs(self._host.at(folder))
+        except OSError:
+            return False
+        return disk.f_bavail * disk.f_frsize < min(share * disk.f_blocks * disk.f_frsize, least)
 
     def _tell(self, path: str, type_: str, words: str, before: int, after: int, now: float) -> None:
         self._cut[path] = (
@@ -248,6 +274,10 @@ class TamperWatch:
             self._memory[name] = value
             self._baseline.memory["tamper"] = self._memory
             self._baseline.changed()
+
+
+def _is_journal(path: str) -> bool:
+    return path.endswith(".journal")
 
 
 def _service(name: str, masked: bool) -> Finding:

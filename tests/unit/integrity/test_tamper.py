@@ -64,6 +64,36 @@ def test_a_log_that_is_gone(tamper: Tamper) -> None:
     assert [found.type for found in tamper.looks()] == ["log_removed"]
 
 
+@pytest.mark.parametrize("how", ["dpkg", "announced"])
+def test_a_log_that_goes_with_its_package(tamper: Tamper, how: str) -> None:
+    """What took it along is over before it is clear that the log does not come back."""
+    tamper.log.unlink()
+    if how == "dpkg":
+        tamper.fake.dpkg_ran(begin_s=-3, end_s=1)
+    tamper.fake.window = how == "announced"
+    assert tamper.looks(1) == []
+    tamper.fake.window = False
+    assert tamper.looks() == []
+
+
+def test_a_log_that_is_removed_after_the_package_manager_worked(tamper: Tamper) -> None:
+    tamper.fake.dpkg_ran(begin_s=-60, end_s=-30)
+    tamper.log.unlink()
+    assert [found.type for found in tamper.looks()] == ["log_removed"]
+
+
+def test_a_log_that_is_removed_and_begun_anew(tamper: Tamper) -> None:
+    with tamper.log.open():  # as its writer has it open, so that the new one is another file
+        tamper.log.unlink()
+        tamper.fake.put("/var/log/auth.log", "x")
+        (found,) = tamper.looks()
+    assert (found.type, found.evidence["size_before"], found.evidence["size_after"]) == (
+        "log_removed",
+        4000,
+        1,
+    )
+
+
 @pytest.mark.parametrize("how", ["renamed", "copied", "announced", "dpkg"])
 def test_rotations_are_ordinary(tamper: Tamper, how: str) -> None:
     if how == "renamed":
@@ -124,6 +154,22 @@ def test_the_journal_that_is_removed(fake: FakeHost) -> None:
     tamper.looks()
     journal.unlink()
     assert [found.type for found in tamper.looks()] == ["log_removed"]
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_the_journal_that_is_made_anew(fake: FakeHost, monkeypatch: pytest.MonkeyPatch, full: bool) -> None:
+    """journald does so as soon as it sees that its file is gone; on a full disk it is itself who removes it."""
+    monkeypatch.setattr(
+        os, "statvfs", lambda _: os.statvfs_result((4096, 4096, 1000, 0, 149 + 2 * (not full), *[0] * 5))
+    )
+    fake.put("/etc/machine-id", "0123456789abcdef0123456789abcdef\n")
+    journal = fake.put("/var/log/journal/0123456789abcdef0123456789abcdef/system.journal", LONG)
+    fake.put(f"/var/log/journal/{journal.parent.name}/system@1.journal", LONG)
+    tamper = Tamper(fake)
+    with journal.open():
+        journal.unlink()
+        fake.put(f"/var/log/journal/{journal.parent.name}/system.journal", LONG)
+        assert [found.type for found in tamper.looks()] == ([] if full else ["log_removed"])
 
 
 @pytest.mark.parametrize("how", ["emptied", "removed"])
