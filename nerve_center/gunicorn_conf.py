@@ -68,6 +68,8 @@ bind = [
 ]
 workers = _config.server.workers
 worker_class = "nerve_center.worker.BoundedWorker"
+# Each worker touches a file once a second, which would wake whoever watches /tmp for what is left there.
+worker_tmp_dir = os.environ.get("RUNTIME_DIRECTORY")
 worker_connections = _files_allowed(_config.server.worker_connections)
 preload_app = True
 backlog = 2048

@@ -95,6 +95,10 @@ def play(
     try:
         for each in outcomes:
             each.begun = clock.monotonic()
+            hidden_by = each.imitation.hidden_by & {threat["type"] for threat in before}
+            if hidden_by:
+                each.impossible = f"{', '.join(sorted(hidden_by))} is open already"
+                continue
             try:
                 undos.append(each.imitation.begin(root))
             except OSError as error:

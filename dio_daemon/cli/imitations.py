@@ -38,6 +38,8 @@ class Imitation:
     within_s: float = SOON_S
     marked: bool = True
     """Whether the threat must name `dio-drill`, so that no other threat is taken for it."""
+    hidden_by: frozenset[str] = frozenset()
+    """Types of threats that cannot open while one of them is open already, whatever the drill does."""
 
 
 def _file(path: str, text: str, mode: int = 0o644) -> Begin:
@@ -221,5 +223,6 @@ IMITATIONS = (
         _burn,
         within_s=BURN_S,
         marked=False,
+        hidden_by=frozenset(("cpu",)),
     ),
 )

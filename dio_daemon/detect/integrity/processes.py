@@ -81,7 +81,7 @@ _KERNEL_THREAD = re.compile(
     r"|cpuhp/|watchdog/|irq/\d|oom_reaper|khungtaskd|kblockd|kintegrityd|kthrotld)"
 )
 MINER_CORES = 0.5
-"""Cores that a process keeps busy from one look to the next to count as burning."""
+"""Cores that a process keeps busy from one look to the next to count as burning; or it waits for one at each look."""
 MINER_LOOKS = 3
 NAME_LOOKS = 12
 """A process may call itself otherwise at any time: so often that is looked at again."""
@@ -229,7 +229,8 @@ class ProcessWatch:
         before, known.ticks = known.ticks, process.ticks
         if before is None or not elapsed:
             return False
-        busy = (process.ticks - before) / self._ticks_per_s / elapsed >= MINER_CORES
+        cores = (process.ticks - before) / self._ticks_per_s / elapsed
+        busy = cores >= MINER_CORES or process.state == b"R"  # on a busy host it gets less than it wants
         known.burning = known.burning + 1 if busy else max(0, known.burning - 1)
         return known.burning >= MINER_LOOKS or (
             known.burning > 0 and (pid, "miner_like_process") in self._findings

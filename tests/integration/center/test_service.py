@@ -1,5 +1,6 @@
 """What systemd sees of the nerve center: ready, healthy, stopped, reloaded, failed."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -67,6 +68,22 @@ def test_the_watchdog_is_fed_while_unhealthy_and_by_the_same_question(center: Ce
     for worker in children(center.master):
         os.kill(worker, signal.SIGCONT)
     wait_for(lambda: len(center.said.lines("WATCHDOG=1")) > fed + 1, "fed again")
+
+
+def opened_by(pid: int) -> list[str]:
+    found = []
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed in the meantime
+            found.append(str(each.readlink()))
+    return found
+
+
+def test_the_workers_sign_of_life_is_in_the_runtime_folder(center: CenterProcess, tmp_path: Path) -> None:
+    center.start(RUNTIME_DIRECTORY=str(tmp_path))
+    center.wait_ready()
+    for pid in center.workers():
+        beats = [each for each in opened_by(pid) if "wgunicorn-" in each]
+        assert beats and all(each.startswith(f"{tmp_path}/") for each in beats)
 
 
 def test_stopping_is_quick_and_quiet(running: CenterProcess) -> None:

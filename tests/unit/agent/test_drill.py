@@ -73,6 +73,16 @@ def test_what_is_not_possible_here_is_told(tmp_path: Path) -> None:
     assert left(tmp_path) == []
 
 
+def test_what_is_open_already_cannot_open(root: Path) -> None:
+    """A host that was busy before the drill cannot become it: waiting for minutes would tell nothing."""
+    (cpu,) = [each for each in IMITATIONS if each.name == "cpu"]
+    clock = FakeClock()
+    begun = clock.monotonic()
+    (outcome,) = drill.play([cpu], root, list, [threat("cpu")], clock)
+    assert (outcome.impossible, outcome.open) == ("cpu is open already", False)
+    assert clock.monotonic() == begun
+
+
 def test_everything_is_undone_whatever_happens(root: Path) -> None:
     def fails() -> list[dict[str, Any]]:
         raise KeyboardInterrupt

@@ -26,6 +26,7 @@ def process(
     sockets: dict[int, int] | None = None,
     cgroup: str = "/user.slice/user-0.slice/session-1.scope",
     ticks: int = 0,
+    state: str = "S",
 ) -> Path:
     """Put a process into the made-up /proc."""
     folder = fake.root / "proc" / str(pid)
@@ -36,7 +37,7 @@ def process(
         (folder / name).symlink_to(target)
     name = Path(exe.removesuffix(" (deleted)")).name[:15]
     fields = [
-        "S",
+        state,
         str(parent),
         *("0" for _ in range(9)),
         str(ticks),
@@ -164,6 +165,17 @@ def test_a_miner(fake: FakeHost) -> None:
         found = watched.look(5.0 * number)
     assert [each.type for each in found] == ["miner_like_process"]
     assert "stratum" not in str(found[0])
+
+
+def test_a_miner_on_a_busy_host(fake: FakeHost) -> None:
+    """It gets little, and waits for more whenever it is looked at; one that runs now and then is none."""
+    watched = watch(fake)
+    found = []
+    for number in range(5):
+        process(fake, 77, "/opt/xmrig", arguments="xmrig\0", ticks=40 * number, state="R")
+        process(fake, 78, "/opt/minerd", arguments="minerd\0", ticks=40 * number, state="RSRSS"[number])
+        found = watched.look(5.0 * number)
+    assert [(each.type, each.evidence["pid"]) for each in found] == [("miner_like_process", 77)]
 
 
 def test_a_process_that_vanishes_and_odd_ones(fake: FakeHost) -> None:
