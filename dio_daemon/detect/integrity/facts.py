@@ -59,8 +59,9 @@ def place_of(host: Host, pid: int) -> Place:
 
 
 def _systemd_line(text: str) -> str:
+    """Where more than one hierarchy could be systemd's, it uses the one in which the process is not at the top."""
     lines = [line.split(":", 2) for line in text.splitlines() if line.count(":") >= 2]
-    return next((path for _, names, path in lines if names in ("", "name=systemd")), "")
+    return max((path for _, names, path in lines if names in ("", "name=systemd")), key=len, default="")
 
 
 def status_of(host: Host, pid: int) -> tuple[int | None, int | None]:
