@@ -1,8 +1,11 @@
 """Bring the database to this version's tables, at the start and by itself.
 
 The whole step is one transaction beside which nobody writes, so that two processes that start at once take turns and a
-crash leaves the old state. Where nothing is to be done Alembic is not even loaded. A database that a newer
-version has changed is refused: going back would lose what it holds.
+crash leaves the old state. Where nothing is to be done Alembic is not even loaded.
+
+Nerve centers of two versions may share a database while one after the other is upgraded. The tables name the oldest
+version that can work with them (`OLDEST`): that one is served until its turn comes, and may be started again. What is
+older is refused: going back would lose what the tables hold.
 """
 
 from __future__ import annotations
@@ -24,6 +27,10 @@ from nerve_center.store.tables import meta
 _SCRIPTS = Path(__file__).parent / "migrations"
 HEAD = max(script.name for script in (_SCRIPTS / "versions").glob("[0-9]*.py"))[:4]
 """The newest script's number: each is named by its own."""
+OLDEST = "0009"
+"""The newest script of the oldest version that works with these tables. Scripts after it only add; one that takes away
+or changes what is there makes itself the oldest."""
+_OLDEST_NAME = "oldest"
 _PATIENCE_S = 20.0
 _PAUSE_S = 0.1
 
@@ -102,7 +109,7 @@ def check(place: Place) -> None:
     engine = engines.reading_engine(place)
     try:
         with engines.reading(engine) as connection:
-            if _revision(connection) != HEAD:
+            if not _fits(connection, _revision(connection)):
                 raise StartError(f"{shown(place)} is not a database of this version")
     finally:
         engine.dispose()
@@ -114,8 +121,10 @@ def _bring_up(engine: Engine, place: Place, clock: Clock) -> None:
     with engine.connect() as connection:
         engines.begin_writing(connection)
         revision = _revision(connection)
-        if revision != HEAD:
+        if not _fits(connection, revision):
             _migrate(connection, revision, place)
+        if revision is None or revision <= HEAD:
+            settings.put(connection, _OLDEST_NAME, OLDEST)
         _first_rows(connection)
         steady.settle(connection, clock)
         connection.commit()
@@ -126,6 +135,14 @@ def _revision(connection: Connection) -> str | None:
         return None
     found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     return str(found) if found is not None else None
+
+
+def _fits(connection: Connection, revision: str | None) -> bool:
+    """Whether the tables are this version's, or those of a newer one that this version can work with."""
+    if revision is None or not revision.isdigit() or revision <= HEAD:
+        return revision == HEAD
+    oldest = settings.get(connection, _OLDEST_NAME) if inspect(connection).has_table(meta.name) else None
+    return oldest is not None and oldest <= HEAD
 
 
 def _migrate(connection: Connection, revision: str | None, place: Place) -> None:

@@ -22,6 +22,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 from nerve_center.errors import DatabaseUnavailable, StartError
 from nerve_center.store import waiting
+from nerve_center.store.servers import Servers
 
 try:
     import psycopg2
@@ -173,3 +174,4 @@ def _prepare(engine: Engine, purpose: str) -> None:
         connection.commit()
 
     event.listen(engine, "connect", connected)
+    Servers(psycopg2).attach(engine)

@@ -1,3 +1,4 @@
+import re
 import sqlite3
 import subprocess
 import sys
@@ -90,10 +91,41 @@ def test_a_database_of_a_newer_version(tmp_path: Path) -> None:
     start(path)
     raw = sqlite3.connect(path)
     raw.execute("UPDATE alembic_version SET version_num = '9999'")
+    raw.execute("UPDATE meta SET value = '9999' WHERE name = 'oldest'")
     raw.commit()
     raw.close()
     assert "made by a newer version" in refusal(path)
     assert not migrate.is_current(path)
+
+
+def test_a_newer_version_that_only_added_is_worked_with(tmp_path: Path) -> None:
+    """As while several nerve centers on one database are upgraded one after the other."""
+    path = tmp_path / "n.db"
+    start(path)
+    raw = sqlite3.connect(path)
+    raw.execute("UPDATE alembic_version SET version_num = '9999'")
+    raw.execute("UPDATE meta SET value = ? WHERE name = 'oldest'", (migrate.HEAD,))
+    raw.commit()
+    start(path)
+    assert migrate.is_current(path)
+    assert raw.execute("SELECT version_num FROM alembic_version").fetchone() == ("9999",)
+    assert raw.execute("SELECT value FROM meta WHERE name = 'oldest'").fetchone() == (migrate.HEAD,)
+    raw.execute("UPDATE meta SET value = '9999' WHERE name = 'oldest'")
+    raw.commit()
+    raw.close()
+    assert "made by a newer version" in refusal(path)
+
+
+def test_scripts_that_an_older_version_can_live_with_only_add() -> None:
+    folder = Path(migrate.__file__).parent / "migrations" / "versions"
+    scripts = [script for script in folder.glob("[0-9]*.py") if script.name[:4] > migrate.OLDEST]
+    assert migrate.OLDEST <= migrate.HEAD
+    for script in scripts:
+        used = set(re.findall(r"\b(?:op|batch)\.(\w+)", script.read_text()))
+        assert used <= {"add_column", "create_table", "create_index"}, (
+            f"{script.name} does more than add: make it the OLDEST of nerve_center/store/migrate.py, one version after "
+            "the one that no longer uses what it takes away"
+        )
 
 
 def test_a_database_of_something_else(tmp_path: Path) -> None:
