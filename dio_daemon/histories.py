@@ -15,8 +15,9 @@ from typing import Any
 
 LOST = "spool_lost"
 CORRUPT = "spool_corrupt"
-REASONS = (LOST, CORRUPT)
-"""Of gaps for what was lost with a history."""
+RESTORED = "center_restored"
+REASONS = (LOST, CORRUPT, RESTORED)
+"""Of gaps: lost with a history here, or there after it was delivered and let go here."""
 EPOCH = re.compile(r"[0-9a-f]{16}")
 _MOST_SEQ = 1 << 53
 
@@ -41,6 +42,10 @@ class Reach:
         missing = max(0, self.next_seq - 1 - have)
         kept = max(0, min(self.kept_next, self.next_seq) - max(self.kept_from, have + 1))
         return max(0, missing - kept)
+
+    def delivered(self, mark: int) -> Reach:
+        """What of it the nerve center has that has come to `mark`, and nobody else."""
+        return Reach(min(mark + 1, self.next_seq), 0, self.kept_from, self.kept_next)
 
 
 Histories = Mapping[str, Mapping[str, Reach]]

@@ -209,6 +209,8 @@ class SafeSpool:
     def _on_disk(self, known: Histories) -> Spool:
         spool = Spool(self._path, self._budget)
         try:
+            if self._tally.last.disk:
+                spool.remember(self._tally.last.delivered)
             found = spool.histories().get(self._tally.last.disk, {})
             self._owe(spool, self._tally.last.without_twin(known, found))
         except (SpoolUnavailable, SpoolCorrupt):
@@ -230,7 +232,7 @@ class SafeSpool:
             self._disk_epoch = self._spool.epoch
         histories = {**self._away, **self._spool.histories()}
         twin = self._twin if self._twin[0] in histories else NO_TWIN
-        self._tally.write(Known(self._disk_epoch, histories, twin))
+        self._tally.write(Known(self._disk_epoch, histories, twin, self._spool.delivered()))
 
     def _in_memory(self, error: Exception, away: Histories) -> Spool:
         """A spool in memory; `away` histories are on the disk or owed to it, as far as is known."""
@@ -240,6 +242,7 @@ class SafeSpool:
         self._away = away
         bounds = Budget(min(MEMORY_BYTES, self._budget.max_bytes), self._budget.max_age_s, 0.0)
         self._memory = Spool(":memory:", bounds)
+        self._memory.remember(self._tally.last.delivered)
         return self._memory
 
     def _fall_back(self, error: SpoolUnavailable) -> None:

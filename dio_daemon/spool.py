@@ -30,7 +30,7 @@ from dio_daemon import spool_ledger as ledger
 from dio_daemon import spool_store as store
 from dio_daemon import spool_trim as trim
 from dio_daemon.errors import SpoolClosed, SpoolUnavailable
-from dio_daemon.histories import Histories, Owed, Reach
+from dio_daemon.histories import RESTORED, Histories, Owed, Reach
 from dio_daemon.spool_file import file_id, translated
 from dio_daemon.spool_model import Budget, Settled, Stats, StreamStats
 from dio_daemon.wire import SAMPLES, STREAMS, Batch, Mark, Record
@@ -179,6 +179,16 @@ class Spool:
                 found.setdefault(item.epoch, {})[item.stream] = item.reach
             return found
 
+    def delivered(self) -> Histories:
+        """What the nerve center has of histories that are gone here."""
+        with self._lock:
+            return self._state.delivered
+
+    def remember(self, delivered: Histories) -> None:
+        """Take over what is known of that from the spool before; it is written down with the next change."""
+        with self._lock:
+            self._state.delivered = delivered
+
     def owe(self, histories: Histories, reasons: Mapping[str, str], time: str) -> list[Owed]:
         """Write down what is gone with other histories, and with the end of this one where the file went back.
 
@@ -212,11 +222,13 @@ class Spool:
                         width = record.seq - record.from_seq + 1
                         fields = record.kind, record.time, record.data, record.tag
                         store.append(self._db, self._state, stream, *fields, width)
-            self._state.owed += [item for item in source._state.owed if item.epoch not in self._state.past]
+            self._state.owed += ledger.not_here(self._state, source._state.owed)
             for epoch, reached in source._state.past.items():
                 self._state.end(epoch, reached)
-            ended = source._state.streams.items()
-            self._state.end(source.epoch, {name: cursor.next_seq for name, cursor in ended})
+            self._state.delivered = source._state.delivered
+            for name, cursor in source._state.streams.items():
+                self._state.end(source.epoch, {name: cursor.next_seq})
+                self._state.deliver(source.epoch, name, Reach(cursor.acknowledged + 1))
             if store.used_bytes(self._db) > self._budget.max_bytes:
                 self._trim()
         return moved
@@ -246,11 +258,10 @@ class Spool:
                     cursor.pending = store.pending(self._db, stream, seq)
                 return Settled.ADVANCED
             with self._changing():
-                store.fill_holes(
-                    self._db, stream, seq, cursor.next_seq, "center_restored", self._state.sampling_s
-                )
+                store.fill_holes(self._db, stream, seq, cursor.next_seq, RESTORED, self._state.sampling_s)
                 cursor.acknowledged = seq
                 cursor.pending = store.pending(self._db, stream, seq)
+                ledger.owe_again(self._db, self._state)
             return Settled.REWOUND
 
     def _settle_owed(self, epoch: str, stream: str, seq: int) -> Settled:
@@ -327,6 +338,7 @@ class Spool:
             held = {name: cursor.acknowledged for name, cursor in self._state.streams.items()}
             held[stream] = min(held[stream], center_seq)
             store.renumber(self._db, self._state, {stream: lost}, held)
+            ledger.owe_again(self._db, self._state)
         self._checkpoint()
         return Settled.PARTED
 
@@ -347,7 +359,7 @@ class Spool:
         with self._changing():
             for stream, seq in self._opened_at.items():
                 store.delete_before(self._db, stream, seq)
-            self._state.owed = []
+            self._state.owed, self._state.delivered = [], {}
             store.renumber(self._db, self._state, {}, {})
         self._checkpoint()
 

@@ -3,25 +3,32 @@
 A history is lost when its file is deleted or damaged, when the memory that held it died, or in part when its file went
 back to an earlier state. Nothing is owed for what of a history ended in this spool, because its records went on here,
 nor twice for one: writing down what is owed may be done over and over.
+
+What the nerve center has of a history that is gone here is remembered, and owed once more when it went back itself.
 """
 
 from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from dio_daemon import spool_store as store
-from dio_daemon.histories import LOST, Histories, Owed, Reach
+from dio_daemon.histories import LOST, RESTORED, Histories, Owed, Reach
 from dio_daemon.messages import Kind, about
 from dio_daemon.spool_model import SpoolState
 from dio_daemon.wire import to_json
 
 log = logging.getLogger(__name__)
 
-MOST_OWED = 16
-"""Stretches that wait for the nerve center's word; of more, the oldest becomes a gap as far as is known here."""
+MOST_OWED = 160
+"""Stretches that wait for the nerve center's word; of more, the oldest becomes a gap as far as is known here. More than
+two streams of all that may be remembered as delivered."""
+_WORDS = (
+    "%d %s that waited are lost with the spool that held them",
+    "%d %s are lost with what the nerve center lost: the spool that held them is gone",
+)
 
 
 def news(state: SpoolState, histories: Histories) -> bool:
@@ -70,17 +77,38 @@ def owe(
 def put_down(db: sqlite3.Connection, state: SpoolState, owed: Owed, mark: int) -> None:
     """What a history lost, and a nerve center that has it up to `mark` does not have, becomes a gap."""
     state.owed.remove(owed)
+    state.deliver(owed.epoch, owed.stream, owed.reach.delivered(mark))
     count = owed.reach.lost(mark)
     if not count:
         return
     data = to_json({"count": count, "reason": owed.reason})
     store.append(db, state, owed.stream, "gap", owed.time, data, width=count)
     log.error(
-        "%d %s that waited are lost with the spool that held them",
+        _WORDS[owed.reason == RESTORED],
         count,
         owed.stream,
         extra=about(Kind.RECORDS_LOST, records=count, stream=owed.stream),
     )
+
+
+def owe_again(db: sqlite3.Connection, state: SpoolState) -> None:
+    """The nerve center went back: what it had of histories that are gone here may be gone there now as well."""
+    for epoch, streams in state.delivered.items():
+        state.owed += [
+            Owed(epoch, name, it, RESTORED, store.last_time(db, name))
+            for name, it in streams.items()
+            if name in state.streams
+        ]
+    state.delivered = {}
+
+
+def not_here(state: SpoolState, owed: Sequence[Owed]) -> list[Owed]:
+    """What another spool owes, and this one neither does already nor has put down."""
+    return [
+        item
+        for item in owed
+        if item not in state.owed and (item.reason == RESTORED or item.epoch not in state.past)
+    ]
 
 
 def _went_back(state: SpoolState, histories: Histories) -> bool:

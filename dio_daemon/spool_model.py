@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from dio_daemon.histories import Owed
+from dio_daemon.histories import Histories, Owed, Reach
 
 MOST_PAST = 64
 """Epochs that ended here and are remembered: far more than the tally may still name."""
+MOST_DELIVERED = 64
+"""Histories that are remembered for a nerve center that may be restored; each loss of a spool makes one."""
 
 
 class Settled(Enum):
@@ -80,7 +82,8 @@ class SpoolState:
 
     `owed` is what was lost with other histories and is not put down as gaps yet; `past` are epochs whose records
     went on under another one here, or whose loss was put down, and by stream up to which number (excluded): nothing
-    before it is lost with them. `ledger` is how these were last written.
+    before it is lost with them. `delivered` is what the nerve center has of histories whose records are not here any
+    more: gone, should it be restored from before. `ledger` is how these were last written.
     """
 
     epoch: str
@@ -88,6 +91,7 @@ class SpoolState:
     streams: dict[str, Cursor]
     owed: list[Owed] = field(default_factory=list)
     past: dict[str, dict[str, int]] = field(default_factory=dict)
+    delivered: Histories = field(default_factory=dict)
     ledger: str = ""
 
     def copy(self) -> SpoolState:
@@ -102,3 +106,11 @@ class SpoolState:
         self.past[epoch] = {**before, **known}
         for oldest in list(self.past)[:-MOST_PAST]:
             del self.past[oldest]
+
+    def deliver(self, epoch: str, stream: str, reach: Reach) -> None:
+        """Remember what the nerve center has of a history that is not here any more, if anything."""
+        if not reach.lost(0):
+            return
+        others = {known: streams for known, streams in self.delivered.items() if known != epoch}
+        kept = list(others.items())[-(MOST_DELIVERED - 1) :]
+        self.delivered = dict(kept) | {epoch: {**self.delivered.get(epoch, {}), stream: reach}}

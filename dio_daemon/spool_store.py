@@ -17,7 +17,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from dio_daemon.histories import EPOCH, owed_from_text, owed_to_text, past_from_text
+from dio_daemon.histories import (
+    EPOCH,
+    RESTORED,
+    Reach,
+    from_text,
+    owed_from_text,
+    owed_to_text,
+    past_from_text,
+    to_text,
+)
 from dio_daemon.spool_model import Cursor, SpoolState
 from dio_daemon.wire import STREAMS, Record, to_json
 
@@ -102,6 +111,7 @@ def load(db: sqlite3.Connection) -> SpoolState:
         held = {stream: int(ledger.get("held", {}).get(stream, 0)) for stream in STREAMS}
         state.owed = [owed_from_text(item) for item in ledger.get("owed", [])]
         state.past = past_from_text(ledger.get("past", {}))
+        state.delivered = from_text(ledger.get("delivered", {}))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise NotASpool(f"its state does not read: {error}") from error
     if not EPOCH.fullmatch(state.epoch) or not math.isfinite(state.sampling_s):
@@ -127,6 +137,7 @@ def save(db: sqlite3.Connection, state: SpoolState) -> None:
             "held": {name: cursor.held for name, cursor in state.streams.items()},
             "owed": [owed_to_text(item) for item in state.owed],
             "past": state.past,
+            "delivered": to_text(state.delivered),
         }
     )
     if ledger != state.ledger:
@@ -309,6 +320,14 @@ def fill_holes(
         insert(db, stream, gap, at_s)
 
 
+def last_time(db: sqlite3.Connection, stream: str) -> str:
+    """When the newest record of a stream was sampled; 1970 when there is none."""
+    row = db.execute(
+        "SELECT time FROM records WHERE stream = ? ORDER BY seq DESC LIMIT 1", (stream,)
+    ).fetchone()
+    return "1970-01-01T00:00:00.000Z" if row is None else str(row[0])
+
+
 def first_seq(db: sqlite3.Connection, stream: str) -> int:
     """The first seq that the oldest record here covers; that of the next record when there is none."""
     row = db.execute(
@@ -328,6 +347,9 @@ def renumber(
     says up to which seq of the old epoch the center has them.
     """
     state.end(state.epoch, {name: cursor.next_seq for name, cursor in state.streams.items()})
+    for stream, cursor in state.streams.items():
+        kept = Reach(cursor.next_seq, 0, first_seq(db, stream), cursor.next_seq)
+        state.deliver(state.epoch, stream, kept.delivered(held.get(stream, 0)))
     db.execute(
         "CREATE TEMP TABLE renumbered AS SELECT stream, seq AS old_seq, seq - from_seq AS more,"
         " sum(seq - from_seq + 1) OVER (PARTITION BY stream ORDER BY seq) AS new_seq, tag, kind, time, at_s, data"
@@ -344,7 +366,7 @@ def renumber(
         )
         if shift:
             time = oldest_pending(db, stream, 0) or "1970-01-01T00:00:00.000Z"
-            data = to_json({"count": shift, "reason": "center_restored"})
+            data = to_json({"count": shift, "reason": RESTORED})
             insert(db, stream, Record(shift, 1, new_tag(), "gap", time, data), state.sampling_s)
         last, there = db.execute(
             "SELECT coalesce(max(new_seq), 0), coalesce(max(CASE WHEN old_seq <= ? THEN new_seq END), 0)"

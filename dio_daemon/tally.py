@@ -31,12 +31,14 @@ NO_TWIN = ("", "")
 class Known:
     """What is known: the epoch of the spool on disk, and how far it and all others came.
 
-    `twin` is epoch and stream of a spool in memory whose first record the disk was given before, and called refused.
+    `delivered` is what the nerve center has of histories that are gone here (`SpoolState`). `twin` is epoch and stream
+    of a spool in memory whose first record the disk was given before, and called refused.
     """
 
     disk: str = ""
     histories: Histories = field(default_factory=dict)
     twin: tuple[str, str] = NO_TWIN
+    delivered: Histories = field(default_factory=dict)
 
     def without_twin(self, histories: Histories, found: Mapping[str, Reach]) -> Histories:
         """Histories, now that the spool on disk was found to have come to `found`.
@@ -72,7 +74,12 @@ class Tally:
         if known == self.last and self._written and there:
             return
         self.last = known
-        fields = {"disk": known.disk, "histories": to_text(known.histories), "twin": known.twin}
+        fields = {
+            "disk": known.disk,
+            "histories": to_text(known.histories),
+            "twin": known.twin,
+            "delivered": to_text(known.delivered),
+        }
         text = json.dumps(fields, separators=(",", ":"))
         try:
             if self._file is None or not there:
@@ -109,6 +116,11 @@ class Tally:
         try:
             fields = json.loads(self._path.read_bytes())
             epoch, stream = fields.get("twin", NO_TWIN)
-            return Known(str(fields["disk"]), from_text(fields["histories"]), (str(epoch), str(stream)))
+            return Known(
+                str(fields["disk"]),
+                from_text(fields["histories"]),
+                (str(epoch), str(stream)),
+                from_text(fields.get("delivered", {})),
+            )
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return Known()  # nothing known claims nothing lost

@@ -1,10 +1,11 @@
 """The agent's spool under everything that may happen to its disk and its process, with a model of the nerve center.
 
 Files deleted, zeroed and cut, the write-ahead log lost, a disk that refuses at any statement, commits that nobody
-heard of, kills, a tally as old as a loss of power leaves it. Once all that ends, every record whose append returned
-is at the nerve center once or counted in a gap once.
+heard of, kills, a tally as old as a loss of power leaves it, a nerve center restored from a copy. Once all that ends,
+every record whose append returned is at the nerve center once or counted in a gap once.
 """
 
+import copy
 import os
 import shutil
 import sqlite3
@@ -40,6 +41,7 @@ class SafeSpoolMachine(RuleBasedStateMachine):
         self.patch.start()
         self.clock = FakeClock()
         self.center = ModelCenter()
+        self.backup: ModelCenter | None = None
         self.appended: dict[str, set[int]] = {stream: set() for stream in STREAMS}
         self.number = 0
         self.unheard: dict[str, set[int]] = {stream: set() for stream in STREAMS}
@@ -195,6 +197,18 @@ class SafeSpoolMachine(RuleBasedStateMachine):
     @rule()
     def heal_disk(self) -> None:
         self.disk.heal()
+
+    # What happens to the nerve center.
+
+    @rule()
+    def back_up(self) -> None:
+        self.backup = copy.deepcopy(self.center)
+
+    @precondition(lambda self: self.backup)
+    @rule()
+    def restore(self) -> None:
+        assert self.backup is not None
+        self.center = copy.deepcopy(self.backup)
 
     # What has to hold.
 

@@ -1,0 +1,98 @@
+"""A nerve center that is restored from a copy, after a history that it had was let go of here."""
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dio_daemon.safe_spool import SafeSpool
+from dio_daemon.spool_model import Budget
+from dio_daemon.wire import SAMPLES, to_json
+from tests.support.clock import FakeClock
+from tests.support.model_center import ModelCenter
+
+ROOMY = Budget(16 << 20, 1e9, 1e9)
+
+
+def append(spool: SafeSpool, first: int, last: int) -> None:
+    for number in range(first, last + 1):
+        spool.append(SAMPLES, "sample", to_json({"n": number}), 10.0)
+
+
+def deliver(spool: SafeSpool, center: ModelCenter) -> None:
+    """Until the nerve center agrees and nothing waits."""
+    for _ in range(20):
+        batch = spool.batch(SAMPLES, 500)
+        status, mark = center.report(batch)
+        spool.settle(batch.epoch, SAMPLES, mark)
+        if status == 200 and not batch.records and not spool.pending:
+            return
+    raise AssertionError("the protocol does not come to rest")
+
+
+def found(center: ModelCenter) -> tuple[list[int], dict[str, int]]:
+    """The numbers of the samples there, and what gaps count by reason."""
+    bodies = [json.loads(data) for data in center.store.values()]
+    gaps: dict[str, int] = {}
+    for body in bodies:
+        if "count" in body:
+            gaps[body["reason"]] = gaps.get(body["reason"], 0) + body["count"]
+    return sorted(body["n"] for body in bodies if "n" in body), gaps
+
+
+def delete(spool: SafeSpool, path: Path) -> SafeSpool:
+    path.unlink()
+    return spool
+
+
+def delete_while_down(spool: SafeSpool, path: Path) -> SafeSpool:
+    spool.close()
+    for file in path.parent.glob("spool.db*"):
+        file.unlink()
+    return SafeSpool(path, ROOMY, FakeClock())
+
+
+@pytest.mark.parametrize("lose", [delete, delete_while_down])
+@pytest.mark.parametrize("restarted", [False, True])
+def test_what_only_the_nerve_center_had_is_a_gap(
+    tmp_path: Path, lose: Callable[[SafeSpool, Path], SafeSpool], restarted: bool
+) -> None:
+    path, center = tmp_path / "spool.db", ModelCenter()
+    spool = SafeSpool(path, ROOMY, FakeClock())
+    append(spool, 1, 3)
+    deliver(spool, center)
+    last_night = copy.deepcopy(center)
+    append(spool, 4, 10)
+    deliver(spool, center)
+    spool = lose(spool, path)
+    append(spool, 11, 12)
+    deliver(spool, center)
+    assert found(center) == (list(range(1, 13)), {})
+    if restarted:
+        spool.close()
+        spool = SafeSpool(path, ROOMY, FakeClock())
+    deliver(spool, last_night)
+    assert found(last_night) == ([1, 2, 3, 11, 12], {"center_restored": 7})
+    spool.close()
+
+
+def test_each_loss_counts_once_however_often_it_is_restored(tmp_path: Path) -> None:
+    path, center = tmp_path / "spool.db", ModelCenter()
+    spool = SafeSpool(path, ROOMY, FakeClock())
+    copies = [copy.deepcopy(center)]
+    for round_ in range(3):
+        append(spool, 4 * round_ + 1, 4 * round_ + 4)
+        deliver(spool, center)
+        copies.append(copy.deepcopy(center))
+        spool = delete_while_down(spool, path)
+    append(spool, 13, 13)
+    deliver(spool, center)
+    deliver(spool, copies[2])
+    assert found(copies[2]) == ([*range(1, 9), 13], {"center_restored": 4})
+    deliver(spool, copies[1])
+    assert found(copies[1]) == ([1, 2, 3, 4, 13], {"center_restored": 8})
+    deliver(spool, copies[0])
+    assert found(copies[0]) == ([13], {"center_restored": 12})
+    spool.close()
