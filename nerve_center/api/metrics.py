@@ -29,7 +29,7 @@ def metrics() -> Response:
     here = center()
     with_fleet = "Authorization" in request.headers or not _at_loopback()
     if with_fleet:
-        here.authority.reader(credential(), None)
+        here.authority.program(credential(), "metrics")
     query({})
     text = exposition.text(_figures(with_fleet))
     return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from nerve_center.api.context import bad_parameter, center, credential, json_response, query
+from nerve_center.api.context import bad_parameter, center, json_response, query, reader
 from nerve_center.api.parameters import instant, whole
 from nerve_center.clock import format_time
 from nerve_center.errors import Refused
@@ -28,7 +28,7 @@ _MOST_NAME_LENGTH = 160
 def get_series(agent_id: str) -> Response:
     """The figures of a span of time, at a resolution that fits `points`."""
     here = center()
-    here.authority.reader(credential(), agent_id)
+    reader(agent_id)
     asked = query(
         {"from": instant, "to": instant, "points": whole(10, series.MOST_POINTS), "figures": _names}
     )

@@ -229,6 +229,8 @@ threats = Table(
     Index("ix_threats_newest", "status", "opened_us", "key"),
     Index("ix_threats_worst", "status", "rank", "opened_us", "key"),
     Index("ix_threats_alike", "type", "subject", "status"),
+    Index("ix_threats_opened", "opened_us", "key"),
+    Index("ix_threats_rank", "rank", "opened_us", "key"),
 )
 
 threat_log = Table(
@@ -281,6 +283,7 @@ outbox = Table(
     Column("failed", Integer, nullable=False),
     Column("error", Text),
     Index("ix_outbox_due", "done_us", "due_us"),
+    Index("ix_outbox_fate", "done_us", "failed"),
 )
 
 told = Table(
