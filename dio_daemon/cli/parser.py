@@ -152,9 +152,7 @@ def _add_rules(commands: Commands, as_json: Parser) -> None:
     kinds = commands.add_parser(
         "rules", help="list, check or try the rules that make threats"
     ).add_subparsers(metavar="COMMAND", required=True)
-    listed = kinds.add_parser(
-        "list", help="the rules of the files, and where each is from", parents=[as_json]
-    )
+    listed = kinds.add_parser("list", help="the rules in force, and where each is from", parents=[as_json])
     check = kinds.add_parser("check", help="every error of the files, with its line", parents=[as_json])
     check.add_argument(
         "file", metavar="FILE", nargs="?", type=Path, help="a file to check together with them"
@@ -163,6 +161,10 @@ def _add_rules(commands: Commands, as_json: Parser) -> None:
     test.add_argument(
         "file", metavar="FILE", type=Path, help="samples, one JSON object a line; - reads standard input"
     )
+    for parser in (listed, test):
+        parser.add_argument(
+            "--files", action="store_true", help="of this host's files alone, without those of the policy"
+        )
     for parser, name in ((listed, "list_"), (check, "check"), (test, "test")):
         parser.add_argument(
             "--config", type=Path, default=Path(DEFAULT_CONFIG), metavar="FILE", help=CONFIG_HELP

@@ -1,4 +1,7 @@
-"""The commands about rules: list, check, test. They read files and need no agent."""
+"""The commands about rules: list, check, test. They read this host's files and need no agent.
+
+An agent that answers is asked for its policy: `list` and `test` have its rules on top, as the agent itself has.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,12 @@ from typing import Any
 from dio_daemon.cli.files import checked
 from dio_daemon.cli.terminal import table
 from dio_daemon.detect.book import ThreatBook
-from dio_daemon.detect.rule_files import folder_of, load_rules
+from dio_daemon.detect.rule_files import RuleText, folder_of, load_rules, rule_texts, rules_of
 from dio_daemon.detect.rules import Levels, Rule, Rules
 from dio_daemon.detect.trend import DiskTrend
 from dio_daemon.errors import DioError
-from dio_daemon.ipc.client import Client
+from dio_daemon.ipc.client import Client, NoPermission, NotRunning, Refused
+from dio_daemon.text import safe
 from dio_daemon.threat_log import ThreatLog
 
 INTERVAL_S = 10.0
@@ -32,8 +36,8 @@ class BadRecording(DioError):
 
 
 def list_(client: Client, options: argparse.Namespace) -> int:
-    """The rules of the files."""
-    rules = load_rules(folder_of(options.config))
+    """The rules in force."""
+    rules = _in_force(client, options)
     if options.json:
         print(json.dumps({"rules": [_document(rule) for rule in rules]}, indent=2))
         return 0
@@ -57,7 +61,7 @@ def check(client: Client, options: argparse.Namespace) -> int:
 
 def test(client: Client, options: argparse.Namespace) -> int:
     """What the rules say of recorded samples."""
-    rules = load_rules(folder_of(options.config))
+    rules = _in_force(client, options)
     logging.disable(logging.CRITICAL)
     try:
         if str(options.file) == "-":
@@ -78,6 +82,23 @@ def test(client: Client, options: argparse.Namespace) -> int:
     if not changes:
         print("The rules say nothing of these samples.")
     return 0
+
+
+def _in_force(client: Client, options: argparse.Namespace) -> list[Rule]:
+    """The rules of the files, and those of the policy unless only the files are asked for."""
+    texts = rule_texts(folder_of(options.config))
+    return rules_of(texts if options.files else [*texts, *_of_policy(client)])
+
+
+def _of_policy(client: Client) -> list[RuleText]:
+    try:
+        policy = client.call("GET", "/v1/policy")
+    except (NotRunning, NoPermission, Refused) as error:
+        print(f"dioctl: {error}; rules of a policy are not among these", file=sys.stderr)
+        return []
+    return [
+        (f"policy {policy['version']} ({safe(each['of'], 80)})", each["toml"]) for each in policy["rules"]
+    ]
 
 
 def replay(rules: list[Rule], lines: Iterable[bytes]) -> list[dict[str, Any]]:

@@ -46,7 +46,8 @@ _dioctl() {
         "change begin") words="--for --reason --json --help" ;;
         "change end" | "change accept") words="--json --help" ;;
         rules) words="list check test --help" ;;
-        "rules list" | "rules check" | "rules test") words="--config --json --help" ;;
+        "rules list" | "rules test") words="--config --files --json --help" ;;
+        "rules check") words="--config --json --help" ;;
         enroll) words="--token-file --config --allow-plain-http --no-start --json --help" ;;
         debug) words="bundle --help" ;;
         "debug bundle") words="--output --json --help" ;;

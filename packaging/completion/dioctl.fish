@@ -58,7 +58,7 @@ complete -c dioctl -n '__dioctl_at config' -a check -d 'Every error of the files
 complete -c dioctl -n '__dioctl_at change' -a begin -d 'What changes from now on is meant'
 complete -c dioctl -n '__dioctl_at change' -a end -d 'The change is done'
 complete -c dioctl -n '__dioctl_at change' -a accept -d 'What is told now was meant'
-complete -c dioctl -n '__dioctl_at rules' -a list -d 'The rules of the files'
+complete -c dioctl -n '__dioctl_at rules' -a list -d 'The rules in force'
 complete -c dioctl -n '__dioctl_at rules' -a check -d 'Every error of the files'
 complete -c dioctl -n '__dioctl_at rules' -a test -d 'What the rules say of recorded samples'
 complete -c dioctl -n '__dioctl_at debug' -a bundle -d 'One archive with all that support asks for'
@@ -82,6 +82,9 @@ complete -c dioctl -n '__dioctl_at config check' -l config -r -F -d 'Configurati
 complete -c dioctl -n '__dioctl_at check-config' -l config -r -F -d 'Configuration file'
 for command in 'rules list' 'rules check' 'rules test'
     complete -c dioctl -n "__dioctl_at $command" -l config -r -F -d 'Configuration file'
+end
+for command in 'rules list' 'rules test'
+    complete -c dioctl -n "__dioctl_at $command" -l files -d 'Without the rules of the policy'
 end
 complete -c dioctl -n '__dioctl_at enroll' -l token-file -r -F -d 'Read the token from a file'
 complete -c dioctl -n '__dioctl_at enroll' -l config -r -F -d 'Configuration file'

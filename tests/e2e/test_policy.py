@@ -94,6 +94,10 @@ def test_a_finding_is_normal_and_a_policy_is_refused(make_host: MakeHost, note: 
     wait_for("another interval", lambda: policy()["interval_s"] == 3, within_s=WITHIN_S, every_s=0.5)
     shown = next(line for line in host.run("dioctl config show").splitlines() if "agent.interval_s" in line)
     assert shown.split()[1:3] == ["3.0", "policy"]
+    host.run("printf '[cpu]\\nfor_s = 77\\n' | nervectl policy set --interval 3 --rules -")
+    wait_for("rules of the policy", lambda: policy()["rules"], within_s=WITHIN_S, every_s=0.5)
+    (cpu,) = (line for line in host.run("dioctl rules list").splitlines() if line.startswith("cpu "))
+    assert "77 s" in cpu and f"policy {policy()['version']} (fleet)" in cpu
     wait_for(
         "no condition is left", lambda: not dio.status(host)["conditions"], within_s=WITHIN_S, every_s=0.5
     )

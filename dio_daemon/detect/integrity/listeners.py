@@ -30,6 +30,7 @@ GENERAL = re.compile(
     r"|xinetd|gunicorn|uwsgi|websocat|stunnel)[0-9.]*([.-](openbsd|traditional))?"
 )
 """Programs that listen for whoever starts them: that a package has them says nothing."""
+TUNNEL = "/usr/bin/ssh"
 
 Key = tuple[str, int, bool]
 
@@ -99,6 +100,8 @@ class ListenerWatch:
         known = "announced" if self._announced() else self._vouched(pid, exe)
         if known is None and socket.loopback and socket.uid >= 1000:
             known = "a user's, on the loopback address"
+        if known is None and socket.loopback and exe == TUNNEL:
+            known = "a tunnel's near end, on the loopback address"
         name = (name_of(self._host, pid) if pid is not None else None) or "an unknown process"
         who = name if pid is None else f"{name} (pid {pid})"
         about = f"{who} listens on {socket.protocol} {socket.local}"

@@ -25,12 +25,13 @@ MOST_USERS = 20
 
 _SSH_FAILED = (
     re.compile(
-        r"Failed (?:password|keyboard-interactive/pam|none) for (?:invalid user )?(?P<user>.*) from (?P<from>\S+) port"
+        r"Failed (?P<how>password|keyboard-interactive/pam|none) for (?:invalid user )?(?P<user>.*) "
+        r"from (?P<from>\S+) port (?P<port>\d+)"
     ),
-    re.compile(r"error: PAM: .* for (?:illegal user )?(?P<user>.*) from (?P<from>\S+)"),
+    re.compile(r"error: (?P<how>PAM): .* for (?:illegal user )?(?P<user>.*) from (?P<from>\S+)"),
     re.compile(
-        r"Connection (?:closed|reset) by (?:authenticating|invalid) user (?P<user>.*) (?P<from>\S+) port \d+ "
-        r"\[preauth\]"
+        r"Connection (?P<how>closed|reset) by (?:authenticating|invalid) user (?P<user>.*) (?P<from>\S+) "
+        r"port (?P<port>\d+) \[preauth\]"
     ),
     re.compile(r"Invalid user (?P<user>.*) from (?P<from>\S+) port"),
 )
@@ -53,6 +54,10 @@ class _Source:
     failures: deque[float] = field(default_factory=lambda: deque(maxlen=MANY * 4))
     users: OrderedDict[str, int] = field(default_factory=OrderedDict)
     total: int = 0
+    ports: deque[str] = field(default_factory=lambda: deque(maxlen=MANY))
+    """Whose connections have had a wrong password: that they end as well is no further failure."""
+    asked_by_pam: bool = False
+    """Whether PAM was the last to say that a password was wrong: sshd may say the same again."""
     burst_at: float | None = None
     success: tuple[float, str, str] | None = None
 
@@ -95,11 +100,25 @@ class LoginWatch:
             if failed is not None:
                 # sshd says of an unknown user both that it is unknown and that its password was wrong
                 if not text.startswith("Invalid user"):
-                    self._failed("ssh", failed["from"], failed["user"], times, now)
+                    self._ssh_failed(failed.groupdict(), times, now)
                 return
         accepted = _SSH_ACCEPTED.search(text)
         if accepted is not None:
             self._succeeded("ssh", accepted["from"], accepted["user"], accepted["how"], now)
+
+    def _ssh_failed(self, said: dict[str, str | None], times: int, now: float) -> None:
+        """A wrong password is one failure, in however many ways sshd says so."""
+        where, how, port = said["from"] or "?", said["how"], said.get("port")
+        source = self._sources.get(("ssh", where[:100]))
+        after_pam = source is not None and source.asked_by_pam and how != "password"
+        ended = source is not None and how in ("closed", "reset") and port in source.ports
+        if how == "PAM" or not (after_pam or ended):
+            self._failed("ssh", where, said["user"] or "?", times, now)
+        source = self._sources.get(("ssh", where[:100]))
+        if source is not None:
+            source.asked_by_pam = how == "PAM"
+            if port is not None and how not in ("closed", "reset"):
+                source.ports.append(port)
 
     def _pam(self, text: str, now: float) -> None:
         failed = _PAM_FAILED.search(text)

@@ -111,10 +111,10 @@ def test_the_commands(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert ctl.main(["rules", "check", str(new), "--json", *config]) == 78
     assert json.loads(capsys.readouterr().out)["errors"][0]["line"] == 2
     (folder / "own.toml").write_text("[load]\nenabled = false\n")
-    assert ctl.main(["rules", "list", *config]) == 0
+    assert ctl.main(["rules", "list", "--files", *config]) == 0
     said = capsys.readouterr().out
     assert [line.split()[3] for line in said.splitlines() if line.startswith("load")] == ["off"]
-    assert ctl.main(["rules", "list", "--json", *config]) == 0
+    assert ctl.main(["rules", "list", "--files", "--json", *config]) == 0
     assert {each["name"] for each in json.loads(capsys.readouterr().out)["rules"]} == {
         each.name for each in load_rules(None)
     }

@@ -311,7 +311,7 @@ def test_the_replay_of_a_recording(tmp_path: Path, capsys: pytest.CaptureFixture
     lines.insert(3, {"time": "2026-01-01T00:02:30Z", "kind": "conditions", "data": {}})
     file = tmp_path / "week.jsonl"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines) + "\n")
-    config = ["--config", str(tmp_path / "agent.toml")]
+    config = ["--files", "--config", str(tmp_path / "agent.toml")]
     assert ctl.main(["rules", "test", str(file), *config]) == 0
     said = capsys.readouterr().out.splitlines()
     assert [line.split()[:4] for line in said] == [

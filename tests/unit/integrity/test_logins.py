@@ -62,6 +62,49 @@ def test_what_counts(by: str, text: str, subject: str) -> None:
     assert [found.subject for found in watch.look(0.0)] == [subject]
 
 
+TYPED_WRONG = (
+    ["Failed password for ann from 192.0.2.7 port {port} ssh2"],
+    [
+        "Failed password for ann from 192.0.2.7 port {port} ssh2",
+        "Connection closed by authenticating user ann 192.0.2.7 port {port} [preauth]",
+    ],
+    [
+        "Invalid user ann from 192.0.2.7 port {port}",
+        "Failed password for invalid user ann from 192.0.2.7 port {port} ssh2",
+        "Connection closed by invalid user ann 192.0.2.7 port {port} [preauth]",
+    ],
+    [
+        "error: PAM: Authentication failure for ann from 192.0.2.7",
+        "Failed keyboard-interactive/pam for ann from 192.0.2.7 port {port} ssh2",
+        "Connection reset by authenticating user ann 192.0.2.7 port {port} [preauth]",
+    ],
+    [
+        "error: PAM: Authentication failure for ann from 192.0.2.7",
+        "Connection closed by authenticating user ann 192.0.2.7 port {port} [preauth]",
+    ],
+    ["Connection closed by authenticating user ann 192.0.2.7 port {port} [preauth]"],
+)
+"""All that sshd says of one wrong password."""
+
+
+@pytest.mark.parametrize("said", TYPED_WRONG)
+def test_a_wrong_password_is_counted_once(said: list[str]) -> None:
+    """Whatever sshd says of it besides: three mistakes and a login are no attack, the sixth is."""
+    watch = LoginWatch()
+
+    def mistake(port: int) -> None:
+        watch.take([Line("sshd-session", each.format(port=port)) for each in said], float(port))
+
+    for port in range(1, BURST):
+        mistake(port)
+        assert watch.look(float(port)) == []
+    watch.take([Line("sshd-session", "Accepted password for ann from 192.0.2.7 port 9 ssh2")], 9.0)
+    assert watch.look(9.0) == []
+    mistake(BURST)
+    (found,) = watch.look(10.0)
+    assert (found.type, found.evidence["failures"]) == ("failed_logins", BURST)
+
+
 def test_a_success_after_a_burst() -> None:
     """A password that was right after many wrong ones is told; a key, or another place, is not."""
     watch = LoginWatch()

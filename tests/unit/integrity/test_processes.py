@@ -219,6 +219,19 @@ def test_listeners(fake: FakeHost) -> None:
     assert [again.look(), again.look()] == [[], []]
 
 
+@pytest.mark.parametrize(("address", "told"), [("0100007F", 0), ("00000000", 1)])
+def test_a_tunnel_is_told_where_others_reach_it(fake: FakeHost, address: str, told: int) -> None:
+    fake.package("openssh-client", {"/usr/bin/ssh": "x"})
+    fake.watch()
+    listeners(fake, "")
+    watched = ListenerWatch(fake.host, Packages(fake.host), fake.baseline, lambda: False, lambda *event: None)
+    assert watched.look() == []
+    process(fake, 70, "/usr/bin/ssh", sockets={3: 22})
+    listeners(fake, tcp("0A", 8444, 22, 0, address))
+    assert watched.look() == []
+    assert len(watched.look()) == told
+
+
 def test_addresses() -> None:
     line = (
         "1: 0000000000000000FFFF00000100007F:1F90 00000000000000000000000000000000:0000 0A 0:0 0:0 0 0 0 7 1"
