@@ -43,11 +43,11 @@ CONFIG_VARIABLE = "DIO_NERVE_CENTER_CONFIG"
 _log = logging.getLogger(__name__)
 
 
-def create_app(settings: Config, clock: Clock | None = None) -> Flask:
-    """The web application over a database that is up to date."""
+def create_app(settings: Config, clock: Clock | None = None, contract: Contract | None = None) -> Flask:
+    """The web application over a database that is up to date. A contract that is given is not read again."""
     app = Flask(api.__name__, static_folder=None)
     app.url_map.merge_slashes = False
-    app.extensions[web.EXTENSION] = Center(settings, Contract(), clock or SystemClock())
+    app.extensions[web.EXTENSION] = Center(settings, contract or Contract(), clock or SystemClock())
     web.secure(app)
     problems.register(app)
     for module in (

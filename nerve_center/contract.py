@@ -44,8 +44,11 @@ class Contract:
         self.json = json.dumps(self.document, separators=(",", ":")).encode()
         schemas = self.document["components"]["schemas"]
         self.host_properties = frozenset(schemas["Host"]["properties"])
-        self._bodies = {name: self._compile(name) for name in _BODIES}
-        self._data = {kind: self._compile(name) for kind, name in schemas["Record"]["x-record-data"].items()}
+        plain = _plain(schemas)
+        self._bodies = {name: _compile(plain, name) for name in _BODIES}
+        self._data = {
+            kind: _compile(plain, name) for kind, name in schemas["Record"]["x-record-data"].items()
+        }
 
     def check(self, name: str, value: Any) -> None:
         """Hold a parsed body to a schema. Raises Mismatch."""
@@ -56,11 +59,11 @@ class Contract:
         if kind in self._data:
             _validate(self._data[kind], data)
 
-    def _compile(self, name: str) -> Callable[[Any], Any]:
-        components = {"schemas": _plain(self.document["components"]["schemas"])}
-        schema = {"$ref": f"#/components/schemas/{name}", "components": components}
-        compiled: Callable[[Any], Any] = fastjsonschema.compile(schema, use_default=False)
-        return compiled
+
+def _compile(schemas: Any, name: str) -> Callable[[Any], Any]:
+    schema = {"$ref": f"#/components/schemas/{name}", "components": {"schemas": schemas}}
+    compiled: Callable[[Any], Any] = fastjsonschema.compile(schema, use_default=False)
+    return compiled
 
 
 def _plain(schema: Any) -> Any:

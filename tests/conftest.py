@@ -1,6 +1,9 @@
 """What holds for every test."""
 
 import os
+import shutil
+import tempfile
+from pathlib import Path
 
 from hypothesis import settings
 
@@ -8,3 +11,16 @@ from hypothesis import settings
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.register_profile("search", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
+_MEMORY = Path("/dev/shm")
+_ROOM = 2 << 30
+
+
+def _keep_folders_in_memory() -> None:
+    """Databases and spools sync often, which takes most of the time on a disk; TMPDIR names another place."""
+    if "TMPDIR" not in os.environ and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM:
+        os.environ["TMPDIR"] = str(_MEMORY)
+        tempfile.tempdir = None  # looked up anew
+
+
+_keep_folders_in_memory()

@@ -1,4 +1,7 @@
-"""Tests of the nerve center run on both kinds of database, unless they are about one: `mark.databases("sqlite")`."""
+"""Tests of the nerve center run on both kinds of database, unless they say otherwise.
+
+`mark.databases("sqlite")` is for what is about one kind, and for what is decided before the store is reached.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -25,6 +25,7 @@ from nerve_center.app import create_app
 from nerve_center.center import Center
 from nerve_center.clock import format_time
 from nerve_center.config import Config
+from nerve_center.contract import Contract
 from nerve_center.passwords import Cost, Passwords
 from nerve_center.store import migrate, tokens
 from nerve_center.store.engine import writing_engine
@@ -107,6 +108,12 @@ def settings(folder: Path, **sections: dict[str, Any]) -> Config:
 
 
 @functools.cache
+def contract() -> Contract:
+    """The one of all centers under test: to read and compile it takes longer than the rest of a start."""
+    return Contract()
+
+
+@functools.cache
 def _empty_database() -> bytes:
     """A database as migrations leave it, without the rows of one center; making it takes most of a second."""
     with tempfile.TemporaryDirectory() as folder:
@@ -144,7 +151,7 @@ class CenterUnderTest:
         if not self.settings.database.url:
             make_database(self.settings.database.path)
         migrate.prepare(self.settings.database.place, self.clock)
-        self.app: Flask = create_app(self.settings, self.clock)
+        self.app: Flask = create_app(self.settings, self.clock, contract())
         self.center: Center = self.app.extensions[EXTENSION]
         self.center.people.passwords = Passwords(CHEAP)
         self.center.writer.start()

@@ -7,6 +7,8 @@ import pytest
 
 from tests.unit.center.harness import CenterUnderTest, problem
 
+pytestmark = pytest.mark.databases("sqlite")  # what is tested comes before the store
+
 MIB = 1024 * 1024
 
 

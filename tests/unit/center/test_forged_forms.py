@@ -7,6 +7,8 @@ import pytest
 from tests.unit.center.browser import PASSWORD, Browser, form_token, person
 from tests.unit.center.harness import CenterUnderTest
 
+pytestmark = pytest.mark.databases("sqlite")  # what is tested comes before the store
+
 FORGED = [
     {},
     {"csrf": ""},

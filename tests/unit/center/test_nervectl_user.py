@@ -105,6 +105,7 @@ def test_a_password_from_a_file(center: CenterUnderTest, tmp_path: Path) -> None
     assert run(center, "password", "ann", "--password-file", str(file)).exit_code == 1
 
 
+@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize(
     ("arguments", "typed", "told"),
     [

@@ -61,6 +61,7 @@ def test_an_admin_manages_people(center: CenterUnderTest) -> None:
     ]
 
 
+@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize(
     ("change", "status"),
     [
@@ -97,6 +98,7 @@ def test_people_that_are_not_there(center: CenterUnderTest, path: str) -> None:
     assert (answer.status_code, "<script>" in answer.text) == (404, False)
 
 
+@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize("role", ["viewer", "operator"])
 def test_others_do_not(center: CenterUnderTest, role: str) -> None:
     mine = logged_in(center, "ann", role)
@@ -133,6 +135,7 @@ def test_no_page_is_for_strangers(center: CenterUnderTest) -> None:
         assert where == (303, "/login"), f"{method} {path} {where}"
 
 
+@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize("role", people.ROLES)
 def test_no_page_takes_a_form_without_the_sessions_token(center: CenterUnderTest, role: str) -> None:
     mine = logged_in(center, "ann", role)

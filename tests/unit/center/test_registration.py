@@ -43,6 +43,7 @@ def test_a_lost_answer_is_mended_by_registering_again_with_the_token(center: Cen
     assert agent.register("wrong").status_code == 200
 
 
+@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize(
     ("token", "code"),
     [
@@ -72,6 +73,7 @@ def test_the_token_file_is_read_again_when_it_changes(center: CenterUnderTest) -
     )
 
 
+@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize("content", ["", "two words", "x" * 5000, "t\u00f6ken"])
 def test_a_token_file_without_a_token_lets_nobody_in(center: CenterUnderTest, content: str) -> None:
     center.settings.enrollment.token_file.write_text(content)
@@ -81,6 +83,7 @@ def test_a_token_file_without_a_token_lets_nobody_in(center: CenterUnderTest, co
     )
 
 
+@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize("header", [None, "", "Basic abc", "Bearer", "Bearer short", "Bearer " + "x" * 600])
 def test_without_a_credential(center: CenterUnderTest, header: str | None) -> None:
     headers = {} if header is None else {"Authorization": header}
@@ -185,6 +188,7 @@ def test_one_that_was_taken_over_takes_back_what_fell_silent(center: CenterUnder
     assert problem(new.send(new.report([]))) == "credential-unknown"
 
 
+@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize(
     "changes",
     [

@@ -144,6 +144,7 @@ def test_the_clock_of_the_agent_against_ours(center: CenterUnderTest) -> None:
     assert agent.seen()["clock_skew_s"] == pytest.approx(60)
 
 
+@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize(
     ("changes", "path"),
     [
@@ -190,6 +191,7 @@ def test_a_number_that_json_makes_infinite(center: CenterUnderTest) -> None:
     assert (response.status_code, problem(response)) == (422, "invalid-record")
 
 
+@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize(
     "changes",
     [

@@ -191,6 +191,7 @@ def test_pages_join_up_in_either_order(center: CenterUnderTest) -> None:
         assert len(found) == 9
 
 
+@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize(
     "query",
     [

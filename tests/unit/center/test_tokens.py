@@ -128,6 +128,7 @@ def test_nervectl_makes_tokens_with_scope_and_end(center: CenterUnderTest) -> No
     assert "ops" in run(center, "audit").output
 
 
+@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize("end", ["yesterday", "0h", "-1d", "2001-01-01T00:00:00Z", "9999999d", "1y"])
 def test_ends_that_are_none(center: CenterUnderTest, end: str) -> None:
     assert run(center, "api-token", "add", "x", f"--expires={end}").exit_code == 2
@@ -287,6 +288,7 @@ def test_labels_that_a_token_gives(center: CenterUnderTest) -> None:
     assert agent.seen()["labels"] == {"site": "berlin", "role": "db"}
 
 
+@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize(
     "options", [["--label", "x"], ["--label", "=x"], ["--label", "a=" + "x" * 257], ["--label", "a=\x1b"]]
 )
