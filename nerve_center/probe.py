@@ -108,11 +108,11 @@ class Probe:
             return
         now_us, heard_us = self._clock.now_us(), self._steady.now_us()
 
-        def work(connection: Connection) -> None:
+        def work(connection: Connection) -> int:
             agents.touch(connection, now_us)
-            states.note_listening(connection, heard_us)
+            return states.note_listening(connection, heard_us)
 
-        self._writer.submit(work, patience_s=PATIENCE_S)
+        self._steady.follow(self._writer.submit(work, patience_s=PATIENCE_S))
         self._pulse = now
 
     def _bad(self, reason: str, previous: Finding | None, detail: str = "") -> Finding:

@@ -46,6 +46,7 @@ class Worker:
         if not self._lease.held:
             return min(_WAITING_S, self.task.every_s)
         try:
+            self.desk.follow()
             sentence = self.task.step(self.desk)
         except NotNow as exc:
             _log.debug("%s: %s", self.task.name, exc)

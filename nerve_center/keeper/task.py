@@ -25,7 +25,7 @@ from nerve_center.clock import Clock
 from nerve_center.config import Config
 from nerve_center.errors import CenterError
 from nerve_center.keeper.lease import Lease
-from nerve_center.store import leases
+from nerve_center.store import leases, states
 from nerve_center.store.engine import reading
 from nerve_center.store.steady import Steady
 from nerve_center.store.writer import PATIENCE_S, Writer
@@ -71,6 +71,11 @@ class Desk:
     def reading(self) -> AbstractContextManager[Connection]:
         """A connection that sees the database as it is now. Raises DatabaseUnavailable."""
         return reading(self.engine)
+
+    def follow(self) -> None:
+        """Let steady time go on from where the machines that serve are. Raises DatabaseUnavailable."""
+        with self.reading() as connection:
+            self.steady.follow(states.listening_us(connection) or 0)
 
     def write(self, work: Callable[[Connection], T], patience_s: float = PATIENCE_S) -> T:
         """Run `work` in a transaction and return its result once that is committed.

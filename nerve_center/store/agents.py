@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, literal, or_, select, update
+from sqlalchemy import bindparam, case, func, insert, literal, or_, select, update
 from sqlalchemy.engine import Connection, Row
 
 from nerve_center import presence
@@ -20,6 +20,8 @@ from nerve_center.store.tables import agents, instances, meta, threats
 from nerve_center.store.threats import ACTIVE
 
 _MOST_OF_A_NAME = 100
+_BEHIND_US = 60_000_000
+"""Whose time is so far behind has not followed the other machines yet (`store.steady`); what these know stays."""
 
 
 @dataclass(frozen=True)
@@ -253,7 +255,10 @@ _AGENT_REPORTED = (
         interval_s=bindparam("new_interval_s"),
         clock_skew_s=bindparam("new_clock_skew_s"),
         last_report_us=bindparam("now_us"),
-        heard_us=bindparam("now_us"),
+        heard_us=case(
+            (agents.c.heard_us > bindparam("now_us") + _BEHIND_US, agents.c.heard_us),
+            else_=bindparam("now_us"),
+        ),
         goodbye_us=None,
         samples=agents.c.samples + bindparam("more_samples"),
         events=agents.c.events + bindparam("more_events"),

@@ -38,12 +38,14 @@ class Change(NamedTuple):
     since_us: int | None
 
 
-def note_listening(connection: Connection, now_us: int) -> None:
-    """The center can hear, now (steady time)."""
+def note_listening(connection: Connection, now_us: int) -> int:
+    """The center can hear, now (steady time); the newest pulse of all machines."""
     before = listening_us(connection)
-    settings.put(connection, LISTENING, str(max(now_us, before or 0)))
+    newest_us = max(now_us, before or 0)
+    settings.put(connection, LISTENING, str(newest_us))
     if before is not None and now_us - before > DEAF_AFTER_S * 1e6:
         _excuse(connection, before, now_us)
+    return newest_us
 
 
 def listening_us(connection: Connection) -> int | None:

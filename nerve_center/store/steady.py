@@ -4,6 +4,7 @@ The wall clock of a center may jump by hours (NTP, a dead battery), and nobody m
 that. So agents, instances and runs are stamped with steady time: the clock that counts since boot, plus an offset
 that is chosen once a boot and kept in the database, so that all processes agree. It begins at the wall clock's time
 (where several machines share a database: at the database's, so that these agree as well) and never goes back.
+The database's clock may step between two machines' starts: who finds the pulse of another ahead of itself follows it.
 `shown` turns a stamp into the wall clock's time as the wall clock is now.
 """
 
@@ -45,6 +46,12 @@ class Steady:
             with reading(self._engine) as connection:
                 self._offset_us = offset_us(connection, self._clock)
         return self._clock.boottime_us() + self._offset_us
+
+    def follow(self, stamp_us: int) -> None:
+        """Go on from another machine's time where that is ahead of ours. Raises DatabaseUnavailable."""
+        ahead_us = stamp_us - self.now_us()
+        if ahead_us > 0 and self._offset_us is not None:
+            self._offset_us += ahead_us
 
     def shown(self, stamp_us: int) -> int:
         """The time of day of a stamp, in microseconds since 1970."""
