@@ -28,7 +28,7 @@ def test_center_first(center: RealCenter, agent: RealAgent) -> None:
         r"Successfully registered agent: agent-[0-9a-f]{16}\n",
         r"Starting system monitoring for DIO-Agent-\S+\n",
     ]
-    assert re.search(".*".join(expected), agent.log(), re.DOTALL)
+    wait_for(lambda: re.search(".*".join(expected), agent.log(), re.DOTALL), "these lines in this order")
     assert "WARNING" not in agent.log()
     assert "ERROR" not in agent.log()
     status = agent.wait_state("active")

@@ -53,7 +53,7 @@ def test_one_that_hangs_harms_no_other_and_is_tried_again_when_it_came_back() ->
     calls = {b"good before": lambda: 1, b"hung": hang, b"good after": lambda: 2}
     started = time.monotonic()
     first = apart.run(calls)
-    assert time.monotonic() - started < LIMIT_S + 5
+    assert time.monotonic() - started < LIMIT_S + 60
     assert (first[b"good before"], first[b"good after"]) == (1, 2)
     assert isinstance(first[b"hung"], HungError)
 

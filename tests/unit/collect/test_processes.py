@@ -138,7 +138,7 @@ def test_a_name_service_that_hangs(fake: FakeHost, clock: HandClock, monkeypatch
     try:
         for _ in range(3):
             assert users.names(many | {33}) == {uid: str(uid) for uid in many} | {33: "www"}
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 25, "not 0.1 s for each of 300"
         assert len(asked) <= 2 * MOST_ASKED
     finally:
         release.set()
