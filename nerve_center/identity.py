@@ -5,7 +5,7 @@ of an identity that was heard a moment ago is one of two things: a restart, or a
 
     the same place                      a restart: accepted at once
     another place                       in doubt: it waits (409 `instance-in-doubt`) and nothing of it is stored
-      the other one is heard again      both are alive: a clone (409 `instance-cloned`, or kept apart)
+      the other one is heard after 5 s  both are alive: a clone (409 `instance-cloned`, or kept apart)
       the other one stays silent        it is dead: accepted
     an earlier run comes back           two runs take turns: both are alive, the younger one is the clone
 
@@ -27,6 +27,9 @@ from nerve_center.store.runs import Run
 OVERDUE_INTERVALS = 1.5
 GRACE_S = 2.0
 MOST_DOUBT_S = 60.0
+UNDER_WAY_S = 5.0
+"""What a host had sent before its power went may be read this much after its next start asked: by a nerve center that
+was frozen, or waited for its database. It is no sign of life."""
 
 
 class Claim(Enum):
@@ -57,7 +60,7 @@ def claim(connection: Connection, holder: Instance, run_id: str, place: str | No
     if known is None:
         runs.doubted(connection, run_id, holder.instance_id, place, now_us)
         return Claim.IN_DOUBT
-    if holder.last_seen_us > known.first_us:
+    if holder.last_seen_us > known.first_us + round(UNDER_WAY_S * 1e6):
         runs.cloned(connection, run_id, now_us)
         return Claim.CLONED
     return Claim.IN_DOUBT

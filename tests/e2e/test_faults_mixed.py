@@ -49,6 +49,10 @@ def _report(center: Host, agent_id: str) -> dict[str, Any]:
     return found
 
 
+def _agent_id(host: Host) -> str:
+    return str((faults.asked(host) or {})["agent_id"])
+
+
 def _pss_kib(host: Host) -> int:
     printed = host.run(f"grep ^Pss: /proc/{host.prop(dio.AGENT, 'MainPID')}/smaps_rollup")
     return int(printed.split()[1])
@@ -66,6 +70,7 @@ def test_mixed_at_random(make_host: MakeHost, network: Network, note: Note) -> N
         host.run(f"systemctl start {dio.AGENT}")
     for host in hosts:
         dio.wait_acknowledged(host, within_s=60)
+    ids = [_agent_id(host) for host in hosts]
     memory = {host.name: _pss_kib(host) for host in hosts}
     mixed.run(SECONDS)
     over = time.monotonic()
@@ -77,8 +82,8 @@ def test_mixed_at_random(make_host: MakeHost, network: Network, note: Note) -> N
         mixed.witness(host)
     for host in hosts:
         faults.healed(host, center)
-    for host in hosts:
-        agent_id = (faults.asked(host) or {})["agent_id"]
+    assert [_agent_id(host) for host in hosts] == ids, "taken for another host"
+    for host, agent_id in zip(hosts, ids, strict=True):
         report = _report(center, agent_id)
         lost = faults.stored_once(center, agent_id, mixed.witnessed[host.name])
         restarts = host.prop(dio.AGENT, "NRestarts")

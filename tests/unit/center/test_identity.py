@@ -46,6 +46,19 @@ def test_a_reboot_without_goodbye_waits_until_the_old_run_is_overdue(center: Cen
     agent.deliver(agent.record(2))
 
 
+def test_what_was_under_way_when_the_power_went_is_no_sign_of_life(center: CenterUnderTest) -> None:
+    """A nerve center that was frozen reads the last reports of a host after the first word of its next start."""
+    first = started(center)
+    center.clock.advance(9)
+    agent = another_run(first)
+    assert problem(agent.register(place=ELSEWHERE)) == "instance-in-doubt"
+    center.clock.advance(3)
+    first.deliver(first.record(2))
+    assert problem(agent.register(place=ELSEWHERE)) == "instance-in-doubt"
+    center.clock.advance(17.1)
+    assert agent.register(place=ELSEWHERE).status_code == 200
+
+
 def test_after_a_goodbye_nobody_waits(center: CenterUnderTest) -> None:
     first = started(center)
     assert first.goodbye().status_code == 204
@@ -57,7 +70,7 @@ def test_a_clone_of_the_whole_folder_is_told_and_kept_apart(center: CenterUnderT
     clone = another_run(first)
     assert problem(clone.register(place=ELSEWHERE)) == "instance-in-doubt"
     assert problem(clone.send(clone.report([clone.record(2)]))) == "run-not-current"
-    center.clock.advance(5)
+    center.clock.advance(6)
     first.deliver(first.record(2))
     assert problem(clone.register(place=ELSEWHERE)) == "instance-cloned"
     assert problem(clone.register(place=ELSEWHERE)) == "instance-cloned"
@@ -109,7 +122,7 @@ def test_a_host_with_the_same_machine_id_is_kept_apart(center: CenterUnderTest) 
     first = started(center)
     other = AgentUnderTest(center, agent_id=first.agent_id)
     assert problem(other.register(TOKEN, place=ELSEWHERE)) == "instance-in-doubt"
-    center.clock.advance(5)
+    center.clock.advance(6)
     first.deliver(first.record(2))
     answer = other.register(TOKEN, place=ELSEWHERE)
     assert answer.json["agent_id"] != first.agent_id
