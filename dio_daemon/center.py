@@ -54,7 +54,6 @@ class Registered:
 
     agent_id: str
     center_id: str
-    enrolled_now: bool
 
 
 class Center:
@@ -106,7 +105,7 @@ class Center:
         answer = self._post("/api/v1/agents/register", headers, body, self._limits.total_s)
         fields = self._ok(answer, 200, 201)
         try:
-            return Registered(str(fields["agent_id"]), str(fields["center_id"]), answer.status == 201)
+            return Registered(str(fields["agent_id"]), str(fields["center_id"]))
         except KeyError as error:
             raise self._stranger(answer, fields) from error
 

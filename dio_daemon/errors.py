@@ -18,7 +18,6 @@
         ├── Unhealthy            it is a nerve center and says it cannot take reports now
         └── Rejected             it answered with a problem document
 
-Whether waiting can help is an attribute of the error (`retry`), not a decision of whoever catches it.
 Foreign exceptions are translated where they enter (`center.py`, `spool.py`, `config.py`).
 """
 
@@ -38,8 +37,6 @@ EX_CONFIG = 78
 
 class DioError(Exception):
     """Base of all errors of the agent. `str()` is the sentence that a person reads."""
-
-    retry = False
 
 
 class Finding:
@@ -78,8 +75,6 @@ class SpoolError(DioError):
 class SpoolUnavailable(SpoolError):
     """The disk refuses: full, read-only, no permission, I/O error."""
 
-    retry = True
-
 
 class SpoolCorrupt(SpoolError):
     """The file is damaged or is not a spool."""
@@ -101,7 +96,6 @@ class CenterError(DioError):
     """An exchange with the nerve center failed. `kind` is a stable word for programs."""
 
     kind = "error"
-    retry = True
     status: int | None = None
     """The HTTP status of the answer; None where there was none, or it did not matter."""
 
@@ -167,4 +161,3 @@ class Rejected(CenterError):
         self.code = code
         self.retry_after_s = retry_after_s
         self.body = body
-        self.retry = status not in (401, 403)

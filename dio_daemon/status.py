@@ -131,11 +131,6 @@ def _tolerated(item: Tolerated, seen: Mapping[str, Seen]) -> dict[str, Any]:
     }
 
 
-def record_document(record: Record) -> dict[str, Any]:
-    """A record as the control socket shows it."""
-    return {"seq": record.seq, "tag": record.tag, "time": record.time, "data": json.loads(record.data)}
-
-
 def samples_json(records: list[Record]) -> bytes:
     """What `/v1/samples` answers, put together from JSON as it is stored: it may be megabytes."""
     heads = (

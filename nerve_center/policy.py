@@ -109,3 +109,34 @@ class Versions:
         if revision != self._revision or over:
             self._revision, self._held = revision, held(connection, now_us)
             self._known.clear()
+
+
+def policy_as_json(item: Policy) -> dict[str, Any]:
+    """A Policy of the contract."""
+    return {
+        "label": {"name": item.label_name, "value": item.label_value} if item.label_name else None,
+        "interval_s": item.interval_s,
+        "rules": item.rules,
+        "updated_at": format_time(item.updated_us),
+        "updated_by": item.updated_by,
+    }
+
+
+def tolerance_as_json(item: Tolerance) -> dict[str, Any]:
+    """A Tolerance of the contract."""
+    return {
+        "id": item.key,
+        "scope": item.scope,
+        "agent_id": item.agent_id,
+        "hostname": item.hostname,
+        "label": None if item.label_name is None else {"name": item.label_name, "value": item.label_value},
+        "type": item.type,
+        "subject": item.subject,
+        "fingerprint": item.fingerprint,
+        "reason": item.reason,
+        "created_at": format_time(item.created_us),
+        "created_by": item.created_by,
+        "until": None if item.until_us is None else format_time(item.until_us),
+        "ended_at": None if item.ended_us is None else format_time(item.ended_us),
+        "ended_by": item.ended_by,
+    }

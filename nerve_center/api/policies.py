@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from flask import Blueprint, Response
 
 from nerve_center import policy, rule_check
 from nerve_center.api.body import checked
 from nerve_center.api.context import actor, center, json_response, query, reader
-from nerve_center.clock import format_time
 from nerve_center.errors import Refused
 from nerve_center.store import agents, policies
 from nerve_center.store.engine import reading
@@ -60,15 +58,4 @@ def save_policy() -> Response:
 def _all() -> Response:
     with reading(center().engine) as connection:
         found = policies.everyone(connection)
-    return json_response(json.dumps({"policies": [as_json(each) for each in found]}))
-
-
-def as_json(item: Policy) -> dict[str, Any]:
-    """A Policy of the contract."""
-    return {
-        "label": {"name": item.label_name, "value": item.label_value} if item.label_name else None,
-        "interval_s": item.interval_s,
-        "rules": item.rules,
-        "updated_at": format_time(item.updated_us),
-        "updated_by": item.updated_by,
-    }
+    return json_response(json.dumps({"policies": [policy.policy_as_json(each) for each in found]}))

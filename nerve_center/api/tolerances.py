@@ -10,10 +10,11 @@ from sqlalchemy.engine import Connection
 
 from nerve_center.api.body import checked
 from nerve_center.api.context import actor, center, json_response, query, reader
-from nerve_center.clock import format_time, parse_time
+from nerve_center.clock import parse_time
 from nerve_center.contract import Mismatch
 from nerve_center.errors import Refused
 from nerve_center.ingest import invalid_body
+from nerve_center.policy import tolerance_as_json
 from nerve_center.store import agents, tolerances, triage
 from nerve_center.store.engine import reading
 from nerve_center.store.tolerances import Scope, Tolerance
@@ -29,7 +30,7 @@ def list_tolerances() -> Response:
     query({})
     with reading(here.engine) as connection:
         found = tolerances.in_force(connection, here.clock.now_us())
-    return json_response(json.dumps({"tolerances": [as_json(each) for each in found]}))
+    return json_response(json.dumps({"tolerances": [tolerance_as_json(each) for each in found]}))
 
 
 @blueprint.post("/tolerances")
@@ -54,7 +55,7 @@ def add_tolerance() -> Response:
         where = Scope(agent_key, label)
         return tolerances.add(connection, what, where, body.get("reason", ""), until_us, str(who), now_us)
 
-    return json_response(json.dumps(as_json(here.writer.submit(work))), 201)
+    return json_response(json.dumps(tolerance_as_json(here.writer.submit(work))), 201)
 
 
 @blueprint.post("/threats/<threat_id>/tolerate")
@@ -71,7 +72,7 @@ def tolerate_threat(threat_id: str) -> Response:
             connection, key, scope, label, body.get("reason", ""), until_us, str(who), now_us
         )
     )
-    return json_response(json.dumps(as_json(made)), 201)
+    return json_response(json.dumps(tolerance_as_json(made)), 201)
 
 
 @blueprint.post("/tolerances/<tolerance_id>/end")
@@ -83,7 +84,7 @@ def end_tolerance(tolerance_id: str) -> Response:
     unknown = Refused(404, "tolerance-unknown", "There is no tolerance of this id.")
     key, now_us = _key(tolerance_id, unknown), here.clock.now_us()
     ended = here.writer.submit(lambda connection: tolerances.end(connection, key, str(who), now_us))
-    return json_response(json.dumps(as_json(ended)))
+    return json_response(json.dumps(tolerance_as_json(ended)))
 
 
 def _key(text: str, unknown: Refused) -> int:
@@ -109,23 +110,3 @@ def _label(body: dict[str, Any]) -> tuple[str, str] | None:
     if (named is not None) != (body["scope"] == "label"):
         raise invalid_body(Mismatch(("label",), "goes with the scope label, and only with it"))
     return (named["name"], named["value"]) if named else None
-
-
-def as_json(item: Tolerance) -> dict[str, Any]:
-    """A Tolerance of the contract."""
-    return {
-        "id": item.key,
-        "scope": item.scope,
-        "agent_id": item.agent_id,
-        "hostname": item.hostname,
-        "label": None if item.label_name is None else {"name": item.label_name, "value": item.label_value},
-        "type": item.type,
-        "subject": item.subject,
-        "fingerprint": item.fingerprint,
-        "reason": item.reason,
-        "created_at": format_time(item.created_us),
-        "created_by": item.created_by,
-        "until": None if item.until_us is None else format_time(item.until_us),
-        "ended_at": None if item.ended_us is None else format_time(item.ended_us),
-        "ended_by": item.ended_by,
-    }

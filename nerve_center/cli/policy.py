@@ -34,7 +34,11 @@ def list_policies(settings: Config, as_json: bool) -> None:
     """List the policies in the order in which they apply, and the hosts that refuse theirs."""
     found, hosts = read(settings, lambda connection: (store.everyone(connection), _refusing(connection)))
     if as_json:
-        click.echo(json.dumps({"policies": [_as_json(each) for each in found], "refused": hosts}, indent=2))
+        click.echo(
+            json.dumps(
+                {"policies": [composing.policy_as_json(each) for each in found], "refused": hosts}, indent=2
+            )
+        )
         return
     if found:
         head = ("FOR", "INTERVAL", "RULES", "BY", "CHANGED")
@@ -147,13 +151,3 @@ def _line(item: Policy) -> tuple[str, ...]:
         item.updated_by,
         format_time(item.updated_us)[:19] + "Z",
     )
-
-
-def _as_json(item: Policy) -> dict[str, Any]:
-    return {
-        "label": {"name": item.label_name, "value": item.label_value} if item.label_name else None,
-        "interval_s": item.interval_s,
-        "rules": item.rules,
-        "updated_at": format_time(item.updated_us),
-        "updated_by": item.updated_by,
-    }

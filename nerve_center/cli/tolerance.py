@@ -8,9 +8,10 @@ import click
 from sqlalchemy.engine import Connection
 
 from nerve_center.cli.base import Failed, Until, actor, aligned, label_of, read, shown_end, write
-from nerve_center.clock import SystemClock, format_time
+from nerve_center.clock import SystemClock
 from nerve_center.config import Config
 from nerve_center.errors import Refused
+from nerve_center.policy import tolerance_as_json
 from nerve_center.store import agents
 from nerve_center.store import tolerances as store
 from nerve_center.store.tolerances import Scope, Tolerance
@@ -86,7 +87,7 @@ def list_tolerances(settings: Config, as_json: bool) -> None:
     now_us = SystemClock().now_us()
     found = read(settings, lambda connection: store.in_force(connection, now_us))
     if as_json:
-        click.echo(json.dumps({"tolerances": [_as_json(each) for each in found]}, indent=2))
+        click.echo(json.dumps({"tolerances": [tolerance_as_json(each) for each in found]}, indent=2))
     elif found:
         head = ("ID", "TYPE", "SUBJECT", "WHERE", "END", "BY", "REASON")
         click.echo(aligned([head, *(_line(each) for each in found)]))
@@ -119,19 +120,3 @@ def _line(item: Tolerance) -> tuple[str, ...]:
 
 def _printable(text: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in text)
-
-
-def _as_json(item: Tolerance) -> dict[str, object]:
-    return {
-        "id": item.key,
-        "scope": item.scope,
-        "agent_id": item.agent_id,
-        "label": None if item.label_name is None else {"name": item.label_name, "value": item.label_value},
-        "type": item.type,
-        "subject": item.subject,
-        "fingerprint": item.fingerprint,
-        "reason": item.reason,
-        "created_at": format_time(item.created_us),
-        "created_by": item.created_by,
-        "until": None if item.until_us is None else format_time(item.until_us),
-    }

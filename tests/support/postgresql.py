@@ -8,7 +8,9 @@ PostgreSQL refuses to run as root; then it runs as the user of Debian's package.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
+import fcntl
 import itertools
 import os
 import pwd
@@ -27,6 +29,7 @@ import psycopg2
 
 _PR_SET_PDEATHSIG = 1
 _START_S = 90.0
+_PREFIX, _CLAIM = "dio-pg-", "claim"
 _PARTS = Path("/usr/lib/postgresql")
 _SETTINGS = {
     "listen_addresses": "",
@@ -36,6 +39,7 @@ _SETTINGS = {
     "shared_buffers": "32MB",
     "max_connections": "60",
     "autovacuum": "off",
+    "dynamic_shared_memory_type": "mmap",
     "log_min_messages": "warning",
 }
 
@@ -46,7 +50,11 @@ class Cluster:
     def __init__(self, **settings: str) -> None:
         self._programs = _programs()
         self._user = _user()
-        self.folder = Path(tempfile.mkdtemp(prefix="dio-pg-"))
+        self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        aside = self.folder / "aside"
+        self._claim = aside.open("w")
+        fcntl.flock(self._claim, fcntl.LOCK_EX)
+        aside.rename(self.folder / _CLAIM)
         self.folder.chmod(0o755)
         self._data = self.folder / "data"
         self._number = itertools.count(1)
@@ -96,6 +104,7 @@ class Cluster:
     def stop(self) -> None:
         self.end()
         shutil.rmtree(self.folder, ignore_errors=True)
+        self._claim.close()
 
     def dsn(self, database: str) -> str:
         return f"host={self.folder} user=dio dbname={database}"
@@ -140,6 +149,7 @@ class Cluster:
 @cache
 def cluster() -> Cluster:
     """The one of this process."""
+    _remove_what_others_left()
     made = Cluster()
     atexit.register(made.stop)
     return made
@@ -151,6 +161,14 @@ def template(prepare: Callable[[str], None]) -> str:
     name = cluster().create()
     prepare(cluster().url(name))
     return name
+
+
+def _remove_what_others_left() -> None:
+    """A test process that was killed could not remove its cluster; the claim on it went with the process."""
+    for claim in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_CLAIM}"):
+        with contextlib.suppress(OSError), claim.open("r+") as held:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(claim.parent, ignore_errors=True)
 
 
 def _programs() -> Path:
