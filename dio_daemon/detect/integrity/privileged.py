@@ -50,6 +50,7 @@ QUICK_ENTRIES_OF_ONE = 2500
 MOST_WATCHES = 600
 MOST_NAMES = 256
 MOST_KNOWN = 5000
+MOST_COMPARED_BYTES = 8 << 20
 MOST_DEPTH = 32
 MOST_FOLDER_QUEUE = 100_000
 SKIPPED = ("/proc", "/sys", "/dev", "/run", "/var/lib/dio-agent")
@@ -247,9 +248,9 @@ class PrivilegedWatch:
             found = _privilege(self._host, path)
             if found is None:
                 continue
-            if self._announced(noticed) or self._by_dpkg(path):
+            if self._announced(noticed) or self._by_dpkg(path) or self._copied(path, found):
                 self._know(path, found)
-                words = f"{safe(path, 300)} gives privileges (a package's, or announced)"
+                words = f"{safe(path, 300)} gives privileges (a package's, a copy of one in its tree, or announced)"
                 self._record("known_changes", words, {"paths": [safe(path, 300)], "count": 1})
             else:
                 self._findings[path] = self._finding(path, found)
@@ -260,6 +261,27 @@ class PrivilegedWatch:
         except OSError:
             return False
         return self._packages.owner(path) is not None and self._runs.during(changed)
+
+    def _copied(self, path: str, found: list[Any]) -> bool:
+        """Whether it lies in a copy of the host's tree (a backup, a snapshot) and gives what the original gives."""
+        if path.startswith(tuple(f"{folder}/" for folder in OPEN)):
+            return False
+        at = path.find("/", 1)
+        while at != -1:
+            original = path[at:]
+            if self._known.get(original) == found and self._packages.owner(original) is not None:
+                return self._same_content(path, original)
+            at = path.find("/", at + 1)
+        return False
+
+    def _same_content(self, path: str, other: str) -> bool:
+        try:
+            if os.lstat(self._host.at(path)).st_size > MOST_COMPARED_BYTES:
+                return False
+            contents = [self._host.read(each, MOST_COMPARED_BYTES) for each in (path, other)]
+        except OSError:
+            return False
+        return contents[0] == contents[1]
 
     def _finding(self, path: str, found: list[Any]) -> Finding:
         mode, uid, gid, capabilities = found

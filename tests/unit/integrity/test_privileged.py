@@ -95,6 +95,32 @@ def test_those_of_packages_and_announced_ones(fake: FakeHost, watch: PrivilegedW
     assert [found.subject for found in run(fake, watch)] == ["/usr/bin/evil"]
 
 
+def test_copies_of_the_tree(fake: FakeHost, watch: PrivilegedWatch) -> None:
+    """A backup has the setuid files of packages once more; what differs from them, or lies in the open, is told."""
+    fake.package("login", {"/usr/bin/su": "x"})
+    for path, content, mode in (
+        ("/srv/backup/usr/bin/su", "x", 0o4755),
+        ("/srv/other/usr/bin/su", "y", 0o4755),
+        ("/srv/more/usr/bin/su", "x", 0o6755),
+        ("/srv/named/usr/bin/sh", "x", 0o4755),
+        ("/tmp/b/usr/bin/su", "x", 0o4755),
+    ):
+        fake.put(path, content, mode)
+    fake.clock.monotonic_s += 4 * 3600
+    assert sorted(found.subject for found in run(fake, watch)) == [
+        "/srv/more/usr/bin/su",
+        "/srv/named/usr/bin/sh",
+        "/srv/other/usr/bin/su",
+        "/tmp/b/usr/bin/su",
+    ]
+
+
+def test_a_copy_of_what_no_package_has(fake: FakeHost, watch: PrivilegedWatch) -> None:
+    fake.put("/srv/backup/usr/bin/su", "x", 0o4755)
+    fake.clock.monotonic_s += 4 * 3600
+    assert [found.subject for found in run(fake, watch)] == ["/srv/backup/usr/bin/su"]
+
+
 def test_what_gives_no_privileges(fake: FakeHost, watch: PrivilegedWatch) -> None:
     """Data, folders, links and FIFOs with such bits."""
     fake.put("/tmp/data", "x", 0o4644)
