@@ -50,6 +50,26 @@ END
 build 1; build 2
 """
 
+_MISTYPED = """
+for port in 1 2 3 4; do
+    logger -t sshd -p authpriv.info "Failed password for ada from 192.0.2.7 port $port ssh2"
+    logger -t sshd -p authpriv.info "Connection closed by authenticating user ada 192.0.2.7 port $port [preauth]"
+done
+logger -t sshd -p authpriv.info "Accepted password for ada from 192.0.2.7 port 5 ssh2"
+"""
+"""Four mistakes and a login, as sshd logs them."""
+_BACKUP = """
+mkdir -p /srv/usr/bin
+cp -a /usr/bin/su /usr/bin/passwd /srv/usr/bin
+tar -C / -czf /srv/etc.tgz etc
+cp -a /etc /srv/etc
+"""
+_SANDBOXES = """
+unshare --mount --pid --fork --mount-proc sleep 12
+systemd-run -q --wait -p PrivateTmp=yes -p DynamicUser=yes sleep 1
+mount --bind /srv /mnt && umount /mnt
+"""
+
 RULES = frozenset(tomllib.loads((REPOSITORY / "dio_daemon/detect/default_rules.toml").read_text())) | {
     "unusual"
 }
@@ -79,7 +99,7 @@ def _watched(make_host: MakeHost) -> tuple[Host, dio.Api]:
 
 
 def test_an_ordinary_week_raises_nothing(make_host: MakeHost) -> None:
-    """Install, upgrade, remove and purge a package with a unit, a cron job, a user and a setuid file; rotate a log."""
+    """A package with a unit, a cron job, a user and a setuid file comes, changes and goes; logs rotate, backups run."""
     host, api = _watched(make_host)
     host.run(_PACKAGE, timeout_s=120)
     host.run("printf 'x%.0s' $(seq 2000) > /var/log/syslog; sleep 7")
@@ -87,7 +107,10 @@ def test_an_ordinary_week_raises_nothing(make_host: MakeHost) -> None:
         "dpkg -i /root/demo_1.deb",
         "dpkg -i /root/demo_2.deb",
         "mv /var/log/syslog /var/log/syslog.1; : > /var/log/syslog",
-        "systemctl restart demo.service",
+        "systemctl restart demo.service; systemctl mask demo.service; systemctl unmask demo.service",
+        _MISTYPED + _BACKUP,
+        _SANDBOXES,
+        "journalctl -q --rotate; journalctl -q --vacuum-time=2d",
         "apt-get -y remove demo || dpkg --remove demo",
         "dpkg --purge demo",
         f"systemctl restart {dio.AGENT}",

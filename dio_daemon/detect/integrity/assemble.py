@@ -68,7 +68,7 @@ def assemble(
     news = [each for each in (_inotify(), _inotify()) if each is not None]
     now = clock.now().timestamp()
     verdict = Verdict(host, packages, runs, window.covers, (baseline.saved_at or now, now))
-    groups = tuple(replace(group, ignored=ignored) for group in GROUPS)
+    groups = tuple(replace(group, ignored=(*group.ignored, *ignored)) for group in GROUPS)
     return Integrity(
         Parts(
             files=FileWatch(host, groups, baseline, verdict, runs, news[0] if news else None, clock, record),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from dio_daemon.detect.integrity.group import Group
@@ -41,6 +42,7 @@ STARTS: Final[tuple[Group, ...]] = (
         "See it with at -c NUMBER, all of them with atq.",
         ("/var/spool/cron/atjobs/*", "/etc/at.allow", "/etc/at.deny"),
         shows="nothing",
+        ignored=(re.compile(r"/var/spool/cron/atjobs/\.SEQ"),),  # the number of the last job
     ),
     Group(
         "systemd",

@@ -249,6 +249,16 @@ def test_names_that_nothing_loads(fake: FakeHost) -> None:
     assert fake.run(watch) == []
 
 
+def test_a_job_for_later_is_told_once(fake: FakeHost) -> None:
+    """With what it runs, not with the number that is counted on."""
+    fake.put("/var/spool/cron/atjobs/.SEQ", "00000\n")
+    watch = fake.watch()
+    assert fake.run(watch) == []
+    fake.put("/var/spool/cron/atjobs/.SEQ", "00001\n")
+    fake.put("/var/spool/cron/atjobs/a0000101c8bbaf", "#!/bin/sh\n", 0o700)
+    assert [found.subject for found in fake.run(watch)] == ["/var/spool/cron/atjobs/a0000101c8bbaf"]
+
+
 def test_network_filesystems_are_not_entered(fake: FakeHost) -> None:
     (fake.root / "proc/1/mountinfo").write_text(
         "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 0:50 / /home rw - nfs4 server:/home rw\n"

@@ -1,0 +1,56 @@
+"""The same finding on several installed hosts becomes one outbreak at the nerve center, and clears with them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from conftest import MakeHost, Note
+from harness import dio
+from harness.commands import wait_for
+
+CENTER_FILES = {
+    "/etc/dio-nerve-center/nerve-center.toml.d/10-all.toml": '[server]\nhost = "0.0.0.0"\n',
+    "/etc/dio-nerve-center/notify.toml": "outbreak_hosts = 2\n",
+}
+ENTRY = "/etc/cron.d/spreads"
+WITHIN_S = 90.0
+"""A guard against hanging; how long it really took is noted."""
+
+
+@pytest.mark.parametrize("release", ["bookworm"], indirect=True)
+def test_an_outbreak(make_host: MakeHost, note: Note) -> None:
+    alpha = make_host("alpha", files=CENTER_FILES)
+    alpha.run(
+        "chgrp dio-nerve-center /etc/dio-nerve-center/notify.toml; chmod 0640 /etc/dio-nerve-center/notify.toml"
+    )
+    alpha.run(f"systemctl start {dio.CENTER} {dio.KEEPER} {dio.AGENT}")
+    beta = make_host("beta")
+    beta.run("rm -f /etc/dio-agent/enrollment-token")
+    beta.run(
+        f"dioctl enroll http://{alpha.address}:8000 --allow-plain-http --no-start && systemctl start {dio.AGENT}",
+        stdin=alpha.run("nervectl token show"),
+    )
+    api = dio.Api(alpha)
+
+    def baselines() -> bool:
+        events = api.get("events?kind=event&limit=1000")["events"]
+        return sum(each["data"]["type"] == "integrity_baseline" for each in events) == 2
+
+    def threats(type_: str, state: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = api.get(f"threats?type={type_}&state={state}")["threats"]
+        return found
+
+    wait_for("both baselines are taken", baselines, within_s=WITHIN_S, every_s=1)
+    for host in (alpha, beta):
+        host.run(f"echo '@yearly root true' > {ENTRY}")
+    (outbreak,) = wait_for("the outbreak", lambda: threats("outbreak", "open"), within_s=WITHIN_S)
+    assert outbreak["severity"] == "high" and outbreak["hostname"] is None
+    assert {"alpha", "beta"} <= set(outbreak["summary"].replace(".", " ").replace(",", " ").split())
+    assert ENTRY in outbreak["summary"]
+    evidence = api.get(f"threats/{outbreak['id']}")["evidence"]
+    assert sorted(each["hostname"] for each in evidence["hosts"]) == ["alpha", "beta"]
+    for host in (alpha, beta):
+        host.run(f"rm {ENTRY}")
+    wait_for("it is over", lambda: threats("outbreak", "cleared"), within_s=WITHIN_S, every_s=1)
+    assert len(threats("cron_changed", "cleared")) == 2
