@@ -75,7 +75,7 @@ SYSTEM: Final[tuple[Group, ...]] = (
         "kernel_module_config_changed",
         "high",
         "T1547.006",
-        "kernel module configuration",
+        "configuration of the kernel or its modules",
         "It decides which modules are loaded at boot, and an install line runs a command as root.",
         "Read the diff; modinfo NAME tells which package a module is from.",
         (
