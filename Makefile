@@ -43,12 +43,8 @@ format: venv ## Put the code into its format
 	$(PYTHON) -m ruff format $(CODE)
 	$(PYTHON) -m ruff check --fix $(CODE)
 
-bench: venv ## What the agent costs beside its peers, how much a center takes, how it bears a herd, how fast dioctl is
-	$(PYTHON) -m benchmarks.agent_footprint
-	$(PYTHON) -m benchmarks.ingest
-	$(PYTHON) -m benchmarks.herd
-	$(PYTHON) -m benchmarks.history
-	$(PYTHON) -m benchmarks.dioctl
+bench: venv ## All benchmarks, in a quarter of an hour at most: what the agent costs, what a center bears, how fast dioctl is
+	$(PYTHON) -m benchmarks
 
 coverage: venv tools ## Coverage as pages in build/coverage
 	$(PYTEST) -n auto --dist loadgroup --cov --cov-report=term --cov-report=html:build/coverage

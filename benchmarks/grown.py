@@ -28,6 +28,7 @@ from nerve_center.clock import SystemClock
 from nerve_center.figures import Chunk, figures
 from nerve_center.store import agents, engine, latest, migrate, records, rollups, steady, tables, threats
 from nerve_center.store.agents import Facts
+from nerve_center.store.prepared import run_all
 
 KINDS = ("web", "db", "cache", "mail", "build", "edge")
 INTERVAL_S = 12 * 3600
@@ -127,8 +128,8 @@ def _host(
         for seq, (at_s, value, text) in enumerate(packed, start=1)
     ]
     start = records.Mark(None, 0, None)
-    records.append(connection, key, secrets.token_bytes(8), "samples", start, taken, now_us)
-    latest.note(connection, key, taken)
+    added = records.append(connection, key, secrets.token_bytes(8), "samples", start, taken, now_us)
+    run_all(connection, [added.move, *latest.noted(key, taken)])
     silent_us = 3 * INTERVAL_S * 1_000_000 if number % 200 == 17 else 0
     connection.execute(
         update(tables.agents)
@@ -164,9 +165,10 @@ def _events(connection: Connection, key: int, rng: random.Random, now_us: int) -
                 seq, seq, secrets.token_bytes(8), "event", at_us, json.dumps(value).encode(), value
             )
         )
-    records.append(
+    added = records.append(
         connection, key, secrets.token_bytes(8), "events", records.Mark(None, 0, None), told, now_us
     )
+    run_all(connection, [added.move])
     for number in range(4):
         kind, severity, title = _THREATS[(key + number) % 4]
         threat = {

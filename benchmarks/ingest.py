@@ -31,8 +31,9 @@ from typing import Any
 
 import gevent
 
-from benchmarks.herd import SAMPLE, Center, now
+from benchmarks.herd import Center
 from benchmarks.measure import cost, free_port, machine
+from benchmarks.simulated import SAMPLE, now
 from dio_daemon import wire
 
 REPOSITORY = Path(__file__).resolve().parents[1]

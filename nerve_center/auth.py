@@ -30,6 +30,7 @@ _log = logging.getLogger(__name__)
 _LEAST_CREDENTIAL = 32
 _MOST_CREDENTIAL = 512
 _MOST_TOKEN_FILE = 4096
+_MOST_KNOWN = 20_000
 
 
 def hash_of(token: str) -> bytes:
@@ -48,6 +49,15 @@ def bearer(authorization: str | None) -> str:
     return token
 
 
+def refusal(instance: agents.Instance, agent_id: str) -> Refused | None:
+    """Why an instance may not report as `agent_id`; None where it may."""
+    if instance.revoked:
+        return revoked()
+    if instance.agent_id != agent_id:
+        return not_yours()
+    return unknown() if instance.superseded else None
+
+
 @dataclass(frozen=True)
 class Vouched:
     """An enrollment token was right. `token_hash` is that of a named one, whose use is counted at the enrollment."""
@@ -62,6 +72,7 @@ class Authority:
         self._engine = engine
         self._clock = clock
         self._enrollment = EnrollmentToken(token_file)
+        self._known: dict[bytes, agents.Instance] = {}
 
     def reporter(self, credential: str, agent_id: str) -> agents.Instance:
         """The instance that may report as `agent_id`.
@@ -71,13 +82,27 @@ class Authority:
         instance = self.instance(credential)
         if instance is None:
             raise unknown()
-        if instance.revoked:
-            raise revoked()
-        if instance.agent_id != agent_id:
-            raise not_yours()
-        if instance.superseded:
-            raise unknown()
+        if (wrong := refusal(instance, agent_id)) is not None:
+            raise wrong
         return instance
+
+    def remembered(self, credential: str, agent_id: str) -> agents.Instance:
+        """As `reporter`, but an instance that was let in before is not asked for again.
+
+        For a caller who asks once more in its own transaction, and calls `forget` where that refuses.
+        """
+        known = self._known.get(hash_of(credential))
+        if known is not None and known.agent_id == agent_id:
+            return known
+        found = self.reporter(credential, agent_id)
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[found.credential_hash] = found
+        return found
+
+    def forget(self, credential: str) -> None:
+        """Ask for the instance of a credential again."""
+        self._known.pop(hash_of(credential), None)
 
     def instance(self, credential: str) -> agents.Instance | None:
         """The enrolled instance that a credential belongs to, or None."""

@@ -15,20 +15,23 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from nerve_center import identity
+from nerve_center import auth, identity
 from nerve_center.clock import Clock, format_time, parse_time
 from nerve_center.contract import Contract, Mismatch, check_text
 from nerve_center.errors import Refused
 from nerve_center.policy import Versions
 from nerve_center.store import agents, latest, records, rollups, threats
+from nerve_center.store.prepared import Prepared, Values, run_all
 from nerve_center.store.records import Mark, Record
 from nerve_center.store.steady import Steady
 from nerve_center.store.writer import Writer
 
 MOST_DATA_BYTES = 65536
 _MOST_ERRORS = 10
-# json.dumps with settings of its own makes an encoder for each call.
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+# json.dumps with settings of its own makes an encoder for each call. What was parsed has no circles.
+_encode = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
+).encode
 _MOST_MAINTENANCE_S = 7 * 86400.0
 
 
@@ -64,17 +67,21 @@ class Ingest:
     def report(self, instance: agents.Instance, body: Any) -> dict[str, Any]:
         """Store a report and return the Acknowledgement.
 
-        Raises Refused: 422 `invalid-body` or `invalid-record`, 403 `not-your-agent`, 409 `mark-mismatch`; and
+        `instance` is who it was when it was last asked for: whether it may report still is asked again here. Raises
+        Refused: 422 `invalid-body` or `invalid-record`, 409 `mark-mismatch`, and as `Authority.reporter` does; and
         DatabaseUnavailable.
         """
         report = parse_report(self._contract, body)
         if report.instance_id != instance.instance_id:
             raise Refused(403, "not-your-agent", "This credential belongs to another instance of the agent.")
         now_us, heard_us = self._clock.now_us(), self._steady.now_us()
-        return self._writer.submit(
+        answer = self._writer.submit(
             lambda connection: _store(connection, instance, report, now_us, heard_us, self._versions),
             agent=instance.agent_key,
         )
+        if isinstance(answer, Refused):
+            raise answer
+        return answer
 
 
 def fit(mark: Mark, after: Mark, new: Sequence[Record]) -> int | None:
@@ -107,15 +114,21 @@ def _store(
     now_us: int,
     heard_us: int,
     versions: Versions,
-) -> dict[str, Any]:
-    """The transaction's work: the Acknowledgement, or Refused."""
-    present = agents.instance_locked(connection, instance)
-    if refusal := identity.check_run(connection, present, report.run_id):
-        raise refusal
-    mark = records.mark(connection, instance.agent_key, report.epoch, report.stream)
+) -> dict[str, Any] | Refused:
+    """The transaction's work: the Acknowledgement, or a refusal before anything was written."""
+    present = agents.instance_locked(connection, instance.instance_id)
+    if present is None or present.credential_hash != instance.credential_hash:
+        return auth.unknown()
+    refusal = auth.refusal(present, instance.agent_id) or identity.check_run(
+        connection, present, report.run_id
+    )
+    if refusal is not None:
+        return refusal
+    key = present.agent_key
+    mark = records.mark(connection, key, report.epoch, report.stream)
     skip = fit(mark, report.after, report.records)
     if skip is None:
-        raise Refused(
+        return Refused(
             409,
             "mark-mismatch",
             "The report does not continue what is stored.",
@@ -124,19 +137,19 @@ def _store(
     new = report.records[skip:]
     stored, skipped = 0, skip
     counts = {"samples": 0, "events": 0, "gaps": 0}
+    left: list[tuple[Prepared, Values]] = []
     if new:
-        added = records.append(connection, instance.agent_key, report.epoch, report.stream, mark, new, now_us)
+        added = records.append(connection, key, report.epoch, report.stream, mark, new, now_us)
         for record in added.threats:
-            threats.apply(connection, instance.agent_key, record.time_us, record.value)
-        _note_maintenance(connection, instance.agent_key, new, heard_us)
-        latest.note(connection, instance.agent_key, new)
-        rollups.mark(connection, instance.agent_key, present.rolled_hour, new)
+            threats.apply(connection, key, record.time_us, record.value)
+        _note_maintenance(connection, key, new, heard_us)
+        rollups.mark(connection, key, present.rolled_hour, new)
+        left = [added.move, *latest.noted(key, new)]
         stored, skipped = added.stored, skip + added.duplicates
         counts = {"samples": added.samples, "events": added.events, "gaps": added.gaps}
         mark = Mark(mark.key, new[-1].seq, new[-1].tag)
-    agents.reported(
-        connection,
-        instance,
+    left += agents.reported(
+        present,
         report.run_id,
         report.boot_id,
         report.interval_s,
@@ -144,8 +157,9 @@ def _store(
         heard_us,
         counts,
     )
+    run_all(connection, left)
     if report.policy is not None and report.policy != present.policy:
-        agents.set_policy(connection, instance.agent_key, report.policy)
+        agents.set_policy(connection, key, report.policy)
     return {
         "epoch": report.epoch.hex(),
         "stream": report.stream,
@@ -153,7 +167,7 @@ def _store(
         "stored": stored,
         "skipped": skipped,
         "server_time": format_time(now_us),
-        "policy": versions.of(connection, instance.agent_key, present.labels),
+        "policy": versions.of(connection, key, present.labels),
     }
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import json
 import signal
 import socket
@@ -44,6 +45,9 @@ _PASSWORDS_AT_ONCE = 2
 _plain = gevent.socket.socket
 """Its methods act on the connection below TLS: there is nothing left to say to the client."""
 _HANG_UP_EVERY_S = 0.2
+_GARBAGE_EVERY = 50_000
+"""New objects between two looks for cycles. A report of 60 samples makes 5,000 that are gone by themselves; with
+Python's own 700 a quarter of a worker's time went into looking at them."""
 
 
 class BoundedSocket:
@@ -149,6 +153,8 @@ class BoundedWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type
 
     def run(self) -> None:
         center = self._center
+        gc.freeze()  # what the application is made of stays
+        gc.set_threshold(_GARBAGE_EVERY, *gc.get_threshold()[1:])
         hub = gevent.get_hub()
         hub.handle_error = Refusals(hub.handle_error, SystemClock())
         # A password takes a fifth of a second of processor time; agents report meanwhile.

@@ -52,11 +52,16 @@ def report(agent_id: str) -> Response:
     here = center()
     token = credential()
     with here.admission:
-        instance = here.authority.reporter(token, agent_id)
+        instance = here.authority.remembered(token, agent_id)
     with here.budget.share() as share:
         raw = read(here, share)
         with here.admission:
-            acknowledgement = here.ingest.report(instance, unpack(here, share, raw))
+            try:
+                acknowledgement = here.ingest.report(instance, unpack(here, share, raw))
+            except Refused as refusal:
+                if refusal.status in (401, 403):
+                    here.authority.forget(token)
+                raise
     return json_response(json.dumps(acknowledgement))
 
 

@@ -7,15 +7,16 @@ another instance has taken the agent over, `revoked_us` that an operator refused
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import bindparam, case, func, insert, literal, or_, select, update
+from sqlalchemy import bindparam, case, func, insert, literal, null, or_, select, update
 from sqlalchemy.engine import Connection, Row
 
 from nerve_center import presence
 from nerve_center.store import labels, latest
+from nerve_center.store.prepared import Prepared, Values
 from nerve_center.store.tables import agents, instances, meta, threats
 from nerve_center.store.threats import ACTIVE
 
@@ -82,27 +83,18 @@ _OF_AGENT = (agents.c.id, agents.c.interval_s, agents.c.rolled_hour, agents.c.la
 _INSTANCE = select(instances, *_OF_AGENT).join(agents, agents.c.key == instances.c.agent_key)
 
 _BY_CREDENTIAL = _INSTANCE.where(instances.c.credential_hash == bindparam("of_hash"))
-_LOCKED = _INSTANCE.where(instances.c.instance_id == bindparam("of_instance")).with_for_update(key_share=True)
+_LOCKED = Prepared(
+    _INSTANCE.where(instances.c.instance_id == bindparam("of_instance")).with_for_update(key_share=True)
+)
+_NAMES = tuple(column.name for column in (*instances.c, *_OF_AGENT))
 
 
-def _instance(row: Row[Any]) -> Instance:
+def _instance(row: Sequence[Any]) -> Instance:
+    """From a row of `_INSTANCE`."""
+    of = dict(zip(_NAMES, row, strict=True))
+    superseded_us, revoked_us = of.pop("superseded_us"), of.pop("revoked_us")
     return Instance(
-        instance_id=row.instance_id,
-        agent_key=row.agent_key,
-        agent_id=row.id,
-        claimed_id=row.claimed_id,
-        credential_hash=row.credential_hash,
-        run_id=row.run_id,
-        interval_s=row.interval_s,
-        enrolled_us=row.enrolled_us,
-        last_seen_us=row.last_seen_us,
-        last_report_us=row.last_report_us,
-        goodbye_us=row.goodbye_us,
-        superseded=row.superseded_us is not None,
-        revoked=row.revoked_us is not None,
-        rolled_hour=row.rolled_hour,
-        labels=row.labels,
-        policy=row.policy,
+        agent_id=of.pop("id"), superseded=superseded_us is not None, revoked=revoked_us is not None, **of
     )
 
 
@@ -111,9 +103,10 @@ def instance_by_credential(connection: Connection, credential_hash: bytes) -> In
     return None if row is None else _instance(row)
 
 
-def instance_locked(connection: Connection, instance: Instance) -> Instance:
+def instance_locked(connection: Connection, instance_id: str) -> Instance | None:
     """An instance as it is inside this transaction; nobody else changes it or its agent until the end of that."""
-    return _instance(connection.execute(_LOCKED, {"of_instance": instance.instance_id}).one())
+    row = _LOCKED.first(connection, {"of_instance": instance_id})
+    return None if row is None else _instance(row)
 
 
 def is_revoked(connection: Connection, key: int) -> bool:
@@ -236,17 +229,17 @@ def supersede_others(connection: Connection, key: int, instance_id: str, now_us:
     )
 
 
-_INSTANCE_REPORTED = (
+_INSTANCE_REPORTED = Prepared(
     update(instances)
     .where(instances.c.instance_id == bindparam("of_instance"))
     .values(
         run_id=bindparam("new_run_id"),
         last_seen_us=bindparam("now_us"),
         last_report_us=bindparam("now_us"),
-        goodbye_us=None,
+        goodbye_us=null(),
     )
 )
-_AGENT_REPORTED = (
+_AGENT_REPORTED = Prepared(
     update(agents)
     .where(agents.c.key == bindparam("of_key"))
     .values(
@@ -259,7 +252,7 @@ _AGENT_REPORTED = (
             (agents.c.heard_us > bindparam("now_us") + _BEHIND_US, agents.c.heard_us),
             else_=bindparam("now_us"),
         ),
-        goodbye_us=None,
+        goodbye_us=null(),
         samples=agents.c.samples + bindparam("more_samples"),
         events=agents.c.events + bindparam("more_events"),
         gaps=agents.c.gaps + bindparam("more_gaps"),
@@ -268,7 +261,6 @@ _AGENT_REPORTED = (
 
 
 def reported(
-    connection: Connection,
     instance: Instance,
     run_id: str,
     boot_id: str | None,
@@ -276,25 +268,21 @@ def reported(
     clock_skew_s: float,
     now_us: int,
     added: Mapping[str, int],
-) -> None:
-    """A report was taken: the agent is there, and so many `samples`, `events` and `gaps` were added."""
-    connection.execute(
-        _INSTANCE_REPORTED, {"of_instance": instance.instance_id, "new_run_id": run_id, "now_us": now_us}
-    )
-    connection.execute(
-        _AGENT_REPORTED,
-        {
-            "of_key": instance.agent_key,
-            "new_run_id": run_id,
-            "new_boot_id": boot_id,
-            "new_interval_s": interval_s,
-            "new_clock_skew_s": clock_skew_s,
-            "now_us": now_us,
-            "more_samples": added["samples"],
-            "more_events": added["events"],
-            "more_gaps": added["gaps"],
-        },
-    )
+) -> list[tuple[Prepared, Values]]:
+    """What to write once a report was taken: the agent is there, with so many more `samples`, `events` and `gaps`."""
+    of_instance = {"of_instance": instance.instance_id, "new_run_id": run_id, "now_us": now_us}
+    of_agent = {
+        "of_key": instance.agent_key,
+        "new_run_id": run_id,
+        "new_boot_id": boot_id,
+        "new_interval_s": interval_s,
+        "new_clock_skew_s": clock_skew_s,
+        "now_us": now_us,
+        "more_samples": added["samples"],
+        "more_events": added["events"],
+        "more_gaps": added["gaps"],
+    }
+    return [(_INSTANCE_REPORTED, of_instance), (_AGENT_REPORTED, of_agent)]
 
 
 def set_policy(connection: Connection, key: int, said: str) -> None:

@@ -1,7 +1,7 @@
 """Inserting rows of which some may be there already: the busiest statement, and one that differs by database.
 
 SQLAlchemy's `on_conflict_do_nothing` would be compiled each time, and of several statements only the last one's count
-of rows is known.
+of rows is known. Rows are given to the driver as they are (`prepared`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection
 
 from nerve_center.store import postgresql
 from nerve_center.store.engine import is_postgresql
+from nerve_center.store.prepared import Prepared
 
 
 def insert_new(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> int:
@@ -25,13 +26,14 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[dict[str, An
         names = table.columns.keys()
         values = [tuple(row[name] for name in names) for row in rows]
         return postgresql.insert_values(connection, _statement(table.name, tuple(names)), values)
-    count: int = connection.execute(_or_ignore(table), rows).rowcount
+    cursor = connection.connection.cursor()
+    count: int = cursor.executemany(_or_ignore(table), rows).rowcount
     return count
 
 
 @functools.cache
-def _or_ignore(table: Table) -> Any:
-    return insert(table).prefix_with("OR IGNORE")
+def _or_ignore(table: Table) -> str:
+    return Prepared(insert(table).prefix_with("OR IGNORE")).sql(on_postgresql=False)
 
 
 @functools.cache

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import bindparam, insert, text
 from sqlalchemy.engine import Connection
 
+from nerve_center.store.prepared import Prepared, Values
 from nerve_center.store.records import Record
 from nerve_center.store.tables import latest
 
@@ -25,14 +26,16 @@ _MINUTE_US = 60_000_000
 _MOST = 1e12
 
 # A course may grow to twice its length before it is cut: most reports then change one end of it only.
-_UPDATE = text(
-    "UPDATE latest SET time_us = :time_us, cpu_percent = :cpu, memory_percent = :memory, disk_percent = :disk,"
-    " disk_mount = :mount, load_1m = :load, course = CASE"
-    " WHEN time_us IS NULL THEN :points"
-    " WHEN time_us / 60000000 >= :minute THEN course || :later"
-    " ELSE substr(course, CASE WHEN length(course) > 480 THEN length(course) - 239 ELSE 1 END)"
-    " || CASE WHEN time_us / 60000000 = :minute - 1 THEN '' ELSE '----' END || :points END"
-    " WHERE agent_key = :of_agent AND (time_us IS NULL OR time_us <= :time_us)"
+_UPDATE = Prepared(
+    text(
+        "UPDATE latest SET time_us = :time_us, cpu_percent = :cpu, memory_percent = :memory, disk_percent = :disk,"
+        " disk_mount = :mount, load_1m = :load, course = CASE"
+        " WHEN time_us IS NULL THEN :points"
+        " WHEN time_us / 60000000 >= :minute THEN course || :later"
+        " ELSE substr(course, CASE WHEN length(course) > 480 THEN length(course) - 239 ELSE 1 END)"
+        " || CASE WHEN time_us / 60000000 = :minute - 1 THEN '' ELSE '----' END || :points END"
+        " WHERE agent_key = :of_agent AND (time_us IS NULL OR time_us <= :time_us)"
+    )
 )
 
 
@@ -43,8 +46,8 @@ def add(connection: Connection, agent_key: int) -> None:
     )
 
 
-def note(connection: Connection, agent_key: int, records: Sequence[Record]) -> None:
-    """Take the samples of a report into account."""
+def noted(agent_key: int, records: Sequence[Record]) -> list[tuple[Prepared, Values]]:
+    """What to write to take the samples of a report into account."""
     newest: dict[int, Record] = {}
     for record in records:
         if record.kind == "sample":
@@ -52,7 +55,7 @@ def note(connection: Connection, agent_key: int, records: Sequence[Record]) -> N
             if minute not in newest or newest[minute].time_us <= record.time_us:
                 newest[minute] = record
     if not newest:
-        return
+        return []
     minutes = sorted(newest)[-POINTS:]
     points: list[str] = []
     for index, minute in enumerate(minutes):
@@ -60,17 +63,15 @@ def note(connection: Connection, agent_key: int, records: Sequence[Record]) -> N
             points.append(GAP)
         points.append(_point(newest[minute].value))
     last = newest[minutes[-1]]
-    connection.execute(
-        _UPDATE,
-        {
-            "of_agent": agent_key,
-            "time_us": last.time_us,
-            "minute": minutes[0],
-            "points": "".join(points),
-            "later": "".join(points[1:]),
-            **figures(last.value),
-        },
-    )
+    values = {
+        "of_agent": agent_key,
+        "time_us": last.time_us,
+        "minute": minutes[0],
+        "points": "".join(points),
+        "later": "".join(points[1:]),
+        **figures(last.value),
+    }
+    return [(_UPDATE, values)]
 
 
 def figures(sample: Mapping[str, Any]) -> dict[str, Any]:

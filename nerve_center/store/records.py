@@ -12,12 +12,13 @@ import secrets
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, insert, literal, select, tuple_, update
 from sqlalchemy.engine import Connection
 
 from nerve_center.store.insertion import insert_new
+from nerve_center.store.prepared import Prepared, Values, run_all
 from nerve_center.store.tables import events, gaps, samples, skipped, streams
 
 PAGE_BYTES = 8 * 1024 * 1024
@@ -32,8 +33,7 @@ class Mark:
     tag: bytes | None
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """One record as it is stored. `json` is its data; `value` the same, parsed."""
 
     seq: int
@@ -59,25 +59,31 @@ class Sample:
 
 @dataclass(frozen=True)
 class Added:
-    """What an append did: records stored by table, those skipped, and the new events among them."""
+    """What an append did: records stored by table, those skipped, and the new events among them.
+
+    `move` is what is left to write: the mark.
+    """
 
     samples: int
     events: int
     gaps: int
     duplicates: int
     threats: Sequence[Record]
+    move: tuple[Prepared, Values]
 
     @property
     def stored(self) -> int:
         return self.samples + self.events + self.gaps
 
 
-_MARK = select(streams.c.key, streams.c.seq, streams.c.tag).where(
-    streams.c.agent_key == bindparam("of_agent"),
-    streams.c.epoch == bindparam("of_epoch"),
-    streams.c.stream == bindparam("of_stream"),
+_MARK = Prepared(
+    select(streams.c.key, streams.c.seq, streams.c.tag).where(
+        streams.c.agent_key == bindparam("of_agent"),
+        streams.c.epoch == bindparam("of_epoch"),
+        streams.c.stream == bindparam("of_stream"),
+    )
 )
-_MOVE_MARK = (
+_MOVE_MARK = Prepared(
     update(streams)
     .where(streams.c.key == bindparam("of_key"))
     .values(
@@ -90,8 +96,8 @@ _MOVE_MARK = (
 
 
 def mark(connection: Connection, agent_key: int, epoch: bytes, stream: str) -> Mark:
-    row = connection.execute(_MARK, {"of_agent": agent_key, "of_epoch": epoch, "of_stream": stream}).first()
-    return Mark(None, 0, None) if row is None else Mark(row.key, row.seq, row.tag)
+    row = _MARK.first(connection, {"of_agent": agent_key, "of_epoch": epoch, "of_stream": stream})
+    return Mark(None, 0, None) if row is None else Mark(*row)
 
 
 def append(
@@ -103,7 +109,7 @@ def append(
     records: Sequence[Record],
     now_us: int,
 ) -> Added:
-    """Store `records`, which continue the mark `at`, and move the mark to the last of them."""
+    """Store `records`, which continue the mark `at`; the caller writes what moves the mark to the last of them."""
     last = records[-1]
     key = at.key if at.key is not None else _new_stream(connection, agent_key, epoch, stream, last, now_us)
     common = {"agent_key": agent_key, "stream_key": key, "received_us": now_us}
@@ -127,29 +133,22 @@ def append(
             else:
                 of_events.append(row)
     new_threats = [record for row, record in of_threats if insert_new(connection, events, [row])]
-    added = Added(
-        samples=insert_new(connection, samples, of_samples),
-        events=insert_new(connection, events, of_events) + len(new_threats),
-        gaps=insert_new(connection, gaps, of_gaps),
-        duplicates=0,
-        threats=new_threats,
-    )
-    added = Added(added.samples, added.events, added.gaps, len(records) - added.stored, new_threats)
-    if added.duplicates:
+    of_samples_new = insert_new(connection, samples, of_samples)
+    of_events_new = insert_new(connection, events, of_events) + len(new_threats)
+    of_gaps_new = insert_new(connection, gaps, of_gaps)
+    duplicates = len(records) - of_samples_new - of_events_new - of_gaps_new
+    if duplicates:
         _note_skipped(
             connection, key, records, of_samples, of_gaps, of_events + [row for row, _ in of_threats]
         )
-    connection.execute(
-        _MOVE_MARK,
-        {
-            "of_key": key,
-            "new_seq": last.seq,
-            "new_tag": last.tag,
-            "more_duplicates": added.duplicates,
-            "now_us": now_us,
-        },
-    )
-    return added
+    move = {
+        "of_key": key,
+        "new_seq": last.seq,
+        "new_tag": last.tag,
+        "more_duplicates": duplicates,
+        "now_us": now_us,
+    }
+    return Added(of_samples_new, of_events_new, of_gaps_new, duplicates, new_threats, (_MOVE_MARK, move))
 
 
 def _new_stream(
@@ -267,4 +266,5 @@ def append_own_event(connection: Connection, agent_key: int, data: dict[str, Any
         json=json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode(),
         value=data,
     )
-    append(connection, agent_key, _OWN_EPOCH, "center", at, [record], now_us)
+    added = append(connection, agent_key, _OWN_EPOCH, "center", at, [record], now_us)
+    run_all(connection, [added.move])

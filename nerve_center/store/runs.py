@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.engine import Connection
 
+from nerve_center.store.prepared import Prepared
 from nerve_center.store.tables import runs
 
-_GET = select(runs).where(runs.c.run_id == bindparam("of_run"))  # built once: every report asks
+_GET = Prepared(select(runs).where(runs.c.run_id == bindparam("of_run")))
 _KEPT = 50
 """Earlier runs of an instance that are remembered: a twin takes turns at once, not after fifty restarts."""
 
@@ -27,7 +28,7 @@ class Run:
 
 
 def get(connection: Connection, run_id: str) -> Run | None:
-    row = connection.execute(_GET, {"of_run": run_id}).first()
+    row = _GET.first(connection, {"of_run": run_id})
     return None if row is None else Run(*row)
 
 

@@ -1,15 +1,16 @@
 """The one writer of a process: commits what has gathered, then releases the answers.
 
     submit(work)  from any thread: puts `work` in the queue and waits until it is committed
-    writer        takes all that waits, begins, each piece in its own SAVEPOINT, COMMIT
+    writer        takes all that waits, begins, does each piece, COMMIT
 
 So a fsync is shared by everybody who waits for one, and threads do not contend for SQLite's lock. A piece of
-work that raises is rolled back alone and its exception goes to its caller. When the database itself fails,
-nothing of the group is stored and every caller gets DatabaseUnavailable.
+work that raises is rolled back alone, to its SAVEPOINT, and its exception goes to its caller. When the database itself
+fails, nothing of the group is stored and every caller gets DatabaseUnavailable.
 
 Work that names the one `agent` that it is about, and locks that agent's row first, may run beside other such work of
 other processes where the database can do that; a group of such work goes by agent, so that no two groups wait for each
-other. Where it met other work all the same, the group is done again, alone. All other work is done alone.
+other. It may be done twice: such a group goes without savepoints at first, and again with them where a piece raised, or
+alone where it met other work all the same. All other work is done alone, and once.
 
 While another process holds the lock the writer tries again, with pauses in which others run; work that has
 waited for longer than its patience is answered with DatabaseUnavailable and dropped, never done later.
@@ -65,7 +66,11 @@ class _Job:
 
 
 class _Again(Exception):
-    """The group met other work and has to be done again, alone."""
+    """The group has to be done again, with savepoints; `alone` where it met other work."""
+
+    def __init__(self, alone: bool) -> None:
+        super().__init__()
+        self.alone = alone
 
 
 class Writer:
@@ -166,18 +171,19 @@ class Writer:
                 break
         return jobs
 
-    def _commit(self, jobs: list[_Job], alone: bool = False) -> None:
+    def _commit(self, jobs: list[_Job], alone: bool = False, again: bool = False) -> None:
         connection = self._begin(jobs, alone)
         if connection is None:
             return
         alone = alone or _must_be_alone(jobs)
+        careful = again or _must_be_alone(jobs)
         try:
             for job in jobs:
-                self._run_one(connection, job, alone)
+                self._run_one(connection, job, alone, careful)
             connection.commit()
-        except _Again:
+        except _Again as found:
             connection.rollback()
-            self._commit(jobs, alone=True)
+            self._commit(jobs, alone=found.alone, again=True)
             return
         except Exception as exc:
             self._drop_connection()
@@ -191,20 +197,24 @@ class Writer:
         for job in jobs:
             job.done.set()
 
-    def _run_one(self, connection: Connection, job: _Job, alone: bool) -> None:
-        """Do one piece of work in its savepoint. Raises only what spoils the whole transaction."""
-        connection.exec_driver_sql("SAVEPOINT job")
+    def _run_one(self, connection: Connection, job: _Job, alone: bool, careful: bool) -> None:
+        """Do one piece of work, `careful` in its savepoint. Raises only what spoils the whole transaction."""
+        if careful:
+            connection.exec_driver_sql("SAVEPOINT job")
         job.error = None
         try:
             job.result = job.work(connection)
         except Exception as exc:
             if not alone and engines.is_conflict(exc):
-                raise _Again from exc
+                raise _Again(alone=True) from exc
             if engines.unavailable(exc) is not None:
                 raise
+            if not careful:
+                raise _Again(alone) from exc
             connection.exec_driver_sql("ROLLBACK TO job")
             job.error = exc
-        connection.exec_driver_sql("RELEASE job")
+        if careful:
+            connection.exec_driver_sql("RELEASE job")
 
     def _begin(self, jobs: list[_Job], alone: bool) -> Connection | None:
         """A connection inside a new transaction, or None when no job is left that would wait for it."""

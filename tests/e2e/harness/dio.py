@@ -98,9 +98,12 @@ def get(host: Host, url: str, headers: dict[str, str] | None = None) -> tuple[in
     return status, body
 
 
-def log_in(host: Host, name: str, password: str) -> list[int]:
-    """Log in on the host's own nerve center; the statuses of the login and of the account page after it."""
-    command = ["python3", "-", CENTER_URL, name, password]
+def log_in(host: Host, name: str, password: str, *, url: str = CENTER_URL, ca: str = "") -> list[int]:
+    """Log in on a nerve center, the host's own one; the statuses of the login and of the account page after it.
+
+    `ca` is a PEM file of the authority behind an https `url`.
+    """
+    command = ["env", *([f"SSL_CERT_FILE={ca}"] if ca else []), "python3", "-", url, name, password]
     found: list[int] = json.loads(host.run(shlex.join(command), stdin=_LOG_IN))
     return found
 

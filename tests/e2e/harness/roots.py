@@ -4,7 +4,7 @@
 - `ready`: bare, with those installed.
 - `installed`: ready, with both of DIO's packages installed while nothing ran, and their units disabled: each
   test starts what it wants, when it wants.
-- `postgresql`: installed, with a server of PostgreSQL and the driver for it; built when a test asks for it.
+- `postgresql`: installed, with a server of PostgreSQL, the driver for it, and HAProxy; built when a test asks for it.
 
 A host is an overlay over one of them, so that each test starts from the same state.
 """
@@ -29,6 +29,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 CACHE = REPOSITORY / "build" / "e2e"
 RELEASES = ("bookworm", "trixie")
 _BASE = "systemd,systemd-sysv,dbus,ca-certificates"
+_POSTGRESQL = ("postgresql", "python3-psycopg2", "haproxy")
 # Raised when what is built below changes.
 _EDITION = 3
 
@@ -66,7 +67,7 @@ def root(release: str, stage: str) -> Path:
     if stage == "installed":
         return installed
     assert stage == "postgresql", stage
-    return _built(release, "postgresql", edition, _build_postgresql)
+    return _built(release, "postgresql", f"{edition} {' '.join(_POSTGRESQL)}", _build_postgresql)
 
 
 def _built(release: str, stage: str, edition: str, build: Callable[[str, Path], None]) -> Path:
@@ -120,9 +121,8 @@ def _build_installed(release: str, folder: Path) -> None:
 
 def _build_postgresql(release: str, folder: Path) -> None:
     run(["cp", "-a", "--reflink=auto", str(root(release, "installed")), str(folder)], timeout_s=300)
-    names = ["postgresql", "python3-psycopg2"]
-    run_in(folder, ["apt-get", "install", "-y", "-q", "--no-install-recommends", *names])
-    run_in(folder, ["systemctl", "disable", "postgresql"])
+    run_in(folder, ["apt-get", "install", "-y", "-q", "--no-install-recommends", *_POSTGRESQL])
+    run_in(folder, ["systemctl", "disable", "postgresql", "haproxy"])
 
 
 def run_in(folder: Path, command: list[str]) -> str:

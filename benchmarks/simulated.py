@@ -1,0 +1,271 @@
+"""Simulated hosts: the wire protocol is real, what is sampled is not.
+
+    python3 -m benchmarks.simulated --url https://dio.example:8443 --ca ca.pem --agents 500 \\
+        --token-file token --status status.json
+
+Each agent has a credential and a spool of its own, builds its messages with the agent's code, sends them gzipped over a
+connection of its own, compares marks, backs off with the agent's waits and jitter, and honours Retry-After. What was
+acknowledged it keeps for an hour, and goes back to the mark of a center that has lost it.
+
+As a program it runs until SIGTERM, then samples no more, delivers what it has and ends; the file of its status is
+written anew twice a second: `agents`, those `active`, records `sampled` and `waiting`, and `answers` by HTTP status.
+"""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+# ruff: noqa: E402 - everything below the patch is patched
+
+import argparse
+import json
+import random
+import secrets
+import signal
+import socket
+import ssl
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import gevent
+
+from dio_daemon import wire
+from dio_daemon.backoff import Backoff
+from dio_daemon.clock import SystemClock, rfc3339
+
+INTERVAL_S = 10.0
+WAITS_S = (2.0, 4.0, 8.0, 10.0)
+JITTER = 0.15
+FAILURES_BEFORE_OFFLINE = 5
+KEPT = 360
+MOST_IN_A_REPORT = 200
+SAMPLE = wire.to_json(
+    {
+        "cpu": {"percent": 12.5, "user_percent": 8.1, "system_percent": 4.4, "count": 2},
+        "memory": {"total_bytes": 4105170944, "available_bytes": 2105170944, "percent": 48.7},
+        "load": {"load_1m": 0.31, "load_5m": 0.28, "load_15m": 0.25},
+        "disks": [{"mount": "/", "device": "/dev/vda1", "fstype": "ext4", "status": "ok", "percent": 41.2}],
+        "network": {"rx_bytes_per_s": 10240.0, "tx_bytes_per_s": 5120.0, "interfaces": []},
+        "processes": {"count": 142, "running": 1, "zombies": 0, "top": []},
+        "uptime_s": 86400.0,
+    }
+)
+
+
+class Failed(Exception):
+    """An exchange that did not end in an acknowledgement."""
+
+    def __init__(self, status: int, retry_after_s: float | None = None, body: Any = None) -> None:
+        super().__init__(str(status))
+        self.status = status
+        self.retry_after_s = retry_after_s
+        self.body = body
+
+
+@dataclass
+class Herd:
+    """What all agents share, and what is counted."""
+
+    port: int
+    token: str
+    host: str = "127.0.0.1"
+    tls: ssl.SSLContext | None = None
+    answers: Counter[str] = field(default_factory=Counter)
+    sampling: bool = True
+
+    def exchange(self, path: str, headers: dict[str, str], body: bytes) -> dict[str, Any]:
+        """One POST over a connection of its own. Raises Failed."""
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        request = (
+            f"POST {path} HTTP/1.1\r\nHost: {self.host}\r\nContent-Type: application/json\r\n{head}"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        ).encode() + body
+        try:
+            answer = self._send(request)
+        except OSError:
+            self.answers["no connection"] += 1
+            raise Failed(0) from None
+        top, _, content = answer.partition(b"\r\n\r\n")
+        if not top.startswith(b"HTTP/1.1 "):
+            self.answers["broken"] += 1
+            raise Failed(0)
+        status = int(top[9:12])
+        self.answers[str(status)] += 1
+        if status in (200, 201):
+            return dict(json.loads(content))
+        retry_after = None
+        for line in top.split(b"\r\n"):
+            if line.lower().startswith(b"retry-after:"):
+                retry_after = float(line.partition(b":")[2])
+        raise Failed(status, retry_after, json.loads(content) if content.startswith(b"{") else None)
+
+    def _send(self, request: bytes) -> bytes:
+        answer = b""
+        connection = socket.create_connection((self.host, self.port), timeout=10)
+        if self.tls is not None:
+            connection = self.tls.wrap_socket(connection, server_hostname=self.host)
+        with connection:
+            connection.settimeout(30)
+            connection.sendall(request)
+            while piece := connection.recv(65536):
+                answer += piece
+        return answer
+
+
+class Agent:
+    """One simulated host; its life is that of `dio_daemon.link`, in one loop."""
+
+    def __init__(self, herd: Herd) -> None:
+        self.herd = herd
+        self.agent_id = f"agent-{secrets.token_hex(8)}"
+        self.sender = wire.Sender(
+            secrets.token_hex(16), secrets.token_hex(16), None, INTERVAL_S, secrets.token_hex(16)
+        )
+        self.credential = secrets.token_urlsafe(32)
+        self.epoch = secrets.token_hex(8)
+        self.rng = random.Random()
+        self.backoff = Backoff(WAITS_S, JITTER, self.rng)
+        self.kept: list[wire.Record] = []
+        self.mark = wire.Mark(0, None)
+        self.seq = 0
+        self.active = False
+        self.enrolled = False
+
+    @property
+    def waiting(self) -> int:
+        """How many records are not acknowledged."""
+        return self.seq - self.mark.seq
+
+    def sample(self) -> None:
+        """Sample as long as the herd does."""
+        gevent.sleep(self.rng.random() * INTERVAL_S)
+        while self.herd.sampling:
+            self.seq += 1
+            self.kept.append(wire.Record(self.seq, self.seq, secrets.token_hex(8), "sample", now(), SAMPLE))
+            if len(self.kept) > KEPT and self.kept[0].seq < self.mark.seq:
+                del self.kept[0]
+            gevent.sleep(INTERVAL_S)
+
+    def live(self) -> None:
+        """Register, report, and come back, for ever."""
+        while True:
+            if not self.register():
+                continue
+            failures = 0
+            while failures < FAILURES_BEFORE_OFFLINE:
+                if not self.waiting:
+                    gevent.sleep(0.5)
+                    continue
+                try:
+                    self.report()
+                    failures = 0
+                    self.active = True
+                except Failed as failure:
+                    self.active = False
+                    if failure.status in (401, 409):  # it knows this agent, or this start of it, no more
+                        self.enrolled = self.enrolled and failure.status != 401
+                        break
+                    busy = failure.status in (429, 503)
+                    failures = min(failures + 1, FAILURES_BEFORE_OFFLINE - 1) if busy else failures + 1
+                    wait = self.backoff.spread(INTERVAL_S)
+                    gevent.sleep(max(wait, self.backoff.spread(failure.retry_after_s or 0.0)))
+            self.backoff.reset()
+
+    def register(self) -> bool:
+        """One attempt; waits after a failure."""
+        body = wire.registration(self.sender, self.agent_id, "0.1.0", now(), {"hostname": self.agent_id}, {})
+        headers = {"Authorization": f"Bearer {self.credential}"}
+        if not self.enrolled:
+            headers["DIO-Enrollment-Token"] = self.herd.token
+        try:
+            self.herd.exchange("/api/v1/agents/register", headers, body)
+        except Failed as failure:
+            self.enrolled = self.enrolled and failure.status != 401
+            _, wait = self.backoff.next()
+            gevent.sleep(max(wait, self.backoff.spread(failure.retry_after_s or 0.0)))
+            return False
+        self.enrolled = True
+        self.backoff.reset()
+        return True
+
+    def report(self) -> None:
+        """One report of what waits. Raises Failed."""
+        behind = self.seq - self.waiting - (self.kept[0].seq - 1)
+        records = tuple(self.kept[behind : behind + MOST_IN_A_REPORT])
+        batch = wire.Batch(self.epoch, wire.SAMPLES, self.mark, records)
+        headers = {"Authorization": f"Bearer {self.credential}", "Content-Encoding": "gzip"}
+        body = wire.compress(wire.report(self.sender, now(), batch))
+        try:
+            answer = self.herd.exchange(f"/api/v1/agents/{self.agent_id}/reports", headers, body)
+        except Failed as failure:
+            if failure.status != 409 or not failure.body or "mark" not in failure.body:
+                raise
+            answer = failure.body
+        self._move(wire.Mark(answer["mark"]["seq"], answer["mark"]["tag"]))
+
+    def _move(self, mark: wire.Mark) -> None:
+        """Go to the mark of the center, forwards or, where it has lost something, back. Raises Failed."""
+        known = mark.seq == 0 and self.kept[0].seq == 1
+        if not known and not any((each.seq, each.tag) == (mark.seq, mark.tag) for each in self.kept):
+            self.herd.answers["parted"] += 1
+            raise Failed(409)
+        self.mark = mark
+
+
+def now() -> str:
+    return rfc3339(SystemClock().now())
+
+
+def main() -> int:
+    """Run a herd until SIGTERM; 1 when it could not deliver all that it had."""
+    parser = argparse.ArgumentParser(description="Simulated agents.")
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--ca", help="PEM file of the authority of the nerve center's certificate")
+    parser.add_argument("--agents", type=int, default=100)
+    parser.add_argument("--token-file", type=Path, required=True)
+    parser.add_argument("--status", type=Path, required=True)
+    options = parser.parse_args()
+    at = urlsplit(options.url)
+    tls = ssl.create_default_context(cafile=options.ca) if at.scheme == "https" else None
+    port = at.port or (443 if tls else 80)
+    herd = Herd(port, options.token_file.read_text().strip(), at.hostname or "", tls)
+    agents = [Agent(herd) for _ in range(options.agents)]
+    for agent in agents:
+        gevent.spawn(agent.sample)
+        gevent.spawn_later(agent.rng.random() * INTERVAL_S, agent.live)
+
+    def stop() -> None:
+        herd.sampling = False
+
+    gevent.signal_handler(signal.SIGTERM, stop)
+    left = 120.0
+    while left > 0 and (herd.sampling or any(agent.waiting for agent in agents)):
+        _tell(options.status, herd, agents)
+        gevent.sleep(0.5)
+        left -= 0.0 if herd.sampling else 0.5
+    _tell(options.status, herd, agents)
+    return int(any(agent.waiting for agent in agents))
+
+
+def _tell(path: Path, herd: Herd, agents: list[Agent]) -> None:
+    aside = path.with_suffix(".new")
+    aside.write_text(
+        json.dumps(
+            {
+                "agents": len(agents),
+                "active": sum(agent.active for agent in agents),
+                "sampled": sum(agent.seq for agent in agents),
+                "waiting": sum(agent.waiting for agent in agents),
+                "answers": dict(herd.answers),
+            }
+        )
+    )
+    aside.rename(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
