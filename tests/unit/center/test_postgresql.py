@@ -130,8 +130,7 @@ def test_the_same_report_at_two_centers_at_once_is_stored_once(
     body = agent.report([agent.record(seq) for seq in range(1, 40)])
     found: list[Any] = []
     sending = [
-        threading.Thread(target=lambda sender=sender: found.append(sender.send(body)))  # type: ignore[misc]
-        for sender in (agent, twin) * 5
+        threading.Thread(target=lambda by=sender: found.append(by.send(body))) for sender in (agent, twin) * 5
     ]
     for thread in sending:
         thread.start()
@@ -163,7 +162,7 @@ def test_partitions_are_made_ahead_and_dropped_when_empty(center: CenterUnderTes
     with reading(center.center.engine) as connection:
         assert partitions.missing(connection, today) == [today, today + 1, today + 2, today + 3]
     for day in (today, today + 1):
-        submit(lambda connection, day=day: partitions.make(connection, day))  # type: ignore[misc]
+        submit(lambda connection, day=day: partitions.make(connection, day))
     agent.deliver(agent.record(2))
     with reading(center.center.engine) as connection:
         assert partitions.days(connection) == [today, today + 1]
