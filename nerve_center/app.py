@@ -49,7 +49,7 @@ def create_app(settings: Config, clock: Clock | None = None, contract: Contract 
     app.url_map.merge_slashes = False
     app.extensions[web.EXTENSION] = Center(settings, contract or Contract(), clock or SystemClock())
     web.secure(app)
-    problems.register(app)
+    problems.register(app, views.problem_page)
     for module in (
         health,
         openapi,

@@ -26,6 +26,6 @@ def put(connection: Connection, route: Route, message: Message, now_us: int) -> 
         )
 
 
-def put_trial(connection: Connection, route: Route, time_us: int, now_us: int) -> None:
+def put_trial(connection: Connection, route: Route, time_us: int, now_us: int, center_url: str = "") -> None:
     """Put a test of a route on its way: what a button on a page does. `time_us` is the time of day."""
-    put(connection, route, trial(route.name, time_us), now_us)
+    put(connection, route, trial(route.name, time_us, center_url), now_us)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from nerve_center.clock import format_time
 from nerve_center.store.threat_reading import Threat
 
+OVER = "over"
 _MOST_GROUPS = 15
 _MOST_HOSTS = 25
 _MOST_TEXT = 600
@@ -18,7 +19,7 @@ _MOST_TEXT = 600
 
 @dataclass(frozen=True)
 class Message:
-    """What is sent. `severity` is that of the worst in it."""
+    """What is sent. `severity` is that of the worst in it, or `over` where all of it is over, and for a test."""
 
     title: str
     body: str
@@ -38,8 +39,8 @@ class News:
         return bool(self.opened or self.worse or self.still or self.over)
 
 
-def compose(news: News) -> Message:
-    """One message about all of it, the worst first."""
+def compose(news: News, center_url: str = "") -> Message:
+    """One message about all of it, the worst first; with links where the center has an address for people."""
     parts: list[str] = []
     for heading, threats in (
         ("", news.opened),
@@ -48,16 +49,21 @@ def compose(news: News) -> Message:
         ("Over:", news.over),
     ):
         if threats:
-            parts.append("\n\n".join(([heading] if heading else []) + _groups(threats, heading == "Over:")))
+            parts.append(
+                "\n\n".join(([heading] if heading else []) + _groups(threats, heading == "Over:", center_url))
+            )
     every = [*news.opened, *news.worse, *news.still] or list(news.over)
     worst = max(every, key=lambda threat: threat.rank)
-    return Message(_title(news, every, worst), "\n\n".join(parts), worst.severity)
+    severity = worst.severity if news.opened or news.worse or news.still else OVER
+    return Message(_title(news, every, worst), "\n\n".join(parts), severity)
 
 
-def trial(route: str, now_us: int) -> Message:
+def trial(route: str, now_us: int, center_url: str = "") -> Message:
     """What the test of a route sends."""
-    body = f"This is a test of the route {route}, sent at {format_time(now_us // 1_000_000 * 1_000_000)}. All is well."
-    return Message(f"DIO: test of {route}", body, "low")
+    body = f"This is a test of the route {route}, sent at {_moment(now_us)}. All is well."
+    if center_url:
+        body += f"\n{center_url}/"
+    return Message(f"DIO: test of {route}", body, OVER)
 
 
 def _title(news: News, every: Sequence[Threat], worst: Threat) -> str:
@@ -73,19 +79,19 @@ def _title(news: News, every: Sequence[Threat], worst: Threat) -> str:
     return f"[DIO {mark}] {_clean(worst.title, 150)}: {where}" + (f" and {more} more" if more else "")
 
 
-def _groups(threats: Sequence[Threat], over: bool) -> list[str]:
+def _groups(threats: Sequence[Threat], over: bool, center_url: str) -> list[str]:
     """A paragraph for each kind of threat."""
     groups: dict[tuple[str, str], list[Threat]] = {}
     for threat in sorted(threats, key=lambda item: (-item.rank, item.opened_us, item.hostname or "")):
         groups.setdefault((threat.type, threat.title), []).append(threat)
-    found = [_group(group, over) for group in list(groups.values())[:_MOST_GROUPS]]
+    found = [_group(group, over, center_url) for group in list(groups.values())[:_MOST_GROUPS]]
     if len(groups) > _MOST_GROUPS:
         left = sum(len(group) for group in list(groups.values())[_MOST_GROUPS:])
         found.append(f"… and {left} more.")
     return found
 
 
-def _group(group: Sequence[Threat], over: bool) -> str:
+def _group(group: Sequence[Threat], over: bool, center_url: str) -> str:
     first = group[0]
     lines = [f"{first.severity.upper()}: {_clean(first.title, 200)}"]
     if len(group) == 1:
@@ -105,6 +111,8 @@ def _group(group: Sequence[Threat], over: bool) -> str:
             text = first.more.get(name)
             if isinstance(text, str) and text:
                 lines.append(f"{label}: {_clean(text, _MOST_TEXT)}")
+    if center_url:
+        lines.append(f"{center_url}/threats/{first.key}" if len(group) == 1 else f"{center_url}/threats")
     return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
     offline_after_s = 120            how long a host is silent, past being offline, before it is told
     group_s = 30                     how long to gather what belongs into one message
     outbreak_hosts = 5               hosts with the same finding that make an outbreak
+    center_url = "https://center.example"            where people see the pages; messages link there
 
     [[route]]
     name = "ops"
@@ -45,6 +46,7 @@ _MOST_BYTES = 262_144
 _MOST = 200
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,63}")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
+_CENTER = re.compile(r"https?://[A-Za-z0-9._:\[\]-]{1,255}(/[A-Za-z0-9._~/-]{0,255})?")
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 
 
@@ -92,6 +94,8 @@ class Plan:
     offline_after_s: float = 120.0
     group_s: float = 30.0
     outbreak_hosts: int = 5
+    center_url: str = ""
+    """Without a slash at its end; empty: messages have no links."""
 
 
 def load(path: Path) -> Plan:
@@ -143,6 +147,10 @@ class _Reader:
                 ("outbreak_hosts", 2, 100_000, Plan.outbreak_hosts),
             )
         }
+        center_url = values.pop("center_url", "")
+        if not isinstance(center_url, str) or (center_url and not _CENTER.fullmatch(center_url)):
+            self._wrong(1, "center_url must be an address such as https://center.example:8443")
+            center_url = ""
         self._no_more(values, 1, "at the top of the file")
         return Plan(
             routes,
@@ -150,6 +158,7 @@ class _Reader:
             numbers["offline_after_s"],
             numbers["group_s"],
             int(numbers["outbreak_hosts"]),
+            center_url.rstrip("/"),
         )
 
     def _tables(

@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Callable
 
-from nerve_center.alerts.message import Message
+from nerve_center.alerts.message import OVER, Message
 from nerve_center.alerts.routes import Target
 
 Send = Callable[[Target, Message, str], str | None]
@@ -25,8 +25,9 @@ def send(target: Target, message: Message, notification_id: str) -> str | None:
     service = apprise.Apprise()
     if not service.add(target.url):
         return "Apprise does not know an address of this form"
-    kind = {"critical": apprise.NotifyType.FAILURE, "high": apprise.NotifyType.FAILURE}.get(
-        message.severity, apprise.NotifyType.WARNING
+    kinds = apprise.NotifyType
+    kind = {"critical": kinds.FAILURE, "high": kinds.FAILURE, OVER: kinds.SUCCESS}.get(
+        message.severity, kinds.WARNING
     )
     with apprise.LogCapture(level=logging.WARNING, fmt="%(message)s") as captured:  # type: ignore[no-untyped-call]  # apprise says no types of it
         taken = service.notify(

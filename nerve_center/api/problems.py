@@ -1,7 +1,8 @@
 """Problem documents (RFC 9457): the only shape in which this interface says no.
 
 `type` is `urn:dio:problem:<code>`. What the code raises as Refused or DatabaseUnavailable, what the router
-raises (404, 405) and what nobody expected (500, logged once with its traceback) all end here.
+raises (404, 405) and what nobody expected (500, logged once with its traceback) all end here. Only a person at an
+address outside of the API gets a page instead.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flask import Flask, Response, request
@@ -48,8 +49,12 @@ def answer(
     return response
 
 
-def register(app: Flask) -> None:
-    """Make every error of the app a problem document."""
+Page = Callable[[int, str, str | None], Response]
+"""Makes a page of a status, a title and a detail."""
+
+
+def register(app: Flask, page: Page) -> None:
+    """Make every error of the app a problem document, or a page where a browser asked outside of the API."""
 
     rng = random.SystemRandom()
 
@@ -75,9 +80,18 @@ def register(app: Flask) -> None:
         headers = {}
         if allowed := getattr(error, "valid_methods", None):
             headers["Allow"] = ", ".join(sorted(allowed))
-        return answer(status, code, title, headers=headers)
+        response = page(status, title, None) if _from_browser() else answer(status, code, title)
+        response.headers.extend(headers)
+        return response
 
     @app.errorhandler(Exception)
     def unexpected(error: Exception) -> Response:
         _log.error("%s %s failed", request.method, printable(request.path), exc_info=error)
-        return answer(500, "internal", "The nerve center met an error of its own.", "Its log says more.")
+        title, detail = "The nerve center met an error of its own.", "Its log says more."
+        return page(500, title, detail) if _from_browser() else answer(500, "internal", title, detail)
+
+
+def _from_browser() -> bool:
+    """Whether a person looks at this: programs do not ask for HTML before JSON."""
+    wanted = request.accept_mimetypes
+    return not request.path.startswith("/api/") and wanted["text/html"] > wanted["application/json"]

@@ -44,7 +44,7 @@ def test(settings: Config, name: str) -> None:
     if route is None:
         known = ", ".join(route.name for route in plan.routes) or "none"
         raise Failed(f"there is no route {name!r}", f"routes in {settings.notify.file}: {known}")
-    message = trial(route.name, SystemClock().now_us())
+    message = trial(route.name, SystemClock().now_us(), plan.center_url)
     failed = 0
     for target in route.targets:
         why = sender.send(target, message, secrets.token_hex(16))

@@ -22,7 +22,7 @@ from nerve_center.store.threats import SEVERITIES
 
 PAGE = 50
 _MOST_PAGES = 2000
-_ATTENTION = 6
+_ATTENTION = 5
 _MOST_LABELS = 200
 _MOST_NAMES = 50
 _MOST_GROUPS = 60

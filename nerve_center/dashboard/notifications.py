@@ -59,7 +59,7 @@ def try_route(name: str) -> AnyResponse:
     time_us, now_us = here.clock.now_us(), here.steady.now_us()
 
     def work(connection: Connection) -> None:
-        letters.put_trial(connection, route, time_us, now_us)
+        letters.put_trial(connection, route, time_us, now_us, plan.center_url)
         audit.note(connection, time_us, person.actor, "notify.test", route.name, {})
 
     here.writer.submit(work)

@@ -143,6 +143,12 @@ def http(error: HTTPException) -> Response:
     return problem(error.code or 500, error.name, None, {})
 
 
+def problem_page(status: int, title: str, detail: str | None) -> Response:
+    """The same where no view of these pages was reached."""
+    page = render_template("problem.html", status=status, title=title, detail=detail, **for_templates())
+    return make_response(page, status)
+
+
 def problem(status: int, title: str, detail: str | None, headers: Any) -> Response:
     """A page that says what is wrong."""
     page = render_template("problem.html", status=status, title=title, detail=detail)

@@ -12,7 +12,7 @@ from nerve_center.dashboard import (
     policies,
     threats,
 )
-from nerve_center.dashboard.site import blueprint
+from nerve_center.dashboard.site import blueprint, problem_page
 
 __all__ = [
     "blueprint",
@@ -25,5 +25,6 @@ __all__ = [
     "notifications",
     "people",
     "policies",
+    "problem_page",
     "threats",
 ]

@@ -69,7 +69,7 @@ class Notifier:
             turns = [_look(connection, route, active, free, now_us) for route in plan.routes]
         written = 0
         for turn in self._ripe(turns, plan.group_s, desk.clock.monotonic()):
-            message = compose(turn.news) if turn.news else None
+            message = compose(turn.news, plan.center_url) if turn.news else None
             desk.write(partial(_store, turn=turn, message=message, now_us=now_us))
             written += message is not None
             if message is not None:

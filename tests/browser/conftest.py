@@ -21,6 +21,9 @@ from tests.support.processes import RealCenter, wait_for
 
 WITHIN_S = 90.0
 """A guard against hanging; what is waited for comes in a moment on a machine that is not busy."""
+PASSWORD = "correct horse battery"
+ELSEWHERE = "center.example"
+"""The browser takes the center for a host on the network: without TLS it trusts it less than loopback."""
 PICTURES = Path(__file__).parents[2] / (
     "docs/images" if os.environ.get("DIO_SCREENSHOTS") else "build/screenshots"
 )
@@ -105,7 +108,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     center.start()
     try:
         center.healthy()
-        (folder / "password").write_text("correct horse battery\n")
+        (folder / "password").write_text(PASSWORD + "\n")
         center.control("user", "add", "ann", "--role", "admin", "--password-file", str(folder / "password"))
         hosts = fleet.fill(center.url, center.token_file.read_text())
         driver = chromium(folder / "profile")
@@ -130,6 +133,7 @@ def chromium(profile: Path) -> webdriver.Chrome:
         "--disable-dev-shm-usage",
         "--disable-background-networking",
         "--hide-scrollbars",
+        f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1",
         f"--user-data-dir={profile}",
     ):
         options.add_argument(argument)

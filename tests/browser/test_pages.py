@@ -11,7 +11,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
 from tests.browser import fleet
-from tests.browser.conftest import Site
+from tests.browser.conftest import ELSEWHERE, PASSWORD, Site
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -155,6 +155,15 @@ def test_every_page_fits_a_phone_and_is_named_for_those_who_do_not_see_it(site: 
         roles = [node.get("role", {}).get("value") for node in nodes]
         assert {"main", "banner", "navigation", "heading"} <= set(roles), path
         site.check()
+
+
+def test_logging_in_without_tls_from_another_host(site: Site) -> None:
+    site.driver.get(f"http://{ELSEWHERE}:{site.center.url.rpartition(':')[2]}/threats")
+    site.find('input[name="name"]').send_keys("ann")
+    site.find('input[name="password"]').send_keys(PASSWORD, Keys.ENTER)
+    site.wait(lambda: site.texts("h1") == ["Threats"], "where one wanted to go before the login")
+    site.find(".who button").click()
+    site.wait(lambda: site.texts("h1") == ["Log in"], "logged out by a form with the session's token")
 
 
 def test_a_page_lives_while_the_center_goes_and_comes_back(site: Site) -> None:

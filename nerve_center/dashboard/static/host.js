@@ -137,7 +137,7 @@
         elements: { point: { radius: 0, hitRadius: 6 }, line: { borderWidth: 1.5, tension: 0 } },
         scales: {
           x: { type: "linear", afterBuildTicks: ticks, grid: {}, ticks: { maxRotation: 0, autoSkip: false, callback: (value) => tickText(value, view.until ? view.until - view.since : view.span) } },
-          y: { afterBuildTicks: unit === "bytes" || unit === "rate" ? sizeTicks : undefined, beginAtZero: true, stacked, suggestedMax: unit === "percent" ? 10 : undefined, max: stacked ? 100 : undefined, grid: {}, ticks: { maxTicksLimit: 5, callback: (value) => shown[unit](value) } },
+          y: { afterBuildTicks: unit === "bytes" || unit === "rate" ? sizeTicks : undefined, beginAtZero: true, stacked, afterFit: (scale) => { scale.width = 76; }, suggestedMax: unit === "percent" ? 10 : undefined, max: stacked ? 100 : undefined, grid: {}, ticks: { maxTicksLimit: 5, callback: (value) => shown[unit](value) } },
         },
         plugins: {
           decimation: { enabled: true, algorithm: "min-max" },
@@ -205,7 +205,7 @@
       if (box.hidden) continue;
       const words = (data.groups[box.dataset.group] || []).filter((line) => line.values[row] !== null && line.values[row] !== undefined)
         .slice(0, 3).map((line) => line.name + " " + shown[box.dataset.unit](line.values[row]));
-      box.querySelector("header span").textContent = words.join(", ");
+      box.querySelector("header span").textContent = box.querySelector("header span").title = words.join(", ");
       box.querySelector("canvas").setAttribute("aria-label", box.querySelector("h3").textContent + (data.t.length ? " at " + formats.full.format(data.t[row]) : "") + ": " + (words.join(", ") || "not available"));
     }
     const since = formats.full.format(data.since);

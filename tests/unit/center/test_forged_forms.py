@@ -113,7 +113,7 @@ def test_markup_in_what_people_type_is_shown_as_text(center: CenterUnderTest) ->
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 

@@ -44,10 +44,26 @@ def test_a_threat_opens_worsens_and_is_over(telling: Telling) -> None:
     telling.opened(agent, severity="critical")
     assert titles(telling.later(60, agent)) == ["[DIO CRITICAL] Disk is full: host0"]
     telling.cleared(agent, severity="critical")
-    assert titles(telling.later(60, agent)) == ["[DIO OVER] Disk is full: host0"]
+    (message,) = telling.later(60, agent)
+    assert (message.title, message.severity) == ("[DIO OVER] Disk is full: host0", "over")
     assert telling.later(60, agent) == []
     telling.opened(agent)
     assert titles(telling.later(60, agent)) == ["[DIO HIGH] Disk is full: host0"]
+
+
+def test_messages_link_to_what_they_are_about(telling: Telling) -> None:
+    telling.write('center_url = "https://center.example:8443/"\n' + OPS)
+    first, second = hosts(telling.center, 2)
+    telling.opened(first)
+    (message,) = telling.later(60, first, second)
+    (threat,) = telling.center.get("/api/v1/threats").json["threats"]
+    assert f"\nhttps://center.example:8443/threats/{threat['id']}" in message.body
+    telling.cleared(first)
+    assert f"/threats/{threat['id']}" in telling.later(60, first, second)[0].body
+    telling.opened(first)
+    telling.opened(second)
+    (message,) = telling.later(60, first, second)
+    assert message.body.endswith("\nhttps://center.example:8443/threats")
 
 
 def test_what_is_over_before_it_was_told_bothers_nobody(telling: Telling) -> None:

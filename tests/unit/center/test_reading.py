@@ -140,6 +140,19 @@ def test_addresses_and_methods_that_do_not_exist(center: CenterUnderTest) -> Non
     assert center.client.delete("/api/v1/agents/x/reports").headers["Allow"] == "OPTIONS, POST"
 
 
+def test_a_browser_at_a_wrong_address_gets_a_page(center: CenterUnderTest) -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+    answer = center.client.get("/nothing<script>", headers=browser)
+    assert (answer.status_code, answer.mimetype) == (404, "text/html")
+    assert "There is nothing at this address." in answer.text
+    assert "<script>" not in answer.text
+    answer = center.client.post("/health", headers=browser)
+    assert (answer.status_code, answer.mimetype) == (405, "text/html")
+    assert "GET" in answer.headers["Allow"]
+    assert problem(center.client.get("/api/v1/nothing", headers=browser)) == "not-found"
+    assert problem(center.client.get("/nothing", headers={"Accept": "*/*"})) == "not-found"
+
+
 def test_every_answer_forbids_guessing_and_keeping(center: CenterUnderTest) -> None:
     for path in ("/api/v1/openapi.json", "/nothing", "/api/v1/agents"):
         headers = center.client.get(path).headers

@@ -109,6 +109,8 @@ zone = "Mars/Phobos"
     ("text", "wanted"),
     [
         ("x = 1", "unknown key x"),
+        ('center_url = "center.example"', "center_url must be an address"),
+        ('center_url = "javascript://x"', "center_url must be an address"),
         ("route = 1", "must be tables"),
         ("group_s = true", "group_s must be a number"),
         ("outbreak_hosts = 1", "outbreak_hosts must be a number"),
