@@ -70,6 +70,11 @@ def test_a_host_with_its_charts(site: Site) -> None:
     assert painted
     site.wait(lambda: "complete" in site.texts("td[data-load]")[0], "continuity, which comes after the page")
     site.picture("host")
+    site.open(host_path(site), height=1000, scheme="dark")
+    charts_are_drawn(site)
+    site.picture("host-dark")
+    site.open(host_path(site), height=1000)
+    charts_are_drawn(site)
     canvas = site.find(".chart canvas")
     before = site.texts("#moment h2")[0]
     canvas.send_keys(Keys.HOME)
@@ -110,6 +115,20 @@ def test_a_threat_is_taken_on_and_settled(site: Site) -> None:
     site.check()
 
 
+def test_the_pages_that_are_looked_at_less(site: Site) -> None:
+    for name, path in (
+        ("groups", "/?group=env"),
+        ("events", "/events"),
+        ("policies", "/policies"),
+        ("notifications", "/notifications"),
+        ("people", "/people"),
+    ):
+        site.open(path, scheme="dark")
+        site.wait(lambda: len(site.texts("h1")) == 1, f"the page of {name}")
+        site.picture(name)
+        site.check()
+
+
 def test_the_commands_that_enroll_a_host(site: Site) -> None:
     site.open("/enroll")
     site.find('textarea[name="labels"]').send_keys("env=prod")
@@ -143,6 +162,8 @@ def test_every_page_fits_a_phone_and_is_named_for_those_who_do_not_see_it(site: 
         "/account",
     ):
         site.open(path, width=375, height=800, scheme="dark")
+        if path == "/":
+            site.picture("phone")
         wide = site.driver.execute_script("return document.documentElement.scrollWidth")
         assert wide == 375, path
         nodes = site.command("Accessibility.getFullAXTree")["nodes"]

@@ -50,7 +50,7 @@
 
   // Ticks on whole minutes, hours and days of the viewer's zone.
   function ticks(scale) {
-    const most = Math.max(2, Math.floor(scale.width / 85));
+    const most = Math.max(2, Math.floor(scale.width / 72));
     const step = STEPS.find((s) => (scale.max - scale.min) / s <= most) || STEPS[STEPS.length - 1];
     const shift = -new Date(scale.min).getTimezoneOffset() * 60000;
     const found = [];
