@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from typing import Any
 
 LOST = "spool_lost"
@@ -44,8 +44,12 @@ class Reach:
         return max(0, missing - kept)
 
     def delivered(self, mark: int) -> Reach:
-        """What of it the nerve center has that has come to `mark`, and nobody else."""
-        return Reach(min(mark + 1, self.next_seq), 0, self.kept_from, self.kept_next)
+        """What of it the nerve center has that has come to `mark`, and nobody else; `held` are counted elsewhere."""
+        return replace(self, next_seq=min(mark + 1, self.next_seq))
+
+    def let_go(self) -> Reach:
+        """The same, once what was kept of it is gone as well."""
+        return replace(self, kept_from=0, kept_next=0)
 
 
 Histories = Mapping[str, Mapping[str, Reach]]

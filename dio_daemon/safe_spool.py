@@ -210,7 +210,7 @@ class SafeSpool:
         spool = Spool(self._path, self._budget)
         try:
             if self._tally.last.disk:
-                spool.remember(self._tally.last.delivered)
+                spool.remember(self._tally.last.delivered_before(spool.epoch))
             found = spool.histories().get(self._tally.last.disk, {})
             self._owe(spool, self._tally.last.without_twin(known, found))
         except (SpoolUnavailable, SpoolCorrupt):

@@ -187,7 +187,9 @@ class Spool:
     def remember(self, delivered: Histories) -> None:
         """Take over what is known of that from the spool before; it is written down with the next change."""
         with self._lock:
-            self._state.delivered = delivered
+            self._state.delivered = {
+                epoch: streams for epoch, streams in delivered.items() if epoch != self.epoch
+            }
 
     def owe(self, histories: Histories, reasons: Mapping[str, str], time: str) -> list[Owed]:
         """Write down what is gone with other histories, and with the end of this one where the file went back.
@@ -225,10 +227,9 @@ class Spool:
             self._state.owed += ledger.not_here(self._state, source._state.owed)
             for epoch, reached in source._state.past.items():
                 self._state.end(epoch, reached)
-            self._state.delivered = source._state.delivered
             for name, cursor in source._state.streams.items():
                 self._state.end(source.epoch, {name: cursor.next_seq})
-                self._state.deliver(source.epoch, name, Reach(cursor.acknowledged + 1))
+                self._state.deliver(source.epoch, name, Reach(cursor.acknowledged + 1, cursor.held))
             if store.used_bytes(self._db) > self._budget.max_bytes:
                 self._trim()
         return moved

@@ -348,7 +348,7 @@ def renumber(
     """
     state.end(state.epoch, {name: cursor.next_seq for name, cursor in state.streams.items()})
     for stream, cursor in state.streams.items():
-        kept = Reach(cursor.next_seq, 0, first_seq(db, stream), cursor.next_seq)
+        kept = Reach(cursor.next_seq, cursor.held, first_seq(db, stream), cursor.next_seq)
         state.deliver(state.epoch, stream, kept.delivered(held.get(stream, 0)))
     db.execute(
         "CREATE TEMP TABLE renumbered AS SELECT stream, seq AS old_seq, seq - from_seq AS more,"

@@ -40,6 +40,15 @@ class Known:
     twin: tuple[str, str] = NO_TWIN
     delivered: Histories = field(default_factory=dict)
 
+    def delivered_before(self, epoch: str) -> Histories:
+        """`delivered`, for the spool on disk of this epoch: where it is another one, nothing is kept of any before."""
+        if epoch == self.disk:
+            return self.delivered
+        return {
+            known: {stream: reach.let_go() for stream, reach in streams.items()}
+            for known, streams in self.delivered.items()
+        }
+
     def without_twin(self, histories: Histories, found: Mapping[str, Reach]) -> Histories:
         """Histories, now that the spool on disk was found to have come to `found`.
 

@@ -96,3 +96,34 @@ def test_each_loss_counts_once_however_often_it_is_restored(tmp_path: Path) -> N
     deliver(spool, copies[0])
     assert found(copies[0]) == ([13], {"center_restored": 12})
     spool.close()
+
+
+def test_what_went_on_under_another_epoch_and_was_lost_there(tmp_path: Path) -> None:
+    """The spool went back, then it was deleted, then the nerve center was restored: three losses, each counted."""
+    path, center = tmp_path / "spool.db", ModelCenter()
+    spool = SafeSpool(path, ROOMY, FakeClock())
+    append(spool, 1, 3)
+    deliver(spool, center)
+    last_night = copy.deepcopy(center)
+    append(spool, 4, 6)
+    deliver(spool, center)
+    spool.close()
+    earlier = path.read_bytes()
+    spool = SafeSpool(path, ROOMY, FakeClock())
+    append(spool, 7, 9)
+    deliver(spool, center)
+    spool.close()
+    path.write_bytes(earlier)
+    spool = SafeSpool(path, ROOMY, FakeClock())
+    for _ in range(
+        2
+    ):  # asks about the end of the old epoch, then begins to send what it kept under the new one
+        batch = spool.batch(SAMPLES, 2)
+        spool.settle(batch.epoch, SAMPLES, center.report(batch)[1])
+    spool = delete_while_down(spool, path)
+    append(spool, 10, 10)
+    deliver(spool, center)
+    assert found(center) == (list(range(1, 11)), {})
+    deliver(spool, last_night)
+    assert found(last_night) == ([1, 2, 3, 10], {"center_restored": 6})
+    spool.close()
