@@ -45,7 +45,15 @@ def actor(scope: str, role: str) -> Actor:
 
 
 def json_response(body: bytes | str, status: int = 200) -> Response:
-    return Response(body, status=status, mimetype="application/json")
+    """An answer; what is read has an `ETag`, and is not sent again to who names it (304).
+
+    Caches on the way keep nothing all the same (`no-store`): it is for programs that remember what they read.
+    """
+    response = Response(body, status=status, mimetype="application/json")
+    if status == 200 and request.method in ("GET", "HEAD"):
+        response.add_etag()
+        response.make_conditional(request)
+    return response
 
 
 def query(known: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import json
 
 from flask import Blueprint, Response
 
-from nerve_center.api.context import center, json_response
+from nerve_center.api.context import center
 
 blueprint = Blueprint("health", __name__)
 
@@ -15,4 +15,5 @@ blueprint = Blueprint("health", __name__)
 def health() -> Response:
     """200 while the database accepts writes, else 503 with a `reason`."""
     body = center().probe.health()
-    return json_response(json.dumps(body), 200 if body["status"] == "healthy" else 503)
+    status = 200 if body["status"] == "healthy" else 503
+    return Response(json.dumps(body), status=status, mimetype="application/json")

@@ -3,7 +3,28 @@ from typing import Any
 import pytest
 
 from nerve_center.clock import format_time
-from tests.unit.center.harness import CenterUnderTest, packed, problem
+from tests.unit.center.harness import API_TOKEN, CenterUnderTest, packed, problem
+
+
+@pytest.mark.parametrize("path", ["/api/v1/agents", "/api/v1/openapi.json", "/api/v1/threats"])
+def test_what_a_reader_has_is_not_sent_again(center: CenterUnderTest, path: str) -> None:
+    center.agent()
+    first = center.get(path)
+    assert first.headers["Cache-Control"] == "no-store"
+    asked = {"Authorization": f"Bearer {API_TOKEN}", "If-None-Match": first.headers["ETag"]}
+    again = center.client.get(path, headers=asked)
+    assert (again.status_code, again.data, again.headers["ETag"]) == (304, b"", first.headers["ETag"])
+    other = center.client.get(path, headers={**asked, "If-None-Match": '"another"'})
+    assert (other.status_code, other.json) == (200, first.json)
+    nobody = {"If-None-Match": first.headers["ETag"]}
+    if path != "/api/v1/openapi.json":
+        assert center.client.get(path, headers=nobody).status_code == 401
+
+
+def test_health_is_never_kept(center: CenterUnderTest) -> None:
+    answer = center.get("/health")
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert "ETag" not in answer.headers
 
 
 def test_pages_of_samples_join_up(center: CenterUnderTest) -> None:
