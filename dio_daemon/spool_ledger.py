@@ -78,6 +78,9 @@ def put_down(db: sqlite3.Connection, state: SpoolState, owed: Owed, mark: int) -
     """What a history lost, and a nerve center that has it up to `mark` does not have, becomes a gap."""
     state.owed.remove(owed)
     state.deliver(owed.epoch, owed.stream, owed.reach.delivered(mark))
+    if owed.reason == RESTORED:
+        cursor = state.streams[owed.stream]
+        cursor.held = max(cursor.held, owed.reach.kept_there(mark))
     count = owed.reach.lost(mark)
     if not count:
         return
@@ -92,7 +95,12 @@ def put_down(db: sqlite3.Connection, state: SpoolState, owed: Owed, mark: int) -
 
 
 def owe_again(db: sqlite3.Connection, state: SpoolState) -> None:
-    """The nerve center went back: what it had of histories that are gone here may be gone there now as well."""
+    """The nerve center went back: what it had of histories that ended may be gone there now as well.
+
+    What it has of them still says anew which of the first numbers of this epoch it had before.
+    """
+    for cursor in state.streams.values():
+        cursor.held = 0
     for epoch, streams in state.delivered.items():
         state.owed += [
             Owed(epoch, name, it, RESTORED, store.last_time(db, name))

@@ -82,8 +82,8 @@ class SpoolState:
 
     `owed` is what was lost with other histories and is not put down as gaps yet; `past` are epochs whose records
     went on under another one here, or whose loss was put down, and by stream up to which number (excluded): nothing
-    before it is lost with them. `delivered` is what the nerve center has of histories whose records are not here any
-    more: gone, should it be restored from before. `ledger` is how these were last written.
+    before it is lost with them. `delivered` is what the nerve center has of histories that ended: should it be
+    restored from before, those are gone of which nothing is kept here. `ledger` is how these were last written.
     """
 
     epoch: str
@@ -108,8 +108,8 @@ class SpoolState:
             del self.past[oldest]
 
     def deliver(self, epoch: str, stream: str, reach: Reach) -> None:
-        """Remember what the nerve center has of a history that is not here any more, if anything."""
-        if not reach.lost(0):
+        """Remember what the nerve center has of a history that ended, if anything; what is kept of it may go later."""
+        if not reach.let_go().lost(0):
             return
         others = {known: streams for known, streams in self.delivered.items() if known != epoch}
         kept = list(others.items())[-(MOST_DELIVERED - 1) :]

@@ -127,3 +127,38 @@ def test_what_went_on_under_another_epoch_and_was_lost_there(tmp_path: Path) -> 
     deliver(spool, last_night)
     assert found(last_night) == ([1, 2, 3, 10], {"center_restored": 6})
     spool.close()
+
+
+@pytest.mark.parametrize("resent", [False, True])
+def test_all_that_an_epoch_had_went_on_under_the_next_one(tmp_path: Path, resent: bool) -> None:
+    """Restored before and after the spool is lost: what was sent again meanwhile is there once and not lost."""
+    path, center = tmp_path / "spool.db", ModelCenter()
+    spool = SafeSpool(path, ROOMY, FakeClock())
+    append(spool, 1, 3)
+    deliver(spool, center)
+    last_night = copy.deepcopy(center)
+    append(spool, 4, 6)
+    deliver(spool, center)
+    spool.close()
+    earlier = path.read_bytes()
+    spool = SafeSpool(path, ROOMY, FakeClock())
+    append(spool, 7, 7)
+    spool.close()
+    path.write_bytes(earlier)
+    spool = SafeSpool(path, ROOMY, FakeClock())
+    for _ in range(2):
+        batch = spool.batch(SAMPLES, 2)
+        spool.settle(batch.epoch, SAMPLES, center.report(batch)[1])
+    if resent:
+        center = copy.deepcopy(last_night)
+        deliver(spool, center)
+        assert found(center) == (list(range(1, 7)), {"spool_lost": 1})
+    spool = delete_while_down(spool, path)
+    append(spool, 8, 8)
+    deliver(spool, center)
+    assert found(center) == ([*range(1, 7), 8], {"spool_lost": 1})
+    deliver(spool, last_night)
+    samples, gaps = found(last_night)
+    assert samples == [1, 2, 3, 8]
+    assert sum(gaps.values()) == 4
+    spool.close()
