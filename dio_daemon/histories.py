@@ -47,9 +47,9 @@ class Reach:
         """What of it the nerve center has that has come to `mark`, and nobody else; `held` are counted elsewhere."""
         return replace(self, next_seq=min(mark + 1, self.next_seq))
 
-    def kept_there(self, mark: int) -> int:
-        """How many of the records that are kept a nerve center has that has come to `mark`."""
-        return max(0, min(mark + 1, self.kept_next) - self.kept_from)
+    def kept_there(self) -> int:
+        """How many of the records that are kept are also at the nerve center; 0 where none are kept."""
+        return max(0, min(self.next_seq, self.kept_next) - self.kept_from)
 
     def let_go(self) -> Reach:
         """The same, once what was kept of it is gone as well."""

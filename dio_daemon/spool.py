@@ -176,20 +176,19 @@ class Spool:
             streams = self._state.streams.items()
             found = {self.epoch: {name: Reach(cursor.next_seq, cursor.held) for name, cursor in streams}}
             for item in self._state.owed:
-                found.setdefault(item.epoch, {})[item.stream] = item.reach
+                if item.reason != RESTORED:
+                    found.setdefault(item.epoch, {})[item.stream] = item.reach
             return found
 
     def delivered(self) -> Histories:
-        """What the nerve center has of histories that are gone here."""
+        """What the nerve center has of histories that ended here, or had when it was asked last."""
         with self._lock:
-            return self._state.delivered
+            return ledger.delivered(self._state)
 
     def remember(self, delivered: Histories) -> None:
         """Take over what is known of that from the spool before; it is written down with the next change."""
         with self._lock:
-            self._state.delivered = {
-                epoch: streams for epoch, streams in delivered.items() if epoch != self.epoch
-            }
+            ledger.remember(self._state, delivered)
 
     def owe(self, histories: Histories, reasons: Mapping[str, str], time: str) -> list[Owed]:
         """Write down what is gone with other histories, and with the end of this one where the file went back.
@@ -229,7 +228,8 @@ class Spool:
                 self._state.end(epoch, reached)
             for name, cursor in source._state.streams.items():
                 self._state.end(source.epoch, {name: cursor.next_seq})
-                self._state.deliver(source.epoch, name, Reach(cursor.acknowledged + 1, cursor.held))
+                had = Reach(cursor.acknowledged + 1, cursor.held)
+                ledger.ask_about(self._db, self._state, source.epoch, name, had)
             if store.used_bytes(self._db) > self._budget.max_bytes:
                 self._trim()
         return moved
@@ -253,10 +253,15 @@ class Spool:
             if seq and ours is None:  # merged or forgotten since: nothing to compare with
                 return self._part(stream, seq)
             if seq > cursor.acknowledged:
-                # Not written now: a cursor lost in a crash is found again by this comparison, an fsync saved.
-                with self._using():
+                # Not written now: a cursor lost in a crash is found again by this comparison, an fsync saved. But with
+                # its first records of this epoch the nerve center tells whether it went back before they came.
+                asks = cursor.acknowledged == 0 and bool(self._state.delivered)
+                with self._changing() if asks else self._using():
+                    cursor = self._state.streams[stream]
                     cursor.acknowledged = seq
                     cursor.pending = store.pending(self._db, stream, seq)
+                    if asks:
+                        ledger.owe_again(self._db, self._state)
                 return Settled.ADVANCED
             with self._changing():
                 store.fill_holes(self._db, stream, seq, cursor.next_seq, RESTORED, self._state.sampling_s)

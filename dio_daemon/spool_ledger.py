@@ -79,8 +79,7 @@ def put_down(db: sqlite3.Connection, state: SpoolState, owed: Owed, mark: int) -
     state.owed.remove(owed)
     state.deliver(owed.epoch, owed.stream, owed.reach.delivered(mark))
     if owed.reason == RESTORED:
-        cursor = state.streams[owed.stream]
-        cursor.held = max(cursor.held, owed.reach.kept_there(mark))
+        state.streams[owed.stream].held = _held(state, owed.stream)
     count = owed.reach.lost(mark)
     if not count:
         return
@@ -95,28 +94,55 @@ def put_down(db: sqlite3.Connection, state: SpoolState, owed: Owed, mark: int) -
 
 
 def owe_again(db: sqlite3.Connection, state: SpoolState) -> None:
-    """The nerve center went back: what it had of histories that ended may be gone there now as well.
+    """The nerve center went back: what it had of histories that ended may be gone there now as well."""
+    delivered, state.delivered = state.delivered, {}
+    for epoch, streams in delivered.items():
+        for name, it in streams.items():
+            ask_about(db, state, epoch, name, it)
 
-    What it has of them still says anew which of the first numbers of this epoch it had before.
-    """
-    for cursor in state.streams.values():
-        cursor.held = 0
-    for epoch, streams in state.delivered.items():
-        state.owed += [
-            Owed(epoch, name, it, RESTORED, store.last_time(db, name))
-            for name, it in streams.items()
-            if name in state.streams
-        ]
-    state.delivered = {}
+
+def ask_about(db: sqlite3.Connection, state: SpoolState, epoch: str, stream: str, had: Reach) -> None:
+    """Owe what the nerve center had of a history that ended: it may have gone back since it said so."""
+    item = Owed(epoch, stream, had, RESTORED, store.last_time(db, stream))
+    known = any((one.epoch, one.stream) == (epoch, stream) for one in state.owed)
+    if had.let_go().lost(0) and stream in state.streams and not known:
+        state.owed.append(item)
+
+
+def delivered(state: SpoolState) -> dict[str, dict[str, Reach]]:
+    """What the nerve center has of histories that ended, and what it had of those that it is asked about."""
+    found = {epoch: dict(streams) for epoch, streams in state.delivered.items()}
+    for item in state.owed:
+        if item.reason == RESTORED:
+            found.setdefault(item.epoch, {})[item.stream] = item.reach
+    return found
+
+
+def remember(state: SpoolState, known: Histories) -> None:
+    """Take over what is known of delivered histories; what is being asked about stays so."""
+    left = {epoch: dict(streams) for epoch, streams in known.items() if epoch != state.epoch}
+    for number, item in enumerate(state.owed):
+        if item.reason == RESTORED and item.stream in left.get(item.epoch, {}):
+            state.owed[number] = replace(item, reach=left[item.epoch].pop(item.stream))
+    state.delivered = {epoch: streams for epoch, streams in left.items() if streams}
 
 
 def not_here(state: SpoolState, owed: Sequence[Owed]) -> list[Owed]:
     """What another spool owes, and this one neither does already nor has put down."""
+    known = {(item.epoch, item.stream) for item in state.owed}
     return [
         item
         for item in owed
-        if item not in state.owed and (item.reason == RESTORED or item.epoch not in state.past)
+        if (item.epoch, item.stream) not in known
+        and (item.reason == RESTORED or item.epoch not in state.past)
     ]
+
+
+def _held(state: SpoolState, stream: str) -> int:
+    """How many of an epoch's first numbers the nerve center has under epochs before, by what it said of them last."""
+    said = [streams[stream] for streams in state.delivered.values() if stream in streams]
+    said += [item.reach for item in state.owed if item.stream == stream and item.reason == RESTORED]
+    return max((reach.kept_there() for reach in said), default=0)
 
 
 def _went_back(state: SpoolState, histories: Histories) -> bool:
