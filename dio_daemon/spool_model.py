@@ -109,8 +109,9 @@ class SpoolState:
 
     def deliver(self, epoch: str, stream: str, reach: Reach) -> None:
         """Remember what the nerve center has of a history that ended, if anything; what is kept of it may go later."""
-        if not reach.let_go().lost(0):
-            return
-        others = {known: streams for known, streams in self.delivered.items() if known != epoch}
-        kept = list(others.items())[-(MOST_DELIVERED - 1) :]
-        self.delivered = dict(kept) | {epoch: {**self.delivered.get(epoch, {}), stream: reach}}
+        streams = dict(self.delivered.get(epoch, {}))
+        streams.pop(stream, None)
+        if reach.let_go().lost(0):
+            streams[stream] = reach
+        others = [(known, had) for known, had in self.delivered.items() if known != epoch]
+        self.delivered = dict(others[-(MOST_DELIVERED - 1) :]) | ({epoch: streams} if streams else {})
