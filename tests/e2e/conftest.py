@@ -16,7 +16,7 @@ from harness.roots import RELEASES
 MakeHost = Callable[..., Host]
 Note = Callable[[str, object], None]
 _failed = pytest.StashKey[bool]()
-# A search by chance, run on demand: it still finds losses of both sides that are not counted (decision 0021).
+# A search by chance, run on demand.
 collect_ignore = [] if "DIO_MIXED_SECONDS" in os.environ else ["test_faults_mixed.py"]
 
 
