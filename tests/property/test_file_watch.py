@@ -72,7 +72,7 @@ class Watched(RuleBasedStateMachine):
                 info = path.lstat()
                 content: object = None
                 if entry.is_symlink():
-                    content = os.readlink(entry.path)  # noqa: PTH115 - names that are no text
+                    content = path.readlink()
                 elif entry.is_file(follow_symlinks=False) and os.access(path, os.R_OK):
                     content = path.read_bytes()
                 found[f"{shown}/{entry.name}"] = (info.st_mode if not entry.is_symlink() else 0, content)
@@ -81,22 +81,21 @@ class Watched(RuleBasedStateMachine):
     @rule(folder=st.sampled_from(FOLDERS), name=NAMES, kind=KINDS, text=st.binary(max_size=50))
     def make(self, folder: str, name: bytes, kind: str, text: bytes) -> None:
         """Something takes the place of what was there."""
-        at = os.path.join(os.fsencode(self.folder / "host" / folder), name)  # noqa: PTH118 - bytes
+        at = self.folder / "host" / folder / os.fsdecode(name)
         with contextlib.suppress(OSError):  # its folder may be gone, or the name too long for a socket
             self._clear(at)
             if kind in ("text", "bytes", "unreadable"):
-                with open(at, "wb") as stream:  # noqa: PTH123 - bytes
-                    stream.write(text if kind == "bytes" else b"ALL ALL=(ALL) ALL\n")
-                os.chmod(at, 0 if kind == "unreadable" else 0o644)  # noqa: PTH101 - bytes
+                at.write_bytes(text if kind == "bytes" else b"ALL ALL=(ALL) ALL\n")
+                at.chmod(0 if kind == "unreadable" else 0o644)
             elif kind == "pipe":
                 os.mkfifo(at)
             elif kind in ("loop", "dangling"):
-                os.symlink(name if kind == "loop" else b"/nowhere/at all", at)  # noqa: PTH211 - bytes
+                at.symlink_to(os.fsdecode(name) if kind == "loop" else "/nowhere/at all")
             elif kind == "socket":
                 with socket.socket(socket.AF_UNIX) as made:
-                    made.bind(at)
+                    made.bind(os.fsencode(at))
             else:
-                os.mkdir(at)  # noqa: PTH102 - bytes
+                at.mkdir()
 
     @rule(folder=st.sampled_from(FOLDERS))
     def remove_folder(self, folder: str) -> None:
@@ -106,7 +105,7 @@ class Watched(RuleBasedStateMachine):
     @rule(folder=st.sampled_from(FOLDERS))
     def put_back(self, folder: str) -> None:
         """A watched folder comes back as it was, and with it its one file."""
-        self._clear(os.fsencode(self.folder / "host" / folder))
+        self._clear(self.folder / "host" / folder)
         self.fake.put(f"/{folder}/kept", "as it was\n")
 
     @rule()
@@ -123,11 +122,11 @@ class Watched(RuleBasedStateMachine):
         assert {each.subject for each in self.fake.run(self.watch)} == differs
 
     @staticmethod
-    def _clear(at: bytes) -> None:
-        if os.path.isdir(at) and not os.path.islink(at):  # noqa: PTH112, PTH114 - bytes
+    def _clear(at: Path) -> None:
+        if at.is_dir() and not at.is_symlink():
             shutil.rmtree(at)
         elif os.path.lexists(at):
-            os.unlink(at)  # noqa: PTH108 - bytes
+            at.unlink()
 
 
 Watched.TestCase.settings = settings(max_examples=30, stateful_step_count=20, deadline=None, derandomize=True)

@@ -17,7 +17,8 @@ from typing import Any
 
 from . import dio
 from .commands import wait_for
-from .emulations import EMULATIONS, PREPARE, PROGRAMS, SCRIPT, Emulation
+from .emulation import SCRIPT, Emulation
+from .emulations import EMULATIONS, PREPARE, PROGRAMS
 from .host import Host
 from .network import Network
 

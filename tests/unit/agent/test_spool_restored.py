@@ -98,67 +98,67 @@ def test_each_loss_counts_once_however_often_it_is_restored(tmp_path: Path) -> N
     spool.close()
 
 
-def test_what_went_on_under_another_epoch_and_was_lost_there(tmp_path: Path) -> None:
-    """The spool went back, then it was deleted, then the nerve center was restored: three losses, each counted."""
-    path, center = tmp_path / "spool.db", ModelCenter()
+def gone_back(path: Path, center: ModelCenter, last: int) -> SafeSpool:
+    """A spool whose file went back by the records from 7 to `last`, and which begins to send what it kept anew."""
     spool = SafeSpool(path, ROOMY, FakeClock())
-    append(spool, 1, 3)
-    deliver(spool, center)
-    last_night = copy.deepcopy(center)
     append(spool, 4, 6)
     deliver(spool, center)
     spool.close()
     earlier = path.read_bytes()
     spool = SafeSpool(path, ROOMY, FakeClock())
-    append(spool, 7, 9)
-    deliver(spool, center)
+    append(spool, 7, last)
+    if last > 7:
+        deliver(spool, center)
     spool.close()
     path.write_bytes(earlier)
     spool = SafeSpool(path, ROOMY, FakeClock())
-    for _ in range(
-        2
-    ):  # asks about the end of the old epoch, then begins to send what it kept under the new one
+    for _ in range(2):  # asks about the end of the old epoch, then sends the first two
         batch = spool.batch(SAMPLES, 2)
         spool.settle(batch.epoch, SAMPLES, center.report(batch)[1])
-    spool = delete_while_down(spool, path)
+    return spool
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> ModelCenter:
+    """A nerve center that has the first three records of a spool."""
+    center = ModelCenter()
+    spool = SafeSpool(tmp_path / "spool.db", ROOMY, FakeClock())
+    append(spool, 1, 3)
+    deliver(spool, center)
+    spool.close()
+    return center
+
+
+def test_what_went_on_under_another_epoch_and_was_lost_there(tmp_path: Path, three: ModelCenter) -> None:
+    """The spool went back, then it was deleted, then the nerve center was restored: three losses, each counted."""
+    center = copy.deepcopy(three)
+    spool = gone_back(tmp_path / "spool.db", center, 9)
+    spool = delete_while_down(spool, tmp_path / "spool.db")
     append(spool, 10, 10)
     deliver(spool, center)
     assert found(center) == (list(range(1, 11)), {})
-    deliver(spool, last_night)
-    assert found(last_night) == ([1, 2, 3, 10], {"center_restored": 6})
+    deliver(spool, three)
+    assert found(three) == ([1, 2, 3, 10], {"center_restored": 6})
     spool.close()
 
 
 @pytest.mark.parametrize("resent", [False, True])
-def test_all_that_an_epoch_had_went_on_under_the_next_one(tmp_path: Path, resent: bool) -> None:
+def test_all_that_an_epoch_had_went_on_under_the_next_one(
+    tmp_path: Path, three: ModelCenter, resent: bool
+) -> None:
     """Restored before and after the spool is lost: what was sent again meanwhile is there once and not lost."""
-    path, center = tmp_path / "spool.db", ModelCenter()
-    spool = SafeSpool(path, ROOMY, FakeClock())
-    append(spool, 1, 3)
-    deliver(spool, center)
-    last_night = copy.deepcopy(center)
-    append(spool, 4, 6)
-    deliver(spool, center)
-    spool.close()
-    earlier = path.read_bytes()
-    spool = SafeSpool(path, ROOMY, FakeClock())
-    append(spool, 7, 7)
-    spool.close()
-    path.write_bytes(earlier)
-    spool = SafeSpool(path, ROOMY, FakeClock())
-    for _ in range(2):
-        batch = spool.batch(SAMPLES, 2)
-        spool.settle(batch.epoch, SAMPLES, center.report(batch)[1])
+    center = copy.deepcopy(three)
+    spool = gone_back(tmp_path / "spool.db", center, 7)
     if resent:
-        center = copy.deepcopy(last_night)
+        center = copy.deepcopy(three)
         deliver(spool, center)
         assert found(center) == (list(range(1, 7)), {"spool_lost": 1})
-    spool = delete_while_down(spool, path)
+    spool = delete_while_down(spool, tmp_path / "spool.db")
     append(spool, 8, 8)
     deliver(spool, center)
     assert found(center) == ([*range(1, 7), 8], {"spool_lost": 1})
-    deliver(spool, last_night)
-    samples, gaps = found(last_night)
+    deliver(spool, three)
+    samples, gaps = found(three)
     assert samples == [1, 2, 3, 8]
     assert sum(gaps.values()) == 4
     spool.close()

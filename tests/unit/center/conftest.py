@@ -33,3 +33,11 @@ def center(database: str, tmp_path: Path) -> Iterator[CenterUnderTest]:
     under_test = CenterUnderTest(tmp_path)
     yield under_test
     under_test.close()
+
+
+@pytest.fixture
+def other(center: CenterUnderTest, tmp_path: Path) -> Iterator[CenterUnderTest]:
+    """A second nerve center on the same database."""
+    made = CenterUnderTest(tmp_path, center.clock)
+    yield made
+    made.close()

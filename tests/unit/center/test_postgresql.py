@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,14 +27,6 @@ from tests.unit.center.harness import AgentUnderTest, CenterUnderTest, FakeClock
 from tests.unit.center.test_nervectl import run
 
 pytestmark = pytest.mark.databases("postgresql")
-
-
-@pytest.fixture
-def other(center: CenterUnderTest, tmp_path: Path) -> Iterator[CenterUnderTest]:
-    """A second nerve center on the same database."""
-    made = CenterUnderTest(tmp_path, center.clock)
-    yield made
-    made.close()
 
 
 def seqs(center: CenterUnderTest) -> list[int]:

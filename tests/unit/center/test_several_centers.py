@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -18,13 +16,6 @@ from tests.unit.center.harness import TOKEN, AgentUnderTest, CenterUnderTest, pr
 from tests.unit.center.test_nervectl import run
 
 pytestmark = pytest.mark.databases("postgresql")
-
-
-@pytest.fixture
-def other(center: CenterUnderTest, tmp_path: Path) -> Iterator[CenterUnderTest]:
-    made = CenterUnderTest(tmp_path, center.clock)
-    yield made
-    made.close()
 
 
 def test_a_session_and_its_end_hold_everywhere(center: CenterUnderTest, other: CenterUnderTest) -> None:
