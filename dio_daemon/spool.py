@@ -32,7 +32,8 @@ from dio_daemon import spool_trim as trim
 from dio_daemon.errors import SpoolClosed, SpoolUnavailable
 from dio_daemon.histories import RESTORED, Histories, Owed, Reach
 from dio_daemon.spool_file import file_id, translated
-from dio_daemon.spool_model import Budget, Settled, Stats, StreamStats
+from dio_daemon.spool_model import Budget, Settled, Stats
+from dio_daemon.spool_stats import stats
 from dio_daemon.wire import SAMPLES, STREAMS, Batch, Mark, Record
 
 log = logging.getLogger(__name__)
@@ -257,7 +258,6 @@ class Spool:
                 # its first records of this epoch the nerve center tells whether it went back before they came.
                 asks = cursor.acknowledged == 0 and bool(self._state.delivered)
                 with self._changing() if asks else self._using():
-                    cursor = self._state.streams[stream]
                     cursor.acknowledged = seq
                     cursor.pending = store.pending(self._db, stream, seq)
                     if asks:
@@ -288,23 +288,7 @@ class Spool:
     def stats(self) -> Stats:
         """The spool in figures."""
         with self._using():
-            return Stats(
-                self._state.epoch,
-                store.used_bytes(self._db),
-                self._budget.max_bytes,
-                store.dead_letters(self._db),
-                {
-                    stream: StreamStats(
-                        cursor.next_seq,
-                        cursor.acknowledged,
-                        cursor.pending,
-                        store.pending(self._db, stream, 0),
-                        store.gap_reasons(self._db, stream),
-                        store.oldest_pending(self._db, stream, cursor.acknowledged),
-                    )
-                    for stream, cursor in self._state.streams.items()
-                },
-            )
+            return stats(self._db, self._state, self._budget)
 
     def fill_ratio(self) -> float:
         """Share of the budget in use, 0 to 1."""

@@ -25,10 +25,8 @@ log = logging.getLogger(__name__)
 MOST_OWED = 160
 """Stretches that wait for the nerve center's word; of more, the oldest becomes a gap as far as is known here. More than
 two streams of all that may be remembered as delivered."""
-_WORDS = (
-    "%d %s that waited are lost with the spool that held them",
-    "%d %s are lost with what the nerve center lost: the spool that held them is gone",
-)
+_LOST = "%d %s that waited are lost with the spool that held them"
+_LOST_THERE = "%d %s are lost with what the nerve center lost: the spool that held them is gone"
 
 
 def news(state: SpoolState, histories: Histories) -> bool:
@@ -86,7 +84,7 @@ def put_down(db: sqlite3.Connection, state: SpoolState, owed: Owed, mark: int) -
     data = to_json({"count": count, "reason": owed.reason})
     store.append(db, state, owed.stream, "gap", owed.time, data, width=count)
     log.error(
-        _WORDS[owed.reason == RESTORED],
+        _LOST_THERE if owed.reason == RESTORED else _LOST,
         count,
         owed.stream,
         extra=about(Kind.RECORDS_LOST, records=count, stream=owed.stream),

@@ -43,6 +43,8 @@ CREATE TABLE dead_letters (
   id INTEGER PRIMARY KEY, stream TEXT NOT NULL, seq INTEGER NOT NULL, tag TEXT NOT NULL, kind TEXT NOT NULL,
   time TEXT NOT NULL, data BLOB NOT NULL, reason TEXT NOT NULL, set_aside_at TEXT NOT NULL);
 """
+NO_TIME = "1970-01-01T00:00:00.000Z"
+"""Of a gap where no record is left that could say when."""
 _COLUMNS = "seq, from_seq, tag, kind, time, data"
 _KIND = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 _TIME = re.compile(r"[0-9T:.+-]{10,32}Z")
@@ -312,7 +314,7 @@ def fill_holes(
             holes.append((expected, from_seq - 1, time))
         expected = seq + 1
     if expected < next_seq:
-        holes.append((expected, next_seq - 1, rows[-1][2] if rows else "1970-01-01T00:00:00.000Z"))
+        holes.append((expected, next_seq - 1, rows[-1][2] if rows else NO_TIME))
     for first, last, time in holes:
         gap = Record(
             last, first, new_tag(), "gap", time, to_json({"count": last - first + 1, "reason": reason})
@@ -325,7 +327,7 @@ def last_time(db: sqlite3.Connection, stream: str) -> str:
     row = db.execute(
         "SELECT time FROM records WHERE stream = ? ORDER BY seq DESC LIMIT 1", (stream,)
     ).fetchone()
-    return "1970-01-01T00:00:00.000Z" if row is None else str(row[0])
+    return NO_TIME if row is None else str(row[0])
 
 
 def first_seq(db: sqlite3.Connection, stream: str) -> int:
@@ -365,7 +367,7 @@ def renumber(
             (shift, shift, stream),
         )
         if shift:
-            time = oldest_pending(db, stream, 0) or "1970-01-01T00:00:00.000Z"
+            time = oldest_pending(db, stream, 0) or NO_TIME
             data = to_json({"count": shift, "reason": RESTORED})
             insert(db, stream, Record(shift, 1, new_tag(), "gap", time, data), state.sampling_s)
         last, there = db.execute(
