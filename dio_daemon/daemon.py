@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from dio_daemon import journal
 from dio_daemon.board import Board
 from dio_daemon.clock import Clock
 from dio_daemon.errors import ConfigError, GiveUp
@@ -153,6 +154,7 @@ class Daemon:
         code: int | None = None
         while code is None:
             self.tell_manager()
+            journal.sum_up()
             code = self._obey(self._inbox.get(self._tick_s()))
         if code:
             self._manager.status(self._board.snapshot.reason or "failed; see the journal")

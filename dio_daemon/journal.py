@@ -223,6 +223,14 @@ def describe(snapshot: Callable[[], Snapshot]) -> None:
             handler.snapshot = snapshot
 
 
+def sum_up() -> None:
+    """Say what was left out of repeats, where that is due; to be called now and then."""
+    for handler in logging.getLogger().handlers:
+        for each in handler.filters:
+            if isinstance(each, Repeats):
+                each.sum_up()
+
+
 def set_level(level: str) -> None:
     """What is logged from now on; libraries below warnings only when debugging."""
     root = logging.getLogger()

@@ -67,6 +67,13 @@ class Repeats(logging.Filter):
             self._write(summary)
         return written
 
+    def sum_up(self) -> None:
+        """Write the summaries that are due, also where nothing else is logged."""
+        with self._lock:
+            summaries = self._due(self._clock.monotonic(), everything=False)
+        for summary in summaries:
+            self._write(summary)
+
     def _due(self, now: float, everything: bool) -> list[logging.LogRecord]:
         summaries = []
         for alike, row in list(self._rows.items()):

@@ -6,6 +6,7 @@ import logging
 
 import pytest
 
+from dio_daemon.journal import sum_up
 from dio_daemon.messages import Kind, about
 from dio_daemon.repeats import BURST, QUIET_S, Repeats
 from tests.support.clock import FakeClock
@@ -69,6 +70,24 @@ def test_another_line_brings_the_summary_that_is_due(
         "3 more lines like this one were left out in 5 min: failed",
         "something else",
     ]
+
+
+def test_the_summary_comes_when_nothing_else_is_logged(
+    log: logging.Logger, kept: Kept, clock: FakeClock
+) -> None:
+    logging.getLogger().addHandler(kept)
+    try:
+        for _ in range(BURST + 3):
+            log.warning("failed", extra=about(Kind.REPORT_FAILED))
+        clock.advance(QUIET_S - 1)
+        sum_up()
+        assert len(kept.texts()) == BURST
+        clock.advance(1)
+        sum_up()
+        sum_up()
+        assert kept.texts()[BURST:] == ["3 more lines like this one were left out in 5 min: failed"]
+    finally:
+        logging.getLogger().removeHandler(kept)
 
 
 def test_after_a_silence_a_kind_begins_anew(log: logging.Logger, kept: Kept, clock: FakeClock) -> None:
