@@ -8,6 +8,7 @@ from typing import Any
 from flask import Blueprint, Response
 
 from nerve_center.api.context import actor, center, json_response, query, reader
+from nerve_center.api.parameters import whole
 from nerve_center.clock import format_time
 from nerve_center.errors import Refused
 from nerve_center.store import silences, triage
@@ -19,13 +20,17 @@ blueprint = Blueprint("silences", __name__, url_prefix="/api/v1/silences")
 
 @blueprint.get("")
 def list_silences() -> Response:
-    """All that hold now, the newest first."""
+    """One page of those that hold now, the newest first."""
     here = center()
     reader()
-    query({})
+    asked = query({"limit": whole(1, 1000), "after": whole(1, 999_999_999)})
+    limit = asked.get("limit", 100)
     with reading(here.engine) as connection:
-        found = silences.in_force(connection, here.clock.now_us())
-    return json_response(json.dumps({"silences": [as_json(silence) for silence in found]}))
+        found = silences.in_force(connection, here.clock.now_us(), limit + 1, asked.get("after"))
+    following = str(found[limit - 1].key) if len(found) > limit else None
+    return json_response(
+        json.dumps({"silences": [as_json(each) for each in found[:limit]], "next": following})
+    )
 
 
 @blueprint.post("/<silence_id>/end")

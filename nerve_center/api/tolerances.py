@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 
 from nerve_center.api.body import checked
 from nerve_center.api.context import actor, center, json_response, query, reader
+from nerve_center.api.parameters import whole
 from nerve_center.clock import parse_time
 from nerve_center.contract import Mismatch
 from nerve_center.errors import Refused
@@ -24,13 +25,16 @@ blueprint = Blueprint("tolerances", __name__, url_prefix="/api/v1")
 
 @blueprint.get("/tolerances")
 def list_tolerances() -> Response:
-    """All that hold now, the newest first."""
+    """One page of those that hold now, the newest first."""
     here = center()
     reader()
-    query({})
+    asked = query({"limit": whole(1, 1000), "after": whole(1, 999_999_999)})
+    limit = asked.get("limit", 100)
     with reading(here.engine) as connection:
-        found = tolerances.in_force(connection, here.clock.now_us())
-    return json_response(json.dumps({"tolerances": [tolerance_as_json(each) for each in found]}))
+        found = tolerances.in_force(connection, here.clock.now_us(), limit + 1, asked.get("after"))
+    following = str(found[limit - 1].key) if len(found) > limit else None
+    shown = [tolerance_as_json(each) for each in found[:limit]]
+    return json_response(json.dumps({"tolerances": shown, "next": following}))
 
 
 @blueprint.post("/tolerances")

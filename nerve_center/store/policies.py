@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import and_, delete, insert, or_, select, update
 from sqlalchemy.engine import Connection
 
 from nerve_center.errors import Refused
@@ -50,8 +50,16 @@ class Policy:
 
 def everyone(connection: Connection) -> list[Policy]:
     """All, in the order in which they apply: the fleet's first, then by label."""
-    rows = connection.execute(select(policies).order_by(policies.c.label_name, policies.c.label_value))
-    return [Policy(*row) for row in rows]
+    return page(connection, MOST)
+
+
+def page(connection: Connection, limit: int, after: tuple[str, str] | None = None) -> list[Policy]:
+    """The same, `limit` of them; `after` are the label's name and value of the last one of the page before."""
+    name, value = policies.c.label_name, policies.c.label_value
+    wanted = select(policies).order_by(name, value).limit(limit)
+    if after is not None:
+        wanted = wanted.where(or_(name > after[0], and_(name == after[0], value > after[1])))
+    return [Policy(*row) for row in connection.execute(wanted)]
 
 
 def save(connection: Connection, new: Policy, actor: str, now_us: int) -> bool:

@@ -80,16 +80,16 @@ def _silence(row: Row[Any]) -> Silence:
     )
 
 
-def in_force(connection: Connection, now_us: int) -> list[Silence]:
-    """Those that hold now, the newest first."""
-    rows = connection.execute(
-        _SILENCE.where(
-            silences.c.ended_us.is_(None), or_(silences.c.until_us.is_(None), silences.c.until_us > now_us)
-        )
-        .order_by(silences.c.key.desc())
-        .limit(MOST)
+def in_force(
+    connection: Connection, now_us: int, limit: int = MOST, before: int | None = None
+) -> list[Silence]:
+    """Those that hold now, the newest first; `before` is the key of the last one of the page before."""
+    wanted = _SILENCE.where(
+        silences.c.ended_us.is_(None), or_(silences.c.until_us.is_(None), silences.c.until_us > now_us)
     )
-    return [_silence(row) for row in rows]
+    if before is not None:
+        wanted = wanted.where(silences.c.key < before)
+    return [_silence(row) for row in connection.execute(wanted.order_by(silences.c.key.desc()).limit(limit))]
 
 
 def covering(

@@ -137,10 +137,16 @@ def _holds(now_us: int) -> Any:
     return tolerances.c.ended_us.is_(None), or_(until.is_(None), until > now_us)
 
 
-def in_force(connection: Connection, now_us: int) -> list[Tolerance]:
-    """Those that hold now, the newest first."""
-    rows = connection.execute(_TOLERANCE.where(*_holds(now_us)).order_by(tolerances.c.key.desc()).limit(MOST))
-    return [_tolerance(row) for row in rows]
+def in_force(
+    connection: Connection, now_us: int, limit: int = MOST, before: int | None = None
+) -> list[Tolerance]:
+    """Those that hold now, the newest first; `before` is the key of the last one of the page before."""
+    wanted = _TOLERANCE.where(*_holds(now_us))
+    if before is not None:
+        wanted = wanted.where(tolerances.c.key < before)
+    return [
+        _tolerance(row) for row in connection.execute(wanted.order_by(tolerances.c.key.desc()).limit(limit))
+    ]
 
 
 def get(connection: Connection, key: int) -> Tolerance:

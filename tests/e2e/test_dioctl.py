@@ -313,17 +313,18 @@ def test_bundle_without_secrets(make_host: MakeHost) -> None:
 def test_what_the_package_brings(make_host: MakeHost) -> None:
     """Completion and manual page are where shells and man look for them."""
     host = make_host("alpha")
-    for path in (
-        "/usr/share/bash-completion/completions/dioctl.bash",
-        "/usr/share/zsh/vendor-completions/_dioctl",
-        "/usr/share/fish/vendor_completions.d/dioctl.fish",
-    ):
-        assert host.exists(path), path
-    completed = host.run(
-        "bash -c 'source /usr/share/bash-completion/completions/dioctl.bash; COMP_WORDS=(dioctl he);"
-        " COMP_CWORD=1; _dioctl; echo ${COMPREPLY[@]}'"
-    )
-    assert completed.strip() == "health"
+    for program, begun, completed in (("dioctl", "he", "health"), ("nervectl", "au", "audit")):
+        for path in (
+            f"/usr/share/bash-completion/completions/{program}.bash",
+            f"/usr/share/zsh/vendor-completions/_{program}",
+            f"/usr/share/fish/vendor_completions.d/{program}.fish",
+        ):
+            assert host.exists(path), path
+        said = host.run(
+            f"bash -c 'source /usr/share/bash-completion/completions/{program}.bash;"
+            f" COMP_WORDS=({program} {begun}); COMP_CWORD=1; _{program}; echo ${{COMPREPLY[@]}}'"
+        )
+        assert said.strip() == completed
     assert "dioctl.1" in host.run("dpkg -L dio-agent")
     assert "argcomplete" not in host.run("dpkg-query -W -f '${Depends}' dio-agent")
 
