@@ -29,8 +29,9 @@ SHARES_S: dict[tuple[str, ...], int] = {
     ("dioctl",): 30,
     ("agent_footprint", "--seconds", "40"): 330,
     ("ingest", "--seconds", "6"): 180,
-    ("herd", "--agents", "1000", "--outage", "30"): 150,
-    ("history", "--days", "10"): 180,
+    ("herd", "--agents", "1000", "--outage", "30"): 120,
+    ("history", "--days", "10"): 120,
+    ("pages", "--hosts", "300", "--seconds", "5"): 180,
 }
 _ENDS_WITHIN_S = 5
 _PACKAGES = ("flask", "gevent", "gunicorn", "psutil", "requests", "sqlalchemy")

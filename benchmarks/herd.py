@@ -64,13 +64,14 @@ class Health:
 class Center:
     """A real nerve center as a process."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, database: Path | None = None) -> None:
+        self.database = database or folder / "nerve-center.db"
         self.port = free_port()
         self.token = secrets.token_urlsafe(32)
         (folder / "token").write_text(self.token)
         self.config = folder / "nerve-center.toml"
         self.config.write_text(
-            f'[server]\nport = {self.port}\n[database]\npath = "{folder}/nerve-center.db"\n'
+            f'[server]\nport = {self.port}\n[database]\npath = "{self.database}"\n'
             f'[enrollment]\ntoken_file = "{folder}/token"\n'
         )
         self.log = folder / "center.log"
