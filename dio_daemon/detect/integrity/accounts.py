@@ -32,6 +32,7 @@ MOST_ACCOUNTS = 20_000
 SETTLE_S = 1.5
 """useradd writes one file after the other."""
 EMPTY = "empty"
+_LOCKED_OUT = "T1531"
 NO_LOGIN = ("nologin", "false", "sync")
 
 Accounts = dict[str, dict[str, Any]]
@@ -240,7 +241,7 @@ class AccountWatch:
                 return _say("group_changed", "high", name, f"Group {shown} changed", evidence)
             return _say("group_changed", "low", name, f"Group {shown} was {_verb(old, new)}", evidence)
         if new is None:
-            return _say("account_removed", "low", name, f"User {shown} was removed", evidence)
+            return _say("account_removed", "low", name, f"User {shown} was removed", evidence, _LOCKED_OUT)
         root = new["uid"] == "0" and plain != "root"
         powers = sorted(set(new["groups"]) & PRIVILEGED - set((old or {}).get("groups", ())))
         strong = bool(set(powers) & POWERFUL)
@@ -278,9 +279,10 @@ class AccountWatch:
             severity = "high"
         if root and old["uid"] != "0":
             severity = "critical"
-        return _say(
-            "account_changed", severity, name, f"User {shown} changed: {'; '.join(words_of[:6])}", evidence
-        )
+        locked = (old["password"], new["password"]) == ("set", "locked") or changes == ["expires"]
+        technique = _LOCKED_OUT if locked and not gained else None
+        words = f"User {shown} changed: {'; '.join(words_of[:6])}"
+        return _say("account_changed", severity, name, words, evidence, technique)
 
     def _remember(self, accounts: Accounts) -> None:
         self._memory["accounts"] = accounts
@@ -332,7 +334,14 @@ def _usable(memory: dict[str, Any]) -> bool:
     )
 
 
-def _say(type_: str, severity: str, subject: str, summary: str, evidence: dict[str, Any]) -> Finding:
+def _say(
+    type_: str,
+    severity: str,
+    subject: str,
+    summary: str,
+    evidence: dict[str, Any],
+    technique: str | None = None,
+) -> Finding:
     return Finding(
         type=type_,
         severity=severity,
@@ -341,7 +350,7 @@ def _say(type_: str, severity: str, subject: str, summary: str, evidence: dict[s
         summary=summary,
         why="An account is a lasting way in; one that an intruder makes or changes survives every other repair.",
         next="Ask who administers accounts here; see id NAME, last NAME and journalctl _COMM=useradd _COMM=usermod.",
-        technique="T1136.001" if type_ == "account_added" else "T1098",
+        technique=technique or ("T1136.001" if type_ == "account_added" else "T1098"),
         title=type_.replace("_", " ").capitalize(),
         evidence=evidence,
         version=summary,

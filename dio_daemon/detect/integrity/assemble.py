@@ -20,6 +20,7 @@ from dio_daemon.detect.integrity.host import Host
 from dio_daemon.detect.integrity.inotify import Inotify
 from dio_daemon.detect.integrity.listeners import ListenerWatch
 from dio_daemon.detect.integrity.logins import LoginWatch
+from dio_daemon.detect.integrity.open_folders import OpenFolders
 from dio_daemon.detect.integrity.people import People
 from dio_daemon.detect.integrity.privileged import PrivilegedWatch
 from dio_daemon.detect.integrity.processes import ProcessWatch
@@ -69,9 +70,11 @@ def assemble(
     now = clock.now().timestamp()
     verdict = Verdict(host, packages, runs, window.covers, (baseline.saved_at or now, now))
     groups = tuple(replace(group, ignored=(*group.ignored, *ignored)) for group in GROUPS)
+    files = FileWatch(host, groups, baseline, verdict, runs, news[0] if news else None, clock, record)
     return Integrity(
         Parts(
-            files=FileWatch(host, groups, baseline, verdict, runs, news[0] if news else None, clock, record),
+            files=files,
+            folders=OpenFolders(host, files.folders, baseline, window.open),
             accounts=AccountWatch(host, runs, baseline, window.covers, clock, record),
             privileged=PrivilegedWatch(
                 host,

@@ -24,7 +24,7 @@ from dio_daemon.detect.integrity.inotify import Inotify
 from dio_daemon.detect.integrity.places import MOST_ENTRIES, Places
 from dio_daemon.detect.integrity.runs import Runs
 from dio_daemon.detect.integrity.state import FileState, examine
-from dio_daemon.detect.integrity.verdict import Change, Verdict
+from dio_daemon.detect.integrity.verdict import UNSUSPICIOUS, Change, Verdict
 from dio_daemon.text import safe
 
 SETTLE_S = 0.7
@@ -136,6 +136,10 @@ class FileWatch:
     def is_told_of(self, folder: str) -> bool:
         """Whether the kernel tells of changes in a folder."""
         return folder in self._watch_of
+
+    def folders(self) -> list[str]:
+        """The folders that hold watched files."""
+        return list(self._places.folders)
 
     def accept(self) -> int:
         """Take all that differs as well; how many files that were."""
@@ -320,13 +324,15 @@ class FileWatch:
                 self._findings.pop(path, None)
                 continue
             change = Change(path, group, before, after, noticed_at)
-            known = self._verdict.known(change)
+            text_before = self._baseline.text(path)
+            known = self._verdict.known(change, text_before)
             if known is None:
-                self._findings[path] = (after, self._verdict.finding(change, self._baseline.text(path)))
+                self._findings[path] = (after, self._verdict.finding(change, text_before))
             else:
                 self._findings.pop(path, None)
                 self._take(path, after)
-                recorded.setdefault(known, []).append(path)
+                if known != UNSUSPICIOUS:
+                    recorded.setdefault(known, []).append(path)
         for known, paths in recorded.items():
             self._record(
                 "known_changes",

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from dio_daemon.detect.integrity.suspicious import Signs
+
 MOST_DEPTH = 4
 
 Shows = Literal["text", "keys", "nothing"]
@@ -31,6 +33,8 @@ class Group:
         patterns: where they are.
         shows: what evidence may show.
         ignored: paths among them that are not watched here.
+        only_with: a change is told only where the new content has one of these signs; for what people and programs
+            change every day. Empty: every change is told.
         hashed: whether contents are hashed from the start. Where not, a change is one of size or times.
     """
 
@@ -43,5 +47,6 @@ class Group:
     next: str
     patterns: tuple[str, ...]
     shows: Shows = "text"
+    only_with: Signs = ()
     hashed: bool = True
     ignored: tuple[re.Pattern[str], ...] = ()

@@ -13,9 +13,14 @@ from dio_daemon.detect.finding import Finding
 from dio_daemon.detect.integrity.host import Host
 from dio_daemon.text import safe
 
-HISTORIES = (".bash_history", ".zsh_history", ".history", ".python_history", ".mysql_history")
+HISTORIES = (
+    *(".bash_history", ".zsh_history", ".sh_history", ".history", ".local/share/fish/fish_history"),
+    *(".python_history", ".mysql_history", ".psql_history"),
+)
 LEAST_BYTES = 64
 """A shorter history says nothing when it is emptied."""
+LEFT = 8
+"""Shells append; what is cut to less than this part of it, and below `LEAST_BYTES`, was emptied."""
 TOLD_S = 3600.0
 EMPTY_LOOKS = 2
 MOST_HOMES = 200
@@ -50,7 +55,7 @@ class Histories:
     def look(self, now: float) -> list[Finding]:
         """One look; what is the case. `now` is monotonic seconds."""
         off = []
-        for home in self._host.homes(MOST_HOMES):
+        for home in self._host.homes(MOST_HOMES, services=True):
             for name in HISTORIES:
                 path = f"{home}/{name}"
                 if self._leads_nowhere(path):
@@ -88,11 +93,11 @@ class Histories:
             size = 0 if path in self._sizes else None
         if size is None:
             return
-        if size:
+        before = self._sizes.get(path, 0)
+        if size >= LEAST_BYTES or size * LEFT > before:
             self._sizes[path] = size
             self._empty.pop(path, None)
             return
-        before = self._sizes.get(path, 0)
         self._empty[path] = self._empty.get(path, 0) + 1
         if before < LEAST_BYTES or self._empty[path] < EMPTY_LOOKS:
             return

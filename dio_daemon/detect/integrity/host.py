@@ -38,6 +38,9 @@ CONTAINERS = (
 )
 """Folders of other systems' files."""
 
+_SERVICE_HOMES = ("/var/", "/srv/", "/opt/", "/home/")
+_NO_SHELLS = (b"", b"nologin", b"false", b"sync")
+
 
 class Host:
     """Paths of the host as paths that can be opened.
@@ -84,8 +87,13 @@ class Host:
         """Whether a folder holds files of containers and other systems."""
         return (folder + "/").startswith(CONTAINERS)
 
-    def homes(self, most: int = 500) -> list[str]:
-        """Homes of the accounts that have one, without those of system users; root's first."""
+    def homes(self, most: int = 500, services: bool = False) -> list[str]:
+        """Homes of the accounts that have one, root's first.
+
+        Args:
+            most: so many at most.
+            services: with those of system users who have a shell, such as a database's.
+        """
         homes = {"/root": None}
         try:
             text = self.read("/etc/passwd", 1 << 20)
@@ -96,7 +104,10 @@ class Host:
             if len(fields) < 7 or not fields[2].isdigit():
                 continue
             home = os.fsdecode(fields[5]).rstrip("/")
-            if (1000 <= int(fields[2]) < 65534 or int(fields[2]) == 0) and home.startswith("/"):
+            person = 1000 <= int(fields[2]) < 65534 or int(fields[2]) == 0
+            shell = fields[6].strip().rpartition(b"/")[2]
+            service = services and home.startswith(_SERVICE_HOMES) and shell not in _NO_SHELLS
+            if (person and home.startswith("/")) or service:
                 homes[home] = None
         try:
             with os.scandir(self.at("/home")) as entries:

@@ -16,7 +16,7 @@ from dio_daemon.detect.integrity.group import MOST_DEPTH, Group
 from dio_daemon.detect.integrity.host import Host
 
 MOST_FOLDERS = 6000
-MOST_ENTRIES = 5000
+MOST_ENTRIES = 20_000
 """Entries of one folder that are looked at."""
 
 NOT_LOADED = re.compile(
@@ -62,7 +62,7 @@ class Places:
         self._host.remount()
         self.folders = {}
         self._is_dir: dict[str, bool] = {}
-        homes = self._host.homes()
+        homes = self._host.homes(services=True)
         for group in self._groups:
             for pattern in group.patterns:
                 if pattern.startswith("~/"):

@@ -1,9 +1,10 @@
 """The detector of processes that should not be.
 
 Every few seconds: one whose executable was deleted (and not by a package upgrade), one that runs from a temporary
-folder or from memory alone, a shell that talks to the network, one that burns cpu and looks like a miner, and one that
-calls itself like a thread of the kernel. What is gone before the next look is not told, for compilers and their tests
-make many such processes.
+folder or from memory alone, a shell that talks to the network, one that burns cpu and looks like a miner, one that
+calls itself like a thread of the kernel or has a name of dots and blanks, one with a library from a temporary folder,
+and a program for logins that another process traces. What is gone before the next look is not told, for compilers and
+their tests make many such processes.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from dio_daemon.collect.processes import parse_stat
 from dio_daemon.collect.procfs import read, read_line
@@ -26,11 +28,13 @@ from dio_daemon.detect.integrity.facts import (
     user_name,
 )
 from dio_daemon.detect.integrity.host import Host
+from dio_daemon.detect.integrity.process_signs import handles_passwords, has_odd_name, preloaded, tracer
+from dio_daemon.detect.integrity.process_words import WORDS
 from dio_daemon.detect.integrity.runs import Runs
 from dio_daemon.detect.integrity.shells import is_shell, remote_end
 from dio_daemon.text import safe
 
-TEMPORARY = ("/tmp/", "/var/tmp/", "/dev/shm/", "/run/user/", "/run/shm/")  # noqa: S108 - looked at, never written
+TEMPORARY = ("/tmp/", "/var/tmp/", "/dev/", "/run/user/", "/run/shm/")  # noqa: S108 - looked at, never written
 BUILDERS = frozenset(
     (
         "make",
@@ -96,6 +100,7 @@ class _Known:
     kind: str | None = None
     hinted: bool = False
     disguised: bool = False
+    preloaded: str | None = None
     ticks: int | None = None
     burning: int = 0
 
@@ -131,6 +136,7 @@ class ProcessWatch:
             if known is None or known.exe != exe:
                 known = _Known(exe, hinted=self._hinted(pid))
                 known.kind = self._kind(pid, exe)
+                known.preloaded = preloaded(self._host, pid, TEMPORARY)
             known.looks += 1
             seen[pid] = known
             for kind in self._kinds(pid, known, elapsed, exes):
@@ -162,7 +168,8 @@ class ProcessWatch:
     def _kinds(self, pid: int, known: _Known, elapsed: float | None, exes: dict[int, str]) -> list[str]:
         kinds = []
         if known.kind is not None and known.looks >= 2:
-            if known.looks == 2 and self._built(pid, known):
+            temporary = known.kind == "process_from_temporary_folder"
+            if known.looks == 2 and temporary and self._built(pid):
                 known.kind = None
             else:
                 kinds.append(known.kind)
@@ -174,6 +181,12 @@ class ProcessWatch:
             known.disguised = self._disguised(pid)
         if known.disguised and known.looks >= 2:
             kinds.append("process_masquerading")
+        if known.preloaded is not None and known.looks == 2 and self._built(pid):
+            known.preloaded = None
+        if known.preloaded is not None and known.looks >= 2:
+            kinds.append("process_preloads")
+        if handles_passwords(known.exe) and tracer(self._host, pid) is not None:
+            kinds.append("process_traced")
         return kinds
 
     def _kind(self, pid: int, exe: str) -> str | None:
@@ -182,6 +195,8 @@ class ProcessWatch:
         path = exe.removesuffix(DELETED)
         if path != exe and self._removed(pid, path):
             return "process_deleted_executable"
+        if has_odd_name(path):
+            return "process_odd_path"
         if path.startswith(TEMPORARY) and not _BUILD_PATH.search(path):
             return "process_from_temporary_folder"
         return None
@@ -197,9 +212,8 @@ class ProcessWatch:
         system = path.startswith(("/usr/", "/opt/", "/lib", "/bin/", "/sbin/"))
         return not (system and self._runs.since(started))
 
-    def _built(self, pid: int, known: _Known) -> bool:
-        if known.kind != "process_from_temporary_folder":
-            return False
+    def _built(self, pid: int) -> bool:
+        """Whether who started it has just built it."""
         return any(str(each["name"]) in BUILDERS for each in parents(self._host, pid))
 
     def _disguised(self, pid: int) -> bool:
@@ -244,9 +258,12 @@ class ProcessWatch:
         name = name_of(self._host, pid) or "?"
         path = safe(exe.removesuffix(DELETED), 300)
         evidence = describe(self._host, self._packages, pid)
-        words = _WORDS[kind]
+        words = WORDS[kind]
         subject, about = f"{path} as {user}", f"{name} (pid {pid}, user {user})"
-        summary = words.summary.format(about=about, path=path)
+        other = self._other(pid, kind, evidence)
+        if other is None:  # it is over by now
+            return None
+        summary = words.summary.format(about=about, path=path, other=other)
         if kind == "shell_on_socket":
             connection = remote_end(self._host, pid, exes)
             if connection is None:
@@ -254,6 +271,8 @@ class ProcessWatch:
             subject = f"{path} as {user} with {connection.remote_address}"
             summary = words.summary.format(about=about, path=connection.remote)
             evidence["connection"] = {"local": connection.local, "remote": connection.remote}
+        if other:
+            subject = f"{subject} by {other}"
         in_temporary = path.startswith(TEMPORARY)
         severity = words.severity
         if kind == "process_from_temporary_folder" and uid == 0:
@@ -274,75 +293,17 @@ class ProcessWatch:
             version=str(pid) if kind == "shell_on_socket" else "",
         )
 
-
-@dataclass(frozen=True)
-class _Words:
-    title: str
-    severity: str
-    confidence: float
-    technique: str
-    summary: str
-    why: str
-    next: str
-
-
-_SEE = (
-    "See /proc/{pid} before ending it: a copy of /proc/{pid}/exe is the only one there is; "
-    "its parents tell who began it."
-)
-_WORDS = {
-    "process_deleted_executable": _Words(
-        "Process without its executable",
-        "high",
-        0.85,
-        "T1070.004",
-        "{about} runs {path}, which was deleted",
-        "Whoever deletes a program while it runs hides it from a look at the disk; a package upgrade is not the cause.",
-        _SEE,
-    ),
-    "process_from_temporary_folder": _Words(
-        "Process from a temporary folder",
-        "medium",
-        0.7,
-        "T1059",
-        "{about} runs {path}, in a folder where everybody may write",
-        "Programs are installed elsewhere; what runs from here was put there by a login, a script or a broken service.",
-        "See who owns the file and what the parents are; keep a copy before removing it.",
-    ),
-    "process_from_memory": _Words(
-        "Process from memory",
-        "high",
-        0.85,
-        "T1620",
-        "{about} runs {path}, a program that is in memory alone",
-        "Such a program never was a file: that is how loaders avoid a trace.",
-        _SEE,
-    ),
-    "shell_on_socket": _Words(
-        "Shell on a network connection",
-        "critical",
-        0.95,
-        "T1059.004",
-        "{about} is a shell that is typed into over the network connection with {path}",
-        "Whoever is at the other end types commands on this host.",
-        "Cut the connection (ss -K dst ADDRESS), then see the parents in the evidence for the way in.",
-    ),
-    "process_masquerading": _Words(
-        "Process in disguise",
-        "high",
-        0.9,
-        "T1036.004",
-        "{about} runs {path} and calls itself like a thread of the kernel",
-        "The kernel's threads have no executable; a program that takes such a name does not want to be noticed.",
-        _SEE,
-    ),
-    "miner_like_process": _Words(
-        "Process that looks like a miner",
-        "high",
-        0.9,
-        "T1496",
-        "{about} keeps the cpu busy and is called like a cryptocurrency miner: {path}",
-        "It earns money for somebody on your electricity, and shows that somebody could start programs here.",
-        _SEE,
-    ),
-}
+    def _other(self, pid: int, kind: str, evidence: dict[str, Any]) -> str | None:
+        """What else it is about, for the summary and into the evidence; empty for most kinds, None when it is gone."""
+        if kind == "process_preloads":
+            library = preloaded(self._host, pid, TEMPORARY)
+            evidence["library"] = library
+            return library
+        if kind == "process_traced":
+            by = tracer(self._host, pid)
+            if by is None:
+                return None
+            evidence["traced_by"] = describe(self._host, self._packages, by)
+            uid, _ = status_of(self._host, by)
+            return f"{name_of(self._host, by) or 'a process'} (of {user_name(self._host, uid)})"
+        return ""

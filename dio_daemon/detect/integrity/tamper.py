@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from dio_daemon.clock import Clock
-from dio_daemon.collect.procfs import read
 from dio_daemon.detect.finding import Finding
 from dio_daemon.detect.integrity.baseline import Baseline
 from dio_daemon.detect.integrity.histories import Histories
 from dio_daemon.detect.integrity.host import Host
 from dio_daemon.detect.integrity.runs import Runs
+from dio_daemon.detect.integrity.services import Services
 
 LOGS = (
     *(
@@ -28,29 +28,15 @@ LOGS = (
     ),
     *(
         f"/var/log/{name}"
-        for name in ("dpkg.log", "daemon.log", "user.log", "cron.log", "wtmp.db", "lastlog2.db")
+        for name in ("dpkg.log", "daemon.log", "user.log", "cron.log", "wtmp.db", "lastlog2.db", "secure")
     ),
+    *("/var/log/mail.log", "/var/log/apache2/access.log", "/var/log/nginx/access.log"),
     *("/var/log/audit/audit.log", "/var/log/apt/history.log", "/var/log/fail2ban.log", "/var/log/ufw.log"),
-)
-SERVICES = (
-    *(
-        "auditd",
-        "fail2ban",
-        "clamav-daemon",
-        "clamav-freshclam",
-        "crowdsec",
-        "wazuh-agent",
-        "falco",
-        "osqueryd",
-    ),
-    *("rsyslog", "syslog-ng", "systemd-journald", "suricata", "snort", "samhain", "ossec", "sysmon"),
-    *("firewalld", "psad", "sshguard", "usbguard", "aideinit", "rkhunter", "tripwire"),
 )
 LEAST_BYTES = 512
 """A shorter log says nothing when it is cut."""
 TOLD_S = 3600.0
 ROTATED_S = 180.0
-STOPPED_S = 20.0
 GONE_LOOKS = 3
 KEEP_FREE = (0.15, 4 << 30)
 """journald removes even what it has just rotated where less than both of a disk (a share, bytes) are free."""
@@ -90,12 +76,10 @@ class TamperWatch:
         self._host = host
         self._runs = runs
         self._baseline = baseline
-        self._cgroups = cgroups
         self._announced = announced
         self._clock = clock
         self._logs: dict[str, _Log] = {}
         self._cut: dict[str, tuple[float, Finding]] = {}
-        self._stopped: dict[str, float] = {}
         memory = baseline.memory.get("tamper")
         self._memory: dict[str, Any] = memory if isinstance(memory, dict) else {}
         self._histories = Histories(
@@ -103,6 +87,14 @@ class TamperWatch:
             announced,
             self._list("histories") if "histories" in self._memory else None,
             lambda known: self._set("histories", known),
+        )
+        self._services = Services(
+            host,
+            runs,
+            cgroups,
+            announced,
+            self._list("services"),
+            lambda known: self._set("services", known),
         )
 
     def look(self, now: float) -> list[Finding]:
@@ -114,15 +106,13 @@ class TamperWatch:
         return [
             *(finding for _, finding in self._cut.values()),
             *self._histories.look(now),
-            *self._look_at_services(now, wall),
+            *self._services.look(now, wall),
         ]
 
     def accept(self) -> int:
         """Take all that is told as well; how many they were."""
-        count = len(self._cut) + self._histories.accept() + len(self._stopped)
+        count = len(self._cut) + self._histories.accept() + self._services.accept()
         self._cut.clear()
-        self._set("services", [name for name in self._list("services") if name not in self._stopped])
-        self._stopped.clear()
         return count
 
     def _journals(self) -> list[str]:
@@ -225,46 +215,6 @@ class TamperWatch:
             ),
         )
 
-    def _look_at_services(self, now: float, wall: float) -> list[Finding]:
-        known = set(self._list("services"))
-        running = {name for name in SERVICES if self._runs_now(name)}
-        if not running <= known:
-            known |= running
-            self._set("services", sorted(known))
-        found = []
-        for name in sorted(known - running):
-            masked = self._masked(name)
-            installed = masked or any(
-                os.path.lexists(self._host.at(f"{folder}/{name}.service"))
-                for folder in ("/usr/lib/systemd/system", "/lib/systemd/system", "/etc/systemd/system")
-            )
-            if not installed or self._runs.busy(wall) or (self._announced() and name not in self._stopped):
-                if not installed or self._announced():
-                    known.discard(name)
-                    self._set("services", sorted(known))
-                self._stopped.pop(name, None)
-                continue
-            since = self._stopped.setdefault(name, now)
-            if now - since >= STOPPED_S:
-                found.append(_service(name, masked))
-        self._stopped = {name: since for name, since in self._stopped.items() if name in known - running}
-        return found
-
-    def _runs_now(self, name: str) -> bool:
-        for top in (self._cgroups, f"{self._cgroups}/systemd", f"{self._cgroups}/unified"):
-            try:
-                if read(f"{top}/system.slice/{name}.service/cgroup.procs", 4096).strip():
-                    return True
-            except OSError:
-                continue
-        return False
-
-    def _masked(self, name: str) -> bool:
-        try:
-            return os.readlink(self._host.at(f"/etc/systemd/system/{name}.service")) == "/dev/null"
-        except OSError:
-            return False
-
     def _list(self, name: str) -> list[str]:
         value = self._memory.get(name)
         return [str(each) for each in value] if isinstance(value, list) else []
@@ -278,18 +228,3 @@ class TamperWatch:
 
 def _is_journal(path: str) -> bool:
     return path.endswith(".journal")
-
-
-def _service(name: str, masked: bool) -> Finding:
-    return Finding(
-        type="security_service_stopped",
-        severity="high" if masked else "medium",
-        confidence=0.8,
-        subject=name,
-        summary=f"Service {name} ran on this host and is {'masked' if masked else 'stopped'} now",
-        why="It watches or records what happens here; intruders stop it first.",
-        next=f"systemctl status {name} and journalctl -u {name} tell when and how it ended; start it again.",
-        technique="T1562.001",
-        title="Security service stopped",
-        evidence={"service": name, "masked": masked, "threshold_s": STOPPED_S},
-    )

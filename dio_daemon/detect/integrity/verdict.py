@@ -20,12 +20,15 @@ from dio_daemon.detect.integrity.group import Group
 from dio_daemon.detect.integrity.host import Host
 from dio_daemon.detect.integrity.runs import Runs
 from dio_daemon.detect.integrity.state import FileState, read_regular
-from dio_daemon.detect.integrity.suspicious import signs
+from dio_daemon.detect.integrity.suspicious import MOST_BYTES, SIGNS, signs
 from dio_daemon.text import safe
 
 _UNIT_LINK = re.compile(r"/etc/systemd/(system|user)/([^/]+\.(wants|requires|upholds)/)?[^/]+")
 _UNIT_FOLDERS = ("/usr/lib/systemd/", "/lib/systemd/")
 _COMMANDS = ("/usr/bin", "/usr/sbin", "/bin", "/sbin")
+UNSUSPICIOUS = "unsuspicious"
+"""Of a change that would be told only with a sign of an intruder's hand: it is not worth an event either."""
+_PROGRAMS = ("binaries", "libraries")
 _HOME_FILE = re.compile(r"/home/[^/]+/\.[^/]+")
 
 
@@ -83,10 +86,12 @@ class Verdict:
         """Another one when what was judged may be judged differently: after a run of dpkg."""
         return self._packages.version()
 
-    def known(self, change: Change) -> str | None:
+    def known(self, change: Change, text_before: bytes | None = None) -> str | None:
         """By whose work it is, in a few words; None when that is not known."""
         if self._announced(change.noticed_at):
             return "announced"
+        if change.group.only_with and not signs(self._content(change), text_before, change.group.only_with):
+            return UNSUSPICIOUS
         if change.group.name == "local_commands" and (change.after is None or not self._shadows(change.path)):
             return "local command"
         owner = self._packages.owner(change.path)
@@ -115,10 +120,8 @@ class Verdict:
         """The words for a change that is nobody's known work."""
         owner = self._packages.owner(change.path)
         group, path = change.group, safe(change.path, 300)
-        content = None
-        if change.after is not None and change.after.kind == "file" and group.shows != "nothing":
-            content = read_regular(self._host.at(change.path), words.MOST_COMPARED_BYTES)
-        found = signs(content, text_before) if content is not None else []
+        content = self._content(change)
+        found = signs(content, text_before, group.only_with or SIGNS)
         replaced = (
             owner is not None and owner.md5 is not None and not owner.conffile and change.what == "changed"
         )
@@ -149,7 +152,7 @@ class Verdict:
             after = b"" if change.after is None else content
             evidence["diff"] = words.diff(text_before, after, keys=group.shows == "keys")
         return Finding(
-            type="package_file_changed" if replaced and group.name == "binaries" else group.type,
+            type="package_file_changed" if replaced and group.name in _PROGRAMS else group.type,
             severity=severity,
             confidence=0.95 if found or replaced else 0.5 if severity == "low" else 0.8,
             subject=change.path,
@@ -161,6 +164,14 @@ class Verdict:
             evidence=evidence,
             version=repr(change.after.shown()) if change.after is not None else "removed",
         )
+
+    def _content(self, change: Change) -> bytes | None:
+        """What is in it now, where that may be looked at."""
+        wanted = change.group.shows != "nothing" or change.group.only_with
+        if change.after is None or change.after.kind != "file" or not wanted:
+            return None
+        most = MOST_BYTES if change.group.only_with else words.MOST_COMPARED_BYTES
+        return read_regular(self._host.at(change.path), most)
 
     def _shadows(self, path: str) -> bool:
         """Whether the system has a command of the same name."""
@@ -227,9 +238,9 @@ def _severity(change: Change, signs_found: bool, replaced: bool) -> str:
             change.after.uid != 0 and change.path.startswith(("/etc/", "/usr/"))
         )
         base = base if loose else 0
-    elif change.group.name == "binaries" and not replaced:
+    elif change.group.name in _PROGRAMS and not replaced:
         base = level("medium")
-    if signs_found:
+    if signs_found and not change.group.only_with:
         base += 1
     return SEVERITIES[min(base, 3)]
 

@@ -15,7 +15,7 @@ ACCESS: Final[tuple[Group, ...]] = (
         "sudo rule file",
         "It decides who may become root without knowing root's password.",
         "Read the diff; check it with visudo -c; find who changed it in journalctl _COMM=sudo.",
-        ("/etc/sudoers", "/etc/sudoers.d/*"),
+        ("/etc/sudoers", "/etc/sudoers.d/*", "/etc/sudo.conf", "/etc/doas.conf", "/etc/doas.d/*"),
     ),
     Group(
         "pam",
@@ -63,7 +63,17 @@ ACCESS: Final[tuple[Group, ...]] = (
         "list of SSH keys that may log in",
         "Whoever has a private key to one of them gets in without a password.",
         "Ask the account's owner about the key named in the evidence; remove its line if nobody knows it.",
-        ("~/.ssh/authorized_keys", "~/.ssh/authorized_keys2", "~/.ssh/rc", "/etc/ssh/authorized_keys/*"),
+        (
+            "~/.ssh/authorized_keys",
+            "~/.ssh/authorized_keys2",
+            "~/.ssh/rc",
+            "/etc/ssh/authorized_keys/*",
+            "~/.rhosts",
+            "~/.shosts",
+            "~/.k5login",
+            "/etc/hosts.equiv",
+            "/etc/ssh/shosts.equiv",
+        ),
         shows="keys",
     ),
     Group(
@@ -92,6 +102,7 @@ ACCESS: Final[tuple[Group, ...]] = (
             "/usr/local/share/ca-certificates/**",
             "/etc/ca-certificates.conf",
             "/etc/ca-certificates/update.d/*",
+            "/etc/ssl/certs/ca-certificates.crt",
         ),
     ),
 )

@@ -23,6 +23,7 @@ from dio_daemon.detect.integrity.follow import Follower
 from dio_daemon.detect.integrity.inotify import Inotify
 from dio_daemon.detect.integrity.listeners import ListenerWatch
 from dio_daemon.detect.integrity.logins import LoginWatch
+from dio_daemon.detect.integrity.open_folders import OpenFolders
 from dio_daemon.detect.integrity.people import People
 from dio_daemon.detect.integrity.privileged import PrivilegedWatch
 from dio_daemon.detect.integrity.processes import ProcessWatch
@@ -51,6 +52,7 @@ class Parts:
     """The detectors, and what they share."""
 
     files: FileWatch
+    folders: OpenFolders
     accounts: AccountWatch
     privileged: PrivilegedWatch
     processes: ProcessWatch
@@ -162,14 +164,23 @@ class Integrity:
         if now >= self._due["tamper"]:
             self._due["tamper"] = now + TAMPER_S
             self._found["tamper"] = parts.tamper.look(now)
+            if parts.files.ready:
+                self._found["folders"] = parts.folders.look(now)
 
     def _accept_if_asked(self) -> None:
         if not self._window.accept_asked:
             return
         self._window.accept_asked = False
-        for each in (self._parts.files, self._parts.accounts, self._parts.privileged, self._parts.listeners):
+        parts = self._parts
+        for each in (
+            parts.files,
+            parts.folders,
+            parts.accounts,
+            parts.privileged,
+            parts.listeners,
+            parts.tamper,
+        ):
             each.accept()
-        self._parts.tamper.accept()
 
     def _tell(self) -> None:
         found = self._with_people()

@@ -69,6 +69,13 @@ def packets():
     sniffer = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
     forever()
 
+def trace():
+    call = ctypes.CDLL(None, use_errno=True).ptrace
+    call.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    if call(0x4206, int(sys.argv[2]), None, None) != 0:  # PTRACE_SEIZE
+        raise OSError(ctypes.get_errno(), "ptrace")
+    forever()
+
 def renamed():
     ctypes.CDLL(None).prctl(15, b"kworker/u8:3", 0, 0, 0)
     forever()
@@ -79,21 +86,25 @@ globals()[sys.argv[1]]()
 PREPARE = """
 mkdir -p /etc/cron.d /etc/cron.daily /var/spool/cron/crontabs /var/spool/cron/atjobs /etc/sudoers.d /etc/ssh \
     /etc/udev/rules.d /etc/modules-load.d /etc/modprobe.d /etc/xdg/autostart /etc/update-motd.d /etc/rsyslog.d \
-    /etc/audit/rules.d /etc/ufw /usr/local/share/ca-certificates /etc/network/if-up.d /etc/binfmt.d
+    /etc/audit/rules.d /etc/ufw /etc/apparmor.d/disable /etc/needrestart/hook.d \
+    /var/www/html/images /usr/local/share/ca-certificates /etc/network/if-up.d /etc/binfmt.d
 useradd --create-home --shell /bin/bash ada
+useradd --create-home --shell /bin/bash bob; echo 'bob:drill-drill' | chpasswd
+useradd --system --create-home --home-dir /var/lib/drilldb --shell /bin/bash drilldb
 echo 'root ALL=(ALL:ALL) ALL' > /etc/sudoers; chmod 440 /etc/sudoers
 echo 'PasswordAuthentication no' > /etc/ssh/sshd_config
 echo '17 * * * * root true' > /etc/crontab
 echo 'ENABLED=yes' > /etc/ufw/ufw.conf
 echo '*.* /var/log/syslog' > /etc/rsyslog.conf
-for log in auth.log syslog kern.log; do printf 'a line of a log%.0s\\n' $(seq 500) > /var/log/$log; done
-for home in /root /home/ada; do printf 'ls -l%.0s\\n' $(seq 50) > $home/.bash_history; done
+for log in auth.log syslog kern.log user.log; do printf 'a line of a log%.0s\\n' $(seq 500) > /var/log/$log; done
+for home in /root /home/ada /home/bob; do printf 'ls -l%.0s\\n' $(seq 50) > $home/.bash_history; done
 chown ada:ada /home/ada/.bash_history
-for name in fail2ban auditd; do
+for name in fail2ban auditd crowdsec; do
     printf '[Service]\\nExecStart=/bin/sleep infinity\\n[Install]\\nWantedBy=multi-user.target\\n' \\
         > /usr/lib/systemd/system/$name.service
 done
-systemctl daemon-reload; systemctl enable -q fail2ban auditd; systemctl start fail2ban auditd
+printf '[Service]\\nType=oneshot\\nRemainAfterExit=yes\\nExecStart=/bin/true\\n' > /usr/lib/systemd/system/ufw.service
+systemctl daemon-reload; systemctl enable -q fail2ban auditd crowdsec; systemctl start fail2ban auditd crowdsec ufw
 """
 """What the host has before its baseline is taken, in place of packages that are not installed."""
 

@@ -56,6 +56,23 @@ ACCOUNTS: tuple[Emulation, ...] = (
         "no password",
     ),
     other(
+        "user locked out",
+        "T1531",
+        "cp -a /etc/shadow /var/tmp/shadow3; usermod -L -e 1 bob",
+        "mv /var/tmp/shadow3 /etc/shadow",
+        "account_changed",
+        "bob",
+    ),
+    file("trusted hosts of old", "T1098.004", "/etc/hosts.equiv", "+ +", "authorized_keys_changed"),
+    other(
+        "key of a service with a shell",
+        "T1098.004",
+        f"mkdir -p /var/lib/drilldb/.ssh; echo '{KEY}' > /var/lib/drilldb/.ssh/authorized_keys",
+        "rm /var/lib/drilldb/.ssh/authorized_keys",
+        "authorized_keys_changed",
+        "/var/lib/drilldb/.ssh/authorized_keys",
+    ),
+    other(
         "everybody may write passwd",
         "T1222.002",
         "chmod 666 /etc/passwd",

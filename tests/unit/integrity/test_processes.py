@@ -85,6 +85,10 @@ def looks(watched: ProcessWatch, count: int = 2) -> list[Finding]:
         ("/var/tmp/x (deleted)", 0, "process_deleted_executable", "critical"),
         ("/opt/x (deleted)", 1000, "process_deleted_executable", "high"),
         ("/memfd:x (deleted)", 0, "process_from_memory", "high"),
+        ("/dev/.x", 0, "process_from_temporary_folder", "high"),
+        ("/opt/.../x", 1000, "process_odd_path", "high"),
+        ("/opt/ /x", 1000, "process_odd_path", "high"),
+        ("/opt/x ", 1000, "process_odd_path", "high"),
     ],
 )
 def test_where_it_runs_from(fake: FakeHost, exe: str, uid: int, type_: str, severity: str) -> None:
@@ -259,3 +263,41 @@ def test_a_program_that_calls_itself_like_a_kernel_thread(
     stat = (folder / "stat").read_text()
     (folder / "stat").write_text(f"90 ({name}) {stat.rpartition(') ')[2]}")
     assert [each.type for each in looks(watch(fake))] == expected
+
+
+@pytest.mark.parametrize(
+    ("uid", "environment", "library"),
+    [
+        (1000, b"A=b\0LD_PRELOAD=libx.so /tmp/x.so\0C=d", "/tmp/x.so"),
+        (0, b"LD_PRELOAD=/home/ann/x.so", "/home/ann/x.so"),
+        (1000, b"LD_PRELOAD=/home/ann/.steam/overlay.so", None),
+        (0, b"LD_PRELOAD=/usr/lib/libjemalloc.so.2", None),
+        (0, b"X=LD_PRELOAD=/tmp/x.so", None),
+    ],
+)
+def test_foreign_libraries(fake: FakeHost, uid: int, environment: bytes, library: str | None) -> None:
+    process(fake, 70, "/usr/bin/bash", uid=uid)
+    folder = process(fake, 77, "/usr/bin/sleep", uid=uid, parent=70)
+    (folder / "environ").write_bytes(environment)
+    found = looks(watch(fake))
+    assert [(each.type, each.evidence["library"]) for each in found] == (
+        [("process_preloads", library)] if library else []
+    )
+    process(fake, 70, "/usr/bin/make", uid=uid)
+    assert looks(watch(fake)) == [], "what is built is tried"
+
+
+def test_a_program_for_logins_that_is_traced(fake: FakeHost) -> None:
+    process(fake, 70, "/usr/bin/strace")
+    folders = [process(fake, 77, "/usr/sbin/sshd"), process(fake, 78, "/usr/bin/sleep")]
+    watched = watch(fake)
+    assert looks(watched) == []
+    for folder in folders:
+        status = folder / "status"
+        status.write_text(status.read_text() + "TracerPid:\t70\n")
+    (found,) = looks(watched)
+    assert (found.type, found.severity) == ("process_traced", "high")
+    assert "sshd (pid 77" in found.summary and "strace (of root)" in found.summary
+    assert found.evidence["traced_by"]["exe"] == "/usr/bin/strace"
+    process(fake, 77, "/usr/sbin/sshd")
+    assert looks(watched) == []

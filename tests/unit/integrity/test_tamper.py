@@ -199,3 +199,11 @@ def test_histories_that_shrink_or_go_with_their_home(tamper: Tamper) -> None:
     goes.unlink()
     goes.parent.rmdir()
     assert tamper.looks() == []
+
+
+@pytest.mark.parametrize(("left", "told"), [("\n", True), ("ls\n" * 100, False)])
+def test_a_history_that_is_cut(tamper: Tamper, left: str, told: bool) -> None:
+    history = tamper.fake.put("/home/ann/.bash_history", "ls -l\n" * 200)
+    assert tamper.looks() == []
+    history.write_text(left)
+    assert [found.type for found in tamper.looks()] == (["shell_history_cleared"] if told else [])

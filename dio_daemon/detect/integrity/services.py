@@ -1,0 +1,177 @@
+"""Services that protect a host or record what happens on it: stopped, masked or frozen.
+
+One that ran here is known from then on. Those that stay on have processes in their cgroup; those that only set
+something up, such as a firewall, have a link in /run/systemd/units for as long as they are active.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from dio_daemon.collect.processes import parse_stat
+from dio_daemon.collect.procfs import read, read_line
+from dio_daemon.detect.finding import Finding
+from dio_daemon.detect.integrity.host import Host
+from dio_daemon.detect.integrity.runs import Runs
+
+SERVICES = (
+    *(
+        "auditd",
+        "fail2ban",
+        "clamav-daemon",
+        "clamav-freshclam",
+        "crowdsec",
+        "wazuh-agent",
+        "falco",
+        "osqueryd",
+    ),
+    *("rsyslog", "syslog-ng", "systemd-journald", "suricata", "snort", "samhain", "ossec", "sysmon"),
+    *("firewalld", "psad", "sshguard", "usbguard", "aideinit", "rkhunter", "tripwire"),
+    *("mdatp", "falcon-sensor", "elastic-agent", "auditbeat", "cbagentd"),
+)
+SET_UP = ("ufw", "nftables", "netfilter-persistent", "shorewall", "ferm", "apparmor")
+"""Those that have no process of their own."""
+UNIT_FOLDERS = ("/usr/lib/systemd/system", "/lib/systemd/system", "/etc/systemd/system")
+STOPPED_S = 20.0
+MOST_PROCESSES = 64
+_STOPPED = (b"T", b"t")
+
+
+class Services:
+    """Watches security services. Belongs to one thread.
+
+    Args:
+        host: whose.
+        runs: when the package manager was at work: it restarts and removes them.
+        cgroups: where systemd's services are.
+        announced: whether a change window is open.
+        known: those that ran here before.
+        keep: remembers those.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        runs: Runs,
+        cgroups: str,
+        announced: Callable[[], bool],
+        known: list[str],
+        keep: Callable[[list[str]], None],
+    ) -> None:
+        self._host = host
+        self._runs = runs
+        self._tops = (cgroups, f"{cgroups}/systemd", f"{cgroups}/unified")
+        self._announced = announced
+        self._known = set(known)
+        self._keep = keep
+        self._idle: dict[str, float] = {}
+        """Since when one is stopped or frozen."""
+
+    def look(self, now: float, wall: float) -> list[Finding]:
+        """One look; what is the case. `now` is monotonic, `wall` the wall clock, both in seconds."""
+        states = {name: self._state(name) for name in (*SERVICES, *SET_UP)}
+        running = {name for name, state in states.items() if state != "stopped"}
+        if not running <= self._known:
+            self._set(self._known | running)
+        found = []
+        idle: dict[str, float] = {}
+        for name in sorted(self._known):
+            state = states.get(name, "stopped")
+            if state == "runs" or self._excused(name, state, wall):
+                continue
+            idle[name] = self._idle.get(name, now)
+            if now - idle[name] >= STOPPED_S:
+                found.append(_finding(name, "masked" if self._masked(name) else state))
+        self._idle = idle
+        return found
+
+    def accept(self) -> int:
+        """Take all that is told as well; how many they were."""
+        count = len(self._idle)
+        self._set(self._known - set(self._idle))
+        self._idle = {}
+        return count
+
+    def _excused(self, name: str, state: str, wall: float) -> bool:
+        """Whether that it does not run is known work: its removal, the package manager's, or announced."""
+        announced = self._announced()
+        if state == "frozen":
+            return announced and name not in self._idle
+        installed = self._masked(name) or any(
+            os.path.lexists(self._host.at(f"{folder}/{name}.service")) for folder in UNIT_FOLDERS
+        )
+        excused = not installed or self._runs.busy(wall) or (announced and name not in self._idle)
+        if excused and (not installed or announced):
+            self._set(self._known - {name})
+        return excused
+
+    def _state(self, name: str) -> str:
+        """`runs`, `frozen` or `stopped`."""
+        if name in SET_UP:
+            link = self._host.at(f"/run/systemd/units/invocation:{name}.service")
+            return "runs" if os.path.lexists(link) else "stopped"
+        for top in self._tops:
+            try:
+                pids = read(f"{top}/system.slice/{name}.service/cgroup.procs", 4096).split()[:MOST_PROCESSES]
+            except OSError:
+                continue
+            if pids:
+                frozen = self._frozen(f"{top}/system.slice/{name}.service") or all(map(self._halted, pids))
+                return "frozen" if frozen else "runs"
+        return "stopped"
+
+    def _frozen(self, cgroup: str) -> bool:
+        try:
+            return b"frozen 1" in read(f"{cgroup}/cgroup.events", 4096)
+        except OSError:
+            return False
+
+    def _halted(self, pid: bytes) -> bool:
+        """Whether a process was stopped by a signal."""
+        try:
+            process = parse_stat(read_line(f"{self._host.proc}/{int(pid)}/stat"))
+        except (OSError, ValueError):
+            return False
+        return process is not None and process.state in _STOPPED
+
+    def _masked(self, name: str) -> bool:
+        try:
+            return os.readlink(self._host.at(f"/etc/systemd/system/{name}.service")) == "/dev/null"
+        except OSError:
+            return False
+
+    def _set(self, known: set[str]) -> None:
+        self._known = known
+        self._keep(sorted(known))
+
+
+_NOW = {
+    "stopped": "is stopped now",
+    "masked": "is masked now: nothing can start it",
+    "frozen": "is frozen now: it is there and does nothing",
+}
+
+
+def _finding(name: str, state: str) -> Finding:
+    how = (
+        "systemctl thaw {0}; kill -CONT its processes"
+        if state == "frozen"
+        else "start it again: systemctl start {0}"
+    )
+    return Finding(
+        type="security_service_stopped",
+        severity="medium" if state == "stopped" else "high",
+        confidence=0.8,
+        subject=name,
+        summary=f"Service {name} ran on this host and {_NOW[state]}",
+        why="It watches or records what happens here, or keeps others out; intruders stop it first.",
+        next=f"systemctl status {name} and journalctl -u {name} tell when and how it ended; {how.format(name)}.",
+        technique="T1562.004" if name in _FIREWALLS else "T1562.001",
+        title="Security service stopped",
+        evidence={"service": name, "state": state, "masked": state == "masked", "threshold_s": STOPPED_S},
+        version=state,
+    )
+
+
+_FIREWALLS = ("firewalld", *SET_UP[:-1])
