@@ -62,16 +62,16 @@ class Health:
 
 
 class Center:
-    """A real nerve center as a process."""
+    """A real nerve center as a process, on SQLite or on the PostgreSQL that `url` names."""
 
-    def __init__(self, folder: Path, database: Path | None = None) -> None:
+    def __init__(self, folder: Path, database: Path | None = None, url: str = "") -> None:
         self.database = database or folder / "nerve-center.db"
         self.port = free_port()
         self.token = secrets.token_urlsafe(32)
         (folder / "token").write_text(self.token)
         self.config = folder / "nerve-center.toml"
         self.config.write_text(
-            f'[server]\nport = {self.port}\n[database]\npath = "{self.database}"\n'
+            f'[server]\nport = {self.port}\n[database]\npath = "{self.database}"\nurl = "{url}"\n'
             f'[enrollment]\ntoken_file = "{folder}/token"\n'
         )
         self.log = folder / "center.log"

@@ -64,10 +64,11 @@ class Centers:
     def fail_over(self, error: CenterError, now: float) -> float | None:
         """Use the next center after an exchange failed; seconds until it is to be tried.
 
-        None where there is none left to try, or where the center itself answered: its word holds for all of them,
-        for they share one database.
+        None where there is none left to try, or where the center's word holds for all of them, for they share one
+        database. That it cannot work now, as when it is cut off from the database or stops, is its own word alone; that
+        it has too much to do is no reason to go to another.
         """
-        if isinstance(error, Rejected) and error.code:
+        if isinstance(error, Rejected) and error.code and not _speaks_for_itself(error):
             return None
         self._failed += 1
         if self._failed >= len(self._centers):
@@ -106,3 +107,7 @@ class Centers:
 
     def _plan(self, now: float) -> None:
         self._fall_back_at = now + FALL_BACK_S * (0.5 + self._rng.random())
+
+
+def _speaks_for_itself(error: Rejected) -> bool:
+    return (error.status or 0) >= 500 and error.code != "overloaded"

@@ -1,8 +1,10 @@
 """Retention: what has been kept for long enough goes, in small transactions, and its space comes back.
 
-Samples go by whole hours, each once its rollups are made. What was removed is written down by seq
-(`store.removal`), so that the continuity report stays exact. In SQLite the file shrinks by steps of a few MiB, and
-a write-ahead log that long readers have let grow is cut.
+Samples go by whole hours, each once its rollups are made; on PostgreSQL those of whole days go with their partition
+(`keeper.partitions`), and only what has none by the hour. Samples of the future, whose hour may be years away, go when
+they were received long enough ago. What was removed is written down by seq (`store.removal`), so that the continuity
+report stays exact. In SQLite the file shrinks by steps of a few MiB, and a write-ahead log that long readers have let
+grow is cut.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from pathlib import Path
 from sqlalchemy.engine import Connection
 
 from nerve_center.keeper.task import Desk, Task
-from nerve_center.store import aging, removal
+from nerve_center.store import aging, partitions, removal
+from nerve_center.store.engine import is_postgresql
 from nerve_center.store.sqlite import checkpoint
 
 EVERY_S = 300.0
@@ -28,11 +31,13 @@ _HOUR_S, _DAY_S = 3600, 86400
 def step(desk: Desk) -> str:
     """Remove whatever is over; how much that was."""
     removed, after = 0, -1
+    with desk.reading() as connection:
+        before_hour = _first_hour_by_the_day(connection)
     while True:
         with desk.reading() as connection:
             keys = aging.agent_keys(connection, after, _AGENTS)
         for key in keys:
-            removed += _of_agent(desk, key)
+            removed += _of_agent(desk, key, before_hour)
         if len(keys) < _AGENTS:
             break
         after = keys[-1]
@@ -43,10 +48,27 @@ def step(desk: Desk) -> str:
     return f"{removed} rows removed, {freed} pages given back" if removed or freed else ""
 
 
-def _of_agent(desk: Desk, key: int) -> int:
+def _first_hour_by_the_day(connection: Connection) -> int | None:
+    """Where samples go by the day: an agent's hours have to go in their order."""
+    found = partitions.days(connection) if is_postgresql(connection) else []
+    return found[0] * 24 if found else None
+
+
+def _of_agent(desk: Desk, key: int, before_hour: int | None) -> int:
     keep = desk.settings.retention
     now_s = desk.clock.now_us() // 1_000_000
-    removed = _samples(desk, key, (now_s - keep.raw_h * _HOUR_S) // _HOUR_S)
+    over = (now_s - keep.raw_h * _HOUR_S) // _HOUR_S
+    removed = _samples(desk, key, over if before_hour is None else min(over, before_hour))
+    removed += _repeatedly(
+        desk,
+        partial(
+            removal.remove_ahead,
+            agent_key=key,
+            after_us=(now_s + _DAY_S) * 1_000_000,
+            received_us=(now_s - keep.raw_h * _HOUR_S) * 1_000_000,
+            limit=_ROWS,
+        ),
+    )
     removed += desk.write(
         partial(
             aging.remove_rollups,

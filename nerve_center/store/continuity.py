@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
+from nerve_center.store import retiring
 from nerve_center.store.tables import events, gaps, removed, samples, skipped, streams
 
 
@@ -50,3 +51,4 @@ def _seqs(connection: Connection, agent_key: int) -> Iterator[tuple[int, int]]:
             select(table.c.stream_key, table.c.seq).where(table.c.agent_key == agent_key)
         ):
             yield row.stream_key, row.seq
+    yield from retiring.seqs(connection, agent_key)

@@ -9,19 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, text, update
 from sqlalchemy.engine import Connection
 
+from nerve_center.store.engine import is_postgresql
 from nerve_center.store.tables import agents, dirty_hours, events, gaps, removed, samples
 
 HOUR_US = 3_600_000_000
 
 
 def first_hour(connection: Connection, agent_key: int) -> int | None:
-    """The hour of an agent's oldest sample."""
-    time_us = connection.execute(
-        select(func.min(samples.c.time_us)).where(samples.c.agent_key == agent_key)
-    ).scalar()
+    """The hour of an agent's oldest sample; on PostgreSQL of those without a partition, which goes as a whole."""
+    of: Any = text("SELECT min(time_us) FROM samples_rest WHERE agent_key = :agent_key")
+    if not is_postgresql(connection):
+        of = select(func.min(samples.c.time_us)).where(samples.c.agent_key == bindparam("agent_key"))
+    time_us = connection.execute(of, {"agent_key": agent_key}).scalar()
     return None if time_us is None else int(time_us) // HOUR_US
 
 
@@ -60,6 +62,18 @@ def remove_samples(
             )
         )
     note(connection, [(stream, seq, seq) for _, _, stream, seq in keys])
+
+
+def remove_ahead(connection: Connection, agent_key: int, after_us: int, received_us: int, limit: int) -> int:
+    """Remove up to `limit` of an agent's samples that are dated after a time and were received before one; how many."""
+    rows = connection.execute(
+        select(samples.c.time_us, samples.c.tag, samples.c.stream_key, samples.c.seq)
+        .where(samples.c.agent_key == agent_key, samples.c.time_us > after_us)
+        .where(samples.c.received_us < received_us)
+        .limit(limit)
+    ).all()
+    remove_samples(connection, agent_key, [(*row,) for row in rows])
+    return len(rows)
 
 
 def remove_before(connection: Connection, agent_key: int, name: str, time_us: int, limit: int) -> int:

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import re
-import shutil
 import time
-from pathlib import Path
 
 import pytest
 from conftest import MakeHost
 from harness import dio, doubles
 from harness.commands import run, wait_for
-from harness.host import Host
-from harness.roots import REPOSITORY, packages
+from harness.packaged import bring
+from harness.roots import REPOSITORY
 
 APT = "apt-get install -y -q -o Dpkg::Use-Pty=0"
-
-
-def bring(host: Host, folder: str = "deb") -> str:
-    """Copy the built packages onto a host; returns where they are."""
-    to = Path(f"/proc/{host.leader}/root/srv/{folder}")
-    to.mkdir(parents=True, exist_ok=True)
-    for deb in packages(folder):
-        shutil.copy(deb, to)
-    return f"/srv/{folder}"
 
 
 def test_both_on_one_bare_host(make_host: MakeHost) -> None:

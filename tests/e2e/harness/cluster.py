@@ -16,15 +16,21 @@ from .network import Network
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 URL = "https://dio.example:8443"
+_DATABASES = ("db-1", "db-2")
 CENTERS = ("center-1", "center-2", "center-3")
 # In the order in which the hosts are made: the network gives their addresses by it.
-_NAMES = ("db-1", "db-2", *CENTERS, "dio")
+_NAMES = (*_DATABASES, *CENTERS, "dio")
 _ADDRESSES = {name: f"10.77.0.{number}" for number, name in enumerate(_NAMES, 1)}
 _DATABASE = "postgresql://dio-nerve-center:hush@/dio?host=db-1.example&host=db-2.example"
 _CENTER = f'[server]\nhost = "0.0.0.0"\ntrusted_proxies = ["127.0.0.1", "::1", "{_ADDRESSES["dio"]}"]\n'
 _SERVER = "listen_addresses = '*'\nmax_connections = 200\nshared_buffers = 32MB\n"
 _ALLOWED = "host dio,replication all 10.77.0.0/24 scram-sha-256\n"
 _MAIN = "/var/lib/postgresql/15/main"
+_DISK = (
+    "mv {at} {at}.on-root && mkdir -m 700 {at}"
+    " && mount -t tmpfs -o size={mib}m,mode=700,uid=postgres,gid=postgres tmpfs {at}"
+    " && cp -a {at}.on-root/. {at}"
+)
 _CERTIFICATE = (
     "cd /etc/haproxy && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
     " -subj /CN=dio.example -addext subjectAltName=DNS:dio.example -keyout key.pem -out ca.pem 2> /dev/null"
@@ -36,7 +42,11 @@ _AGENT = {
     "allow_plain_http = true\n",
     "center-3": f'url = "{URL}"\nca_file = "/etc/dio-agent/ca.pem"\n',
 }
+_BUSY = "SELECT count(*) FROM pg_stat_activity WHERE client_addr ="
 SIMULATED = "/srv/status.json"
+_STATISTICS = "127.0.0.1:8404"
+_STATUS = 17
+"""The column of a server's status: https://docs.haproxy.org/2.6/management.html#9.1"""
 
 
 def haproxy_configuration() -> str:
@@ -50,7 +60,8 @@ def haproxy_configuration() -> str:
 class Cluster:
     """The hosts, running; `make` makes and boots one."""
 
-    def __init__(self, make: Callable[..., Host], network: Network) -> None:
+    def __init__(self, make: Callable[..., Host], network: Network, *, disk_mib: int = 0) -> None:
+        """Set it up; with `disk_mib` the first database has a disk of its own of that size, in memory."""
         known = "".join(f"{address} {name} {name}.example\n" for name, address in _ADDRESSES.items())
         files = {"/etc/hosts": "127.0.0.1 localhost\n" + known, **faults.FAST}
         self._network = network
@@ -59,6 +70,8 @@ class Cluster:
         self.proxy = self.hosts["dio"]
         self.centers = [self.hosts[name] for name in CENTERS]
         self._simulation: subprocess.Popen[str] | None = None
+        if disk_mib:
+            self.hosts["db-1"].run(_DISK.format(at=_MAIN, mib=disk_mib))
         self._databases()
         self._centers()
         self._proxy()
@@ -66,7 +79,7 @@ class Cluster:
             self.start_agent(name)
 
     def _databases(self) -> None:
-        for name in ("db-1", "db-2"):
+        for name in _DATABASES:
             host = self.hosts[name]
             host.write("/etc/postgresql/15/main/conf.d/cluster.conf", _SERVER)
             host.run(f"printf '{_ALLOWED}' >> /etc/postgresql/15/main/pg_hba.conf")
@@ -98,7 +111,8 @@ class Cluster:
 
     def _proxy(self) -> None:
         self.proxy.run(_CERTIFICATE)
-        self.proxy.write("/etc/haproxy/haproxy.cfg", haproxy_configuration())
+        statistics = f"\nlisten statistics\n    bind {_STATISTICS}\n    stats enable\n    stats uri /\n"
+        self.proxy.write("/etc/haproxy/haproxy.cfg", haproxy_configuration() + statistics)
         self.proxy.run("systemctl start haproxy")
         authority = self.proxy.run("cat /etc/haproxy/ca.pem")
         for host in self.centers:
@@ -126,9 +140,38 @@ class Cluster:
         """Undo `cut`."""
         self._network.connect(_ADDRESSES[name])
 
+    def cut_from_databases(self, name: str) -> None:
+        """What a center sends to the databases is lost, silently; all else arrives."""
+        for database in _DATABASES:
+            self._network.lose(_ADDRESSES[name], _ADDRESSES[database])
+
+    def connect_to_databases(self, name: str) -> None:
+        """Undo `cut_from_databases`."""
+        for database in _DATABASES:
+            self._network.deliver(_ADDRESSES[name], _ADDRESSES[database])
+
+    def fill_disk(self) -> None:
+        """Let the first database's disk, and its log, have no room."""
+        self.hosts["db-1"].run(
+            f"fallocate -l $(df -B1 --output=avail {_MAIN} | tail -n 1) {_MAIN}/filler;"
+            " for _ in 1 2 3 4 5 6; do"
+            " cd / && runuser -u postgres -- psql -c 'SELECT pg_switch_wal()' || break; sleep 1; done",
+            check=False,
+        )
+
+    def free_disk(self) -> None:
+        """Undo `fill_disk`; the server is started where it has ended."""
+        self.hosts["db-1"].run(f"rm {_MAIN}/filler && systemctl restart postgresql@15-main")
+
     def wait_healthy(self, host: Host, *, within_s: float = 90) -> None:
         """Wait until the center on a machine takes reports."""
         wait_for(f"the center on {host.name} is healthy", lambda: dio.healthy(host), within_s=within_s)
+
+    def in_use(self) -> int:
+        """How many centers HAProxy gives requests to."""
+        _, table = dio.get(self.proxy, f"http://{_STATISTICS}/;csv")
+        rows = [line.split(",") for line in table.splitlines() if line.startswith("nerve_centers,center-")]
+        return sum(row[_STATUS].startswith("UP") for row in rows)
 
     # PostgreSQL
 
@@ -162,6 +205,10 @@ class Cluster:
     def stored(self, primary: str) -> int:
         """How many samples the database holds."""
         return int(self.sql(primary, "SELECT count(*) FROM samples"))
+
+    def busy(self, primary: str, name: str, where: str) -> int:
+        """How many of a center's connections to the database are in a state (a condition on pg_stat_activity)."""
+        return int(self.sql(primary, f"{_BUSY} '{_ADDRESSES[name]}' AND {where}"))
 
     # Keepers
 
@@ -202,6 +249,24 @@ class Cluster:
             wait_for(
                 f"the agent of {host.name} is active", lambda host=host: _delivers(host), within_s=within_s
             )
+
+    def end(self, primary: str) -> int:
+        """Let everybody deliver what there is, and assert that it is there once; how many are in gaps."""
+        sampled = self.end_simulation()
+        for host in self.centers:
+            host.run(f"systemctl stop {dio.AGENT}")
+        agents = faults.complete(self.centers[0])
+        assert len(agents) == self.simulated()["agents"] + len(CENTERS)
+        streams = [stream for agent in agents for stream in agent["streams"] if stream["stream"] == "samples"]
+        gaps = faults.in_gaps(agents)
+        removed = sum(stream["removed_by_retention"] for stream in streams)
+        assert (
+            self.stored(primary) + removed + gaps == sum(stream["last_seq"] for stream in streams) >= sampled
+        )
+        for host in self.centers:
+            for unit in (dio.CENTER, dio.KEEPER, dio.AGENT):
+                assert not [line for line in host.messages(unit) if line.startswith("Traceback")]
+        return gaps
 
     def end_simulation(self) -> int:
         """Have the simulated agents deliver what they have and end; how many records they sampled."""

@@ -66,6 +66,18 @@ class Network:
         """Lose everything from and to the host, silently: its link stays up."""
         _in(self.switch, "link", "set", f"port{address.rsplit('.', 1)[1]}", "nomaster")
 
+    def lose(self, sender: str, receiver: str) -> None:
+        """Lose everything that one host sends to another one, silently."""
+        nobody = ("lladdr", "02:00:00:00:00:99", "nud", "permanent")
+        _in(self._of(sender), "neigh", "replace", receiver, "dev", "host0", *nobody)
+
+    def deliver(self, sender: str, receiver: str) -> None:
+        """Undo `lose`."""
+        _in(self._of(sender), "neigh", "delete", receiver, "dev", "host0")
+
+    def _of(self, address: str) -> str:
+        return f"{self._name}-{address.rsplit('.', 1)[1]}"
+
     def close(self) -> None:
         """Take it all away."""
         for name in [*self._hosts, self.switch]:

@@ -53,10 +53,21 @@ def test_each_is_tried_once_in_a_row_and_then_the_usual_wait_comes() -> None:
 def test_the_word_of_a_center_holds_for_all_of_them() -> None:
     centers, _ = make(2)
     assert centers.fail_over(Rejected("busy", 503, "overloaded", 5.0, {}), 0.0) is None
+    assert centers.fail_over(Rejected("no", 403, "instance-revoked", None, {}), 0.0) is None
     assert centers.current.url == "https://0"
     # A proxy in front of a center that is away is no word of a center.
     assert centers.fail_over(Rejected("bad gateway", 502, "", None, {}), 0.0) is not None
     assert centers.current.url == "https://1"
+
+
+@pytest.mark.parametrize(("status", "code"), [(503, "database-unavailable"), (500, "internal")])
+def test_one_that_is_cut_off_from_the_database_speaks_for_itself_alone(status: int, code: str) -> None:
+    centers, _ = make(2)
+    assert centers.fail_over(Rejected("not now", status, code, 60.0, {}), 0.0) is not None
+    assert centers.current.url == "https://1"
+    assert centers.fail_over(Rejected("not now", status, code, 60.0, {}), 0.0) is None, (
+        "both of them: the usual wait"
+    )
 
 
 def test_the_healthy_one_is_found_and_the_first_error_told() -> None:

@@ -1,4 +1,4 @@
-"""What only PostgreSQL has: servers that end, locks of other centers, partitions, copies into it and out of it."""
+"""What only PostgreSQL has: servers that end, locks of other centers, copies into it and out of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection, make_url
 
 from nerve_center.errors import DatabaseUnavailable, StartError
 from nerve_center.nervectl import main
-from nerve_center.store import agents, migrate, partitions, postgresql, waiting, writer
+from nerve_center.store import agents, migrate, postgresql, waiting, writer
 from nerve_center.store.engine import reading
 from nerve_center.store.place import shown
 from nerve_center.store.tables import meta, samples
@@ -143,26 +143,6 @@ def test_work_that_met_other_work_is_done_again_alone(center: CenterUnderTest) -
 
     assert center.center.writer.submit(work, agent=1) == "done"
     assert len(runs) == 2
-
-
-def test_partitions_are_made_ahead_and_dropped_when_empty(center: CenterUnderTest) -> None:
-    agent = center.agent()
-    agent.deliver(agent.record(1))
-    today = center.clock.now_us() // partitions.DAY_US
-    submit = center.center.writer.submit
-    with reading(center.center.engine) as connection:
-        assert partitions.missing(connection, today) == [today, today + 1, today + 2, today + 3]
-    for day in (today, today + 1):
-        submit(lambda connection, day=day: partitions.make(connection, day))
-    agent.deliver(agent.record(2))
-    with reading(center.center.engine) as connection:
-        assert partitions.days(connection) == [today, today + 1]
-        assert connection.exec_driver_sql("SELECT count(*) FROM samples_20260101").scalar() == 2
-        assert connection.exec_driver_sql("SELECT count(*) FROM samples_rest").scalar() == 0
-        assert partitions.empty(connection, today + 5) == [today + 1]
-    assert not submit(lambda connection: partitions.drop(connection, today))
-    assert submit(lambda connection: partitions.drop(connection, today + 1))
-    assert seqs(center) == [1, 2]
 
 
 def test_a_center_is_copied_into_it_and_agents_go_on(

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import select
+from sqlalchemy.engine import Connection
 
 from nerve_center.auth import hash_of
 from nerve_center.errors import Refused
+from nerve_center.keeper import rollups as gathering
 from nerve_center.keeper.lease import Lease
+from nerve_center.keeper.task import Desk, NotNow
 from nerve_center.people import PER_BOTH
-from nerve_center.store import users
+from nerve_center.store import rollups, users
+from nerve_center.store.engine import reading
+from nerve_center.store.tables import minutes
 from tests.unit.center.browser import PASSWORD, Browser, person
 from tests.unit.center.harness import TOKEN, AgentUnderTest, CenterUnderTest, problem
 from tests.unit.center.test_nervectl import run
+from tests.unit.center.test_retention import hours
 
 pytestmark = pytest.mark.databases("postgresql")
 
@@ -98,3 +106,44 @@ def test_the_lease_passes_to_the_keeper_of_another_center(
         said = second.step()
     assert said == "active" and not first.held
     assert first.step() == "waiting, b:1:y is active"
+
+
+def test_a_keeper_that_loses_its_lease_in_a_rollup_stores_nothing_of_it(
+    center: CenterUnderTest, other: CenterUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first was frozen and its clock with it, so that only the database knows who works."""
+    first, second = (
+        Lease(each.center.engine, each.center.writer, center.clock, name, lease_s)
+        for each, name, lease_s in ((center, "a:1:x", 1e6), (other, "b:1:y", 10))
+    )
+    desks = [
+        Desk(center.settings, each.center.engine, each.center.writer, lease, center.clock, threading.Event())
+        for each, lease in ((center, first), (other, second))
+    ]
+    agent = center.agent()
+    agent.deliver(*hours(agent, 1, 3))
+    center.clock.advance(4 * 3600)
+    make = rollups.make
+    made: list[rollups.Made] = []
+
+    def overtaken(connection: Connection, item: rollups.Dirty) -> rollups.Made:
+        if len(made) == 1:
+            for _ in range(8):
+                center.clock.advance(1)
+                second.step()
+            assert second.held
+        made.append(make(connection, item))
+        return made[-1]
+
+    monkeypatch.setattr(rollups, "make", overtaken)
+    first.step()
+    with pytest.raises(NotNow, match="another keeper"):
+        gathering.step(desks[0])
+    with reading(center.center.engine) as connection:
+        assert [row.hour for row in connection.execute(select(minutes))] == [made[0].dirty.hour]
+    assert gathering.step(desks[1]) == "2 hours gathered"
+    with reading(center.center.engine) as connection:
+        assert sorted(connection.execute(select(minutes.c.hour)).scalars()) == sorted(
+            {item.dirty.hour for item in made}
+        )
+        assert rollups.dirty(connection, (-1, 0), 9) == []
