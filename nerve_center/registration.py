@@ -1,6 +1,7 @@
 """Registering, enrolling and saying goodbye; each one transaction.
 
-A known credential registers again. An unknown one is enrolled with the enrollment token, as a new instance:
+A known credential registers again, which is about the rows of its agent alone, so that a fleet that comes back does not
+queue up. An unknown one is enrolled with the enrollment token, as a new instance:
 
     agent id not known              a new agent
     older instances all silent,     the new instance takes id and history over; a `reinstalled` event is stored
@@ -19,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -107,7 +109,12 @@ class Registrar:
                 raise auth.unknown()
             return found, enrolled, agents.center_id(connection)
 
-        found, enrolled, center_id = self._writer.submit(work)
+        known = None if vouched is not None else self._authority.instance(credential)
+        done = None
+        if known is not None:
+            beside = partial(_beside_others, known=known, request=request, now_us=now_us)
+            done = self._writer.submit(beside, agent=known.agent_key)
+        found, enrolled, center_id = done or self._writer.submit(work)
         if found.refusal is not None:  # raised out here, so that what was noted of the claim stays
             raise found.refusal
         agent_id = found.agent_id
@@ -179,6 +186,16 @@ def _check_time(text: str) -> None:
 def kept_apart_id(agent_id: str, instance_id: str) -> str:
     """The id of an instance whose agent id is in use by another host."""
     return "agent-" + hashlib.sha256((agent_id + instance_id).encode()).hexdigest()[:16]
+
+
+def _beside_others(
+    connection: Connection, known: Instance, request: _Request, now_us: int
+) -> tuple[_Place, bool, str] | None:
+    """Register a known credential that is in use; None where more than the rows of its agent is concerned."""
+    present = agents.instance_locked(connection, known.instance_id)
+    if present is None or present.superseded or present.credential_hash != known.credential_hash:
+        return None
+    return _again(connection, present, request, now_us), False, agents.center_id(connection)
 
 
 def _again(connection: Connection, known: Instance, request: _Request, now_us: int) -> _Place:

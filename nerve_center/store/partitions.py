@@ -40,6 +40,7 @@ def missing(connection: Connection, first: int, today: int) -> list[int]:
 
 def make(connection: Connection, day: int) -> None:
     """Make a day's partition; what the rest holds of that day moves into it. In a transaction that is alone."""
+    be_brief(connection)
     name, start, end = table_of(day), day * DAY_US, (day + 1) * DAY_US
     for statement in (
         f"CREATE TABLE {name} (LIKE samples INCLUDING DEFAULTS INCLUDING CONSTRAINTS)",
@@ -48,6 +49,11 @@ def make(connection: Connection, day: int) -> None:
         f"ALTER TABLE samples ATTACH PARTITION {name} FOR VALUES FROM ({start}) TO ({end})",
     ):
         connection.exec_driver_sql(statement)
+
+
+def be_brief(connection: Connection) -> None:
+    """Whoever waits to change a table has all who want to use it wait behind him: give up soon, and try again later."""
+    connection.exec_driver_sql("SET LOCAL lock_timeout = 1000")
 
 
 def table_of(day: int) -> str:

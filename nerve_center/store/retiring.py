@@ -21,7 +21,7 @@ from sqlalchemy.engine import Connection
 
 from nerve_center.store import removal, settings
 from nerve_center.store.engine import is_postgresql
-from nerve_center.store.partitions import table_of
+from nerve_center.store.partitions import be_brief, table_of
 from nerve_center.store.tables import agents, dirty_hours, meta
 
 _NAME = "retiring"
@@ -69,6 +69,7 @@ def begin(connection: Connection, day: int) -> bool:
     waits = exists().where(dirty_hours.c.hour < end), exists().where(agents.c.rolled_hour < end)
     if connection.execute(select(*waits)).one() != (False, False):
         return False
+    be_brief(connection)
     connection.exec_driver_sql(f"ALTER TABLE samples DETACH PARTITION {table_of(day)}")
     connection.exec_driver_sql(_SEAL.format(table_of(day), removal.HOUR_US))
     settings.put(connection, _NAME, f"{day} -1")
@@ -89,6 +90,7 @@ def account(connection: Connection, at: Retiring, most: int) -> Retiring | None:
 
 def finish(connection: Connection, day: int) -> None:
     """Drop what is accounted for. In a transaction that is alone."""
+    be_brief(connection)
     connection.exec_driver_sql(f"DROP TABLE {table_of(day)}")
     connection.execute(meta.delete().where(meta.c.name == _NAME))
 

@@ -10,7 +10,8 @@ fails, nothing of the group is stored and every caller gets DatabaseUnavailable.
 Work that names the one `agent` that it is about, and locks that agent's row first, may run beside other such work of
 other processes where the database can do that; a group of such work goes by agent, so that no two groups wait for each
 other. It may be done twice: such a group goes without savepoints at first, and again with them where a piece raised, or
-alone where it met other work all the same. All other work is done alone, and once.
+alone where it met other work all the same. All other work is done alone, and once; a group of it ends after a moment,
+so that whoever else wants to write has his turn, and goes on as another one.
 
 While another process holds the lock the writer tries again, with pauses in which others run; work that has
 waited for longer than its patience is answered with DatabaseUnavailable and dropped, never done later.
@@ -24,6 +25,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy.engine import Connection, Engine
@@ -40,6 +42,7 @@ _log = logging.getLogger(__name__)
 PATIENCE_S = 5.0
 MOST_WAITING = 4000
 _MOST_IN_A_GROUP = 200
+_MOST_ALONE_S = 0.2
 _PAUSES_S = (0.002, 0.005, 0.01, 0.02, 0.05)
 
 
@@ -143,7 +146,8 @@ class Writer:
         jobs = self._take()
         while jobs:
             try:
-                self._commit(jobs)
+                for group in self._groups(jobs):
+                    self._commit(group)
             except BaseException:
                 for job in jobs:
                     if not job.done.is_set():
@@ -162,6 +166,13 @@ class Writer:
             job.fail(DatabaseUnavailable("closed", "the nerve center is stopping", retry_after_s=2))
         self._drop_connection()
 
+    def _groups(self, jobs: list[_Job]) -> list[list[_Job]]:
+        """What is committed as one: everything on SQLite; elsewhere what may run beside others holds up nobody."""
+        if isinstance(self._place, Path):
+            return [jobs]
+        beside, alone = ([job for job in jobs if (job.agent is None) == wanted] for wanted in (False, True))
+        return [group for group in (beside, alone) if group]
+
     def _take(self, most: int = _MOST_IN_A_GROUP) -> list[_Job]:
         jobs: list[_Job] = []
         while len(jobs) < most:
@@ -177,9 +188,13 @@ class Writer:
             return
         alone = alone or _must_be_alone(jobs)
         careful = again or _must_be_alone(jobs)
+        until = self._clock.monotonic() + _MOST_ALONE_S
         try:
-            for job in jobs:
+            for number, job in enumerate(jobs, 1):
                 self._run_one(connection, job, alone, careful)
+                if alone and self._clock.monotonic() > until:
+                    self._queue.extendleft(reversed(jobs[number:]))
+                    del jobs[number:]
             connection.commit()
         except _Again as found:
             connection.rollback()

@@ -88,6 +88,7 @@ def test_reports_of_different_agents_run_beside_each_other(
     holding.start()
     assert inside.wait(60)
     second.deliver(second.record(1))
+    assert second.register().status_code == 200, "a fleet that comes back does not queue up"
     done.set()
     holding.join(60)
     assert seqs(center) == [1]

@@ -90,6 +90,21 @@ def test_a_group_is_one_transaction(fixture: Fixture) -> None:
     assert fixture.names() == ["t-a", "t-b", "t-c"]
 
 
+def test_a_group_ends_after_a_moment_and_others_have_their_turn(fixture: Fixture) -> None:
+    watcher = sqlite3.connect(fixture.path, check_same_thread=False)
+    seen: list[int] = []
+
+    def slow(connection: Connection) -> None:
+        fixture.clock.advance(0.15)
+        seen.append(watcher.execute("SELECT count(*) FROM meta WHERE name LIKE 't-%'").fetchone()[0])
+        Put(str(len(seen)))(connection)
+
+    assert fixture.together(slow, slow, slow, slow, slow) == [None] * 5
+    watcher.close()
+    assert seen == [0, 0, 2, 2, 4], "two of them take longer than a moment"
+    assert len(fixture.names()) == 5
+
+
 def test_the_answer_comes_after_the_commit(fixture: Fixture) -> None:
     fixture.writer.start()
     for number in range(5):
