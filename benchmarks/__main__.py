@@ -27,10 +27,11 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = REPOSITORY / "build/benchmarks"
 SHARES_S: dict[tuple[str, ...], int] = {
     ("dioctl",): 30,
-    ("agent_footprint", "--seconds", "40"): 330,
-    ("ingest", "--seconds", "6"): 180,
-    ("herd", "--agents", "1000", "--outage", "30"): 120,
-    ("history", "--days", "10"): 120,
+    ("agent_footprint", "--seconds", "30"): 230,
+    ("agent_away", "--seconds", "20"): 110,
+    ("ingest", "--seconds", "4"): 130,
+    ("fleet", "--agents", "1000", "--seconds", "40", "--outage", "20"): 170,
+    ("history", "--days", "10"): 50,
     ("pages", "--hosts", "300", "--seconds", "5"): 180,
 }
 _ENDS_WITHIN_S = 5

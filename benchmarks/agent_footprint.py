@@ -1,13 +1,12 @@
-"""Memory and cpu of the agent beside glances and prometheus-node-exporter, and its way to READY.
+"""What the agent costs at rest beside glances, prometheus-node-exporter, collectd and netdata, and its way to READY.
 
-    python -m benchmarks.agent_footprint [--seconds N]
+    python -m benchmarks.agent_footprint [--seconds 60] [--processes 150 500 2000]
 
-All run at the same time with an interval of 5 s: the agent reports to a nerve center, glances exports every
-sample to a file, node_exporter is scraped. Counted is everything: all threads and descendants, PSS (shared pages in
-their share) as the median over the run, cpu as what was used over the run. The agent runs on the system's
-Python where that has its dependencies (as the Debian package does), or else on the one this is run with.
-
-The table is printed and everything measured is saved in build/benchmarks/agent_footprint.json.
+All run at the same time at the agent's default interval of 10 s, on a host with so many processes: the agent reports to
+a nerve center, the peers do what `benchmarks.peers` says. Counted is everything: all threads and descendants, PSS
+(shared pages in their share) and RSS as medians over the run, cpu, voluntary context switches and bytes to the disk as
+what was used over the run. The agent has its unit's environment, and the system's Python where that has its
+dependencies, as the Debian package does. The table is printed and saved in build/benchmarks/agent_footprint.json.
 """
 
 from __future__ import annotations
@@ -15,122 +14,135 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import secrets
-import shutil
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import Cost, cost, machine, running, seconds
+from benchmarks import peers
+from benchmarks.crowd import crowd
+from benchmarks.measure import Cost, cost, cost_of_one, machine, running, seconds, switches_of
+from benchmarks.pair import REPOSITORY, Pair, agent_python, agent_versions, as_the_unit_does
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 RESULT = REPOSITORY / "build/benchmarks/agent_footprint.json"
-INTERVAL_S = 5
-WARM_UP_S = 15
+INTERVAL_S = 10
+WARM_UP_S = 25
 STARTS = 5
-PEERS = ("glances", "prometheus-node-exporter")
 MOST_PSS_RATIO = 1.1
-"""To glances; more fails this program."""
+"""To glances, with the fewest processes; more fails this program."""
+DAY_S = 86400
+
+Figures = dict[str, Any]
 
 
 def main() -> int:
     """Measure, print, save; 1 when the agent needs more memory than it may."""
     parser = argparse.ArgumentParser(description="What the agent costs beside its peers.")
-    parser.add_argument("--seconds", type=int, default=60, help="how long to measure (default: %(default)s)")
+    parser.add_argument("--seconds", type=int, default=60, help="of each measurement (default: %(default)s)")
+    parser.add_argument("--processes", type=int, nargs="+", default=[150, 500, 2000], metavar="N")
     options = parser.parse_args()
-    install_peers()
+    peers.install()
     python = agent_python()
-    with tempfile.TemporaryDirectory(prefix="dio-bench-") as name, ExitStack() as stack:
-        folder = Path(name)
-        os.chdir(REPOSITORY)
-        center, agent = commands(folder, python)
-        stack.enter_context(running(center, folder, "center", ready=True))
-        starts = start_times(agent, folder, python)
-        costs = measure(agent, folder, options.seconds)
+    os.chdir(REPOSITORY)
+    RESULT.parent.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Figures] = {}
+    # Not in /tmp, which may be memory: bytes to the disk are counted.
+    with tempfile.TemporaryDirectory(prefix="footprint-", dir=RESULT.parent) as name:
+        for number in options.processes:
+            folder = Path(name) / str(number)
+            with crowd(number) as there:
+                print(f"Measuring for {options.seconds} s with {there} processes ...", flush=True)
+                found[str(number)] = at_rest(folder, python, options.seconds)
+        starts = start_times(Path(name) / "start", python)
+    first = found[str(options.processes[0])]
     result = {
         "machine": machine(),
-        "versions": versions(python),
+        "versions": agent_versions(python) | peers.versions(),
         "interval_s": INTERVAL_S,
         "seconds": options.seconds,
-        "footprint": costs,
+        "processes": found,
         "start": starts,
-        "pss_ratio_to_glances": ratio(costs, "pss_kib"),
-        "cpu_ratio_to_glances": ratio(costs, "cpu_ms_per_sample"),
+        "pss_ratio_to_glances": ratio(first, "pss_kib", "glances"),
+        "cpu_ratio_to_node_exporter": ratio(first, "cpu_ms_per_sample", "prometheus-node-exporter"),
         "start_ratio_to_imports": round(starts["agent_ready_s"] / starts["imports_s"], 2),
     }
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
     RESULT.write_text(json.dumps(result, indent=2) + "\n")
     print_table(result)
     pss = result["pss_ratio_to_glances"]
     return 1 if pss is not None and pss > MOST_PSS_RATIO else 0
 
 
-def install_peers() -> None:
-    """Install what is missing by apt, as root; say it otherwise."""
-    missing = [name for name in PEERS if shutil.which(name) is None]
-    if not missing:
-        return
-    command = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *missing]
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        print(f"Left out, not installed: {', '.join(missing)}. As root: {' '.join(command)}")
-        return
-    print(f"Installing by apt: {', '.join(missing)}")
-    subprocess.run(["apt-get", "update", "-q"], check=False, stdout=subprocess.DEVNULL)
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
+def at_rest(folder: Path, python: str, duration_s: int) -> Figures:
+    """Run all at once; what each cost, by name."""
+    readings: dict[str, list[Cost]] = {}
+    never = threading.Event()
+    with ExitStack() as stack:
+        pair = Pair(folder, python)
+        stack.enter_context(running(pair.center, folder, "center", ready=True))
+        running_peers = peers.Running(stack, folder, INTERVAL_S)
+        as_the_unit_does()
+        agent = stack.enter_context(running(pair.agent, folder, "agent", ready=True))[0]
+        pids = {"dio-agent": agent, **running_peers.pids}
+        end = time.monotonic() + WARM_UP_S
+        while time.monotonic() < end:
+            never.wait(INTERVAL_S / 2)
+            running_peers.scrape()
+        counted = pair.counted
+        assert counted is not None
+        threads, alone = switches_of(agent), cost_of_one(agent)
+        wire, seq = counted.sent_bytes + counted.received_bytes, _seq(pair)
+        began = time.monotonic()
+        for number in range(duration_s // INTERVAL_S + 1):
+            never.wait(max(0.0, began + number * INTERVAL_S - time.monotonic()))
+            for name, pid in pids.items():
+                readings.setdefault(name, []).append(cost(pid))
+            if number < duration_s // INTERVAL_S:
+                running_peers.scrape()
+        took_s = time.monotonic() - began
+        after, alone_after = switches_of(agent), cost_of_one(agent)
+        wire, samples = counted.sent_bytes + counted.received_bytes - wire, _seq(pair) - seq
+    found = {name: figures(costs, took_s) for name, costs in readings.items()}
+    own: Figures = {"wire_bytes_per_sample": round(wire / samples)}
+    # That of a thread that began meanwhile counts whole: it is gone at the next look.
+    per_thread = {task: count - threads.get(task, 0) for task, count in after.items()}
+    own["switches_per_minute_of_threads"] = [round(each * 60 / took_s, 1) for each in per_thread.values()]
+    own["switches_per_minute_without_children"] = per_minute(alone, alone_after, took_s)
+    found["dio-agent"].update(own)
+    return found
 
 
-def agent_python() -> str:
-    """Return the Python that the agent is run with."""
-    needs = "import sys, psutil, requests, sdnotify; sys.exit(sys.version_info < (3, 11))"
-    system = "/usr/bin/python3"
-    if (
-        Path(system).exists()
-        and not subprocess.run([system, "-c", needs], check=False, capture_output=True).returncode
-    ):
-        return system
-    print(f"The system's Python lacks psutil, requests or sdnotify (python3-…); using {sys.executable}")
-    return sys.executable
+def figures(costs: list[Cost], took_s: float) -> Figures:
+    """The figures of one program: medians of what is held, differences of what is used."""
+    first, last = costs[0], costs[-1]
+    return {
+        "pss_kib": round(statistics.median(each.pss_kib for each in costs)),
+        "private_kib": round(statistics.median(each.private_kib for each in costs)),
+        "rss_kib": round(statistics.median(each.rss_kib for each in costs)),
+        "threads": round(statistics.median(each.threads for each in costs)),
+        "cpu_ms_per_sample": round((last.cpu_ms - first.cpu_ms) / (len(costs) - 1), 2),
+        "switches_per_minute": per_minute(first, last, took_s),
+        "disk_bytes_per_day": round((last.written_bytes - first.written_bytes) * DAY_S / took_s),
+    }
 
 
-def commands(folder: Path, python: str) -> tuple[list[str], list[str]]:
-    """Write configurations; return the commands of nerve center and agent."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    token = folder / "enrollment-token"
-    token.touch(mode=0o600)
-    (folder / "state").mkdir()
-    token.write_text(secrets.token_urlsafe(32) + "\n")
-    (folder / "center.toml").write_text(
-        f'[server]\nport = {port}\n[database]\npath = "{folder}/center.db"\n[enrollment]\ntoken_file = "{token}"\n'
-    )
-    (folder / "agent.toml").write_text(
-        f'[nerve_center]\nurl = "http://127.0.0.1:{port}"\nenrollment_token_file = "{token}"\n'
-        f"[agent]\ninterval_s = {INTERVAL_S}\n"
-        f'[paths]\nstate_dir = "{folder}/state"\nsocket = "{folder}/agent.sock"\n'
-    )
-    return (
-        [sys.executable, "-m", "nerve_center.serve", "--config", str(folder / "center.toml")],
-        [python, "-m", "dio_daemon.app", "--config", str(folder / "agent.toml")],
-    )
+def per_minute(first: Cost, last: Cost, took_s: float) -> float:
+    """Voluntary context switches a minute."""
+    return round((last.switches - first.switches) * 60 / took_s, 1)
 
 
-def start_times(agent: list[str], folder: Path, python: str) -> dict[str, float]:
+def start_times(folder: Path, python: str) -> dict[str, float]:
     """Return seconds (medians): agent's start to READY, and a Python that only imports psutil and requests."""
     ready, imports = [], []
-    for _ in range(STARTS):
-        with running(agent, folder, "agent", ready=True) as (_, ready_s):
-            ready.append(ready_s)
-        imports.append(seconds([python, "-c", "import psutil, requests"]))
+    pair = Pair(folder, python, direct=True)
+    with running(pair.center, folder, "center", ready=True):
+        for _ in range(STARTS):
+            with running(pair.agent, folder, "agent", ready=True) as (_, ready_s):
+                ready.append(ready_s)
+            imports.append(seconds([python, "-c", "import psutil, requests"]))
     return {
         "agent_ready_s": round(statistics.median(ready), 3),
         "agent_ready_most_s": round(max(ready), 3),
@@ -138,88 +150,38 @@ def start_times(agent: list[str], folder: Path, python: str) -> dict[str, float]
     }
 
 
-def measure(agent: list[str], folder: Path, duration_s: int) -> dict[str, dict[str, float]]:
-    """Run all at once; return PSS and cpu of each by name."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    export = ["--export", "json", "--export-json-file", str(folder / "glances.json")]
-    peers = {
-        "glances": ["glances", "-q", "-t", str(INTERVAL_S), *export],
-        "prometheus-node-exporter": ["prometheus-node-exporter", f"--web.listen-address={address}"],
-    }
-    readings: dict[str, list[Cost]] = {}
-    with ExitStack() as stack:
-        pids = {"dio-agent": stack.enter_context(running(agent, folder, "agent", ready=True))[0]}
-        for name, command in peers.items():
-            if shutil.which(command[0]):
-                pids[name] = stack.enter_context(running(command, folder, name))[0]
-        print(f"Measuring {', '.join(pids)} for {duration_s} s …", flush=True)
-        started, passing = time.monotonic(), threading.Event()
-        while time.monotonic() < started + WARM_UP_S + duration_s:
-            passing.wait(INTERVAL_S)
-            if "prometheus-node-exporter" in pids:
-                scrape(f"http://{address}/metrics")
-            if time.monotonic() > started + WARM_UP_S:
-                for name, pid in pids.items():
-                    readings.setdefault(name, []).append(cost(pid))
-    result = {}
-    for name, costs in readings.items():
-        samples = len(costs) - 1
-        result[name] = {
-            "pss_kib": round(statistics.median(each.pss_kib for each in costs)),
-            "private_kib": round(statistics.median(each.private_kib for each in costs)),
-            "cpu_ms_per_sample": round((costs[-1].cpu_ms - costs[0].cpu_ms) / samples, 2),
-        }
-    return result
+def ratio(found: Figures, figure: str, peer: str) -> float | None:
+    """Return the agent's figure over that of a peer; None without that."""
+    other = found.get(peer, {}).get(figure)
+    return round(found["dio-agent"][figure] / other, 3) if other else None
 
 
-def scrape(url: str) -> None:
-    """Ask node_exporter as Prometheus does."""
-    with urllib.request.urlopen(url, timeout=INTERVAL_S) as answer:
-        answer.read()
-
-
-def versions(python: str) -> dict[str, str]:
-    """Return the versions of what was measured."""
-    code = (
-        "import sys, psutil, requests as r; print(sys.version.split()[0], psutil.__version__, r.__version__)"
-    )
-    found = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.split()
-    result = dict(zip(("python", "psutil", "requests"), found, strict=True))
-    for name in PEERS:
-        query = ["dpkg-query", "-W", "-f", "${Version}", name]
-        try:
-            asked = subprocess.run(query, check=False, capture_output=True, text=True)
-        except FileNotFoundError:
-            continue
-        result[name] = asked.stdout or "not installed by dpkg"
-    return result
-
-
-def ratio(costs: dict[str, dict[str, float]], figure: str) -> float | None:
-    """Return the agent's figure over that of glances; None without glances."""
-    glances = costs.get("glances", {}).get(figure)
-    return round(costs["dio-agent"][figure] / glances, 3) if glances else None
+def _seq(pair: Pair) -> int:
+    return int(pair.spool()["streams"]["samples"]["acknowledged_seq"])
 
 
 def print_table(result: dict[str, Any]) -> None:
-    """Print ratios for people: 1 is the agent."""
+    """For people; a ratio is the agent's figure over the peer's."""
     for group in ("machine", "versions"):
         print(", ".join(f"{name} {value}" for name, value in result[group].items()))
-    own = result["footprint"]["dio-agent"]
-    print(
-        f"\n{'':26} {'PSS MiB':>9} {'private':>9} {'cpu ms/sample':>14} {'agent/it PSS':>13} {'agent/it cpu':>13}"
-    )
-    for name, each in result["footprint"].items():
-        cpu = (
-            f"{own['cpu_ms_per_sample'] / each['cpu_ms_per_sample']:.2f}"
-            if each["cpu_ms_per_sample"]
-            else "-"
-        )
+    for processes, found in result["processes"].items():
         print(
-            f"{name:26} {each['pss_kib'] / 1024:9.1f} {each['private_kib'] / 1024:9.1f} "
-            f"{each['cpu_ms_per_sample']:14.1f} {own['pss_kib'] / each['pss_kib']:13.2f} {cpu:>13}"
+            f"\n{processes + ' processes':25} {'PSS MiB':>8} {'RSS':>7} {'thr.':>5} {'cpu ms/sample':>13}"
+            f" {'switches/min':>12} {'disk MiB/day':>12} {'ratio PSS':>9} {'cpu':>5}"
+        )
+        for name, each in found.items():
+            ratios = [ratio(found, figure, name) for figure in ("pss_kib", "cpu_ms_per_sample")]
+            shown = ["-" if value is None else f"{value:.2f}" for value in ratios]
+            print(
+                f"{name:25} {each['pss_kib'] / 1024:8.1f} {each['rss_kib'] / 1024:7.1f} {each['threads']:5}"
+                f" {each['cpu_ms_per_sample']:13.1f} {each['switches_per_minute']:12.1f}"
+                f" {each['disk_bytes_per_day'] / 1048576:12.1f} {shown[0]:>9} {shown[1]:>5}"
+            )
+        own = found["dio-agent"]
+        print(
+            f"the agent without its children {own['switches_per_minute_without_children']} switches a minute"
+            f" ({', '.join(map(str, own['switches_per_minute_of_threads']))} by thread);"
+            f" {own['wire_bytes_per_sample']} bytes on the wire a sample"
         )
     start = result["start"]
     print(

@@ -20,8 +20,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks.agent_footprint import agent_python, commands
 from benchmarks.measure import machine, running, seconds
+from benchmarks.pair import Pair, agent_python
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULT = REPOSITORY / "build/benchmarks/dioctl.json"
@@ -39,10 +39,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="dio-bench-") as name, ExitStack() as stack:
         folder = Path(name)
         os.chdir(REPOSITORY)
-        center, agent = commands(folder, python)
-        stack.enter_context(running(center, folder, "center", ready=True))
-        stack.enter_context(running(agent, folder, "agent", ready=True))
-        measured = measure(python, find_socket(folder), options.runs)
+        pair = Pair(folder, python, direct=True)
+        stack.enter_context(running(pair.center, folder, "center", ready=True))
+        stack.enter_context(running(pair.agent, folder, "agent", ready=True))
+        measured = measure(python, pair.socket, options.runs)
     ratios = {
         what: round(figures["median_ms"] / measured["pass"]["median_ms"], 2)
         for what, figures in measured.items()
@@ -62,13 +62,6 @@ def main() -> int:
     if slow:
         print(f"dioctl status takes more than {MOST_RATIO} times an interpreter that does nothing")
     return int(slow)
-
-
-def find_socket(folder: Path) -> Path:
-    """The agent's control socket. Raises FileNotFoundError when it has none."""
-    for path in folder.rglob("*.sock"):
-        return path
-    raise FileNotFoundError(f"no control socket below {folder}")
 
 
 def measure(python: str, socket: Path, runs: int) -> dict[str, dict[str, float]]:

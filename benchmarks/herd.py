@@ -1,20 +1,7 @@
-"""A center that comes back to a herd: thousands of agents after an outage, over the real wire protocol.
+"""A real nerve center as processes, and who watches it, for benchmarks that are patched by gevent."""
 
-    python -m benchmarks.herd [--agents 2000] [--outage 60]
+from __future__ import annotations
 
-The hosts are simulated, the protocol is not (`benchmarks.simulated`). The center is killed, stays away while every
-agent goes on sampling, and comes back. Measured: seconds until every agent is active and has delivered everything, the
-latency of `/health` meanwhile, how many requests were refused, and, by the center's own continuity report, how many
-records were lost.
-"""
-
-from gevent import monkey
-
-monkey.patch_all()
-
-# ruff: noqa: E402 - everything below the patch is patched
-
-import argparse
 import atexit
 import json
 import os
@@ -23,18 +10,17 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import gevent
 
-from benchmarks.measure import free_port, machine
-from benchmarks.simulated import INTERVAL_S, Agent, Herd
+from benchmarks.measure import free_port
+from benchmarks.simulated import Agent
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-RESULT = REPOSITORY / "build/benchmarks/herd.json"
 
 
 @dataclass
@@ -76,41 +62,54 @@ class Center:
         )
         self.log = folder / "center.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self._processes: list[subprocess.Popen[bytes]] = []
 
-    def start(self) -> None:
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "nerve_center.serve", "--config", str(self.config)],
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                cwd=REPOSITORY,
-            )
+    @property
+    def pid(self) -> int:
+        """Of the nerve center's main process, the parent of all its others."""
+        return self._processes[0].pid
+
+    @property
+    def keeper_pid(self) -> int:
+        """Of the keeper."""
+        return self._processes[1].pid
+
+    def start(self, keeper: bool = False) -> None:
+        """Start it, with its keeper if that is wanted."""
         atexit.register(self.kill)
+        for module in ("nerve_center.serve", *(("nerve_center.keeper.main",) if keeper else ())):
+            with self.log.open("ab") as log:
+                self._processes.append(
+                    subprocess.Popen(
+                        [sys.executable, "-m", module, "--config", str(self.config)],
+                        stdout=log,
+                        stderr=log,
+                        start_new_session=True,
+                        cwd=REPOSITORY,
+                    )
+                )
+        self.process = self._processes[0]
 
     def kill(self) -> None:
         """End it, where that has not been done yet."""
         atexit.unregister(self.kill)
-        if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
+        for process in self._processes:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        self._processes.clear()
+        self.process = None
+
+    def ctl(self, *arguments: str) -> bytes:
+        """What a nervectl command prints. Raises CalledProcessError."""
+        command = [sys.executable, "-m", "nerve_center.nervectl", "--config", str(self.config), *arguments]
+        return subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=REPOSITORY).stdout
 
     def unaccounted(self) -> tuple[int, int, int]:
         """(records, in gaps, unaccounted) of all agents, by nervectl continuity."""
+        command = [sys.executable, "-m", "nerve_center.nervectl", "--config", str(self.config)]
         done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "nerve_center.nervectl",
-                "--config",
-                str(self.config),
-                "continuity",
-                "--json",
-            ],
-            capture_output=True,
-            check=False,
-            cwd=REPOSITORY,
+            [*command, "continuity", "--json"], capture_output=True, check=False, cwd=REPOSITORY
         )
         agents = json.loads(done.stdout)["agents"]
         return (
@@ -128,61 +127,3 @@ def wait_all(agents: list[Agent], within_s: float) -> float | None:
             return time.monotonic() - began
         gevent.sleep(0.1)
     return None
-
-
-def main() -> int:
-    """Measure, print, save; 1 when a record was lost or an agent did not come back."""
-    parser = argparse.ArgumentParser(description="A center that comes back to a herd of agents.")
-    parser.add_argument("--agents", type=int, default=2000)
-    parser.add_argument("--outage", type=float, default=60, help="seconds that the center is away")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="dio-herd-") as name:
-        center = Center(Path(name))
-        center.start()
-        herd = Herd(center.port, center.token)
-        agents = [Agent(herd) for _ in range(options.agents)]
-        health = Health(center.port)
-        for agent in agents:
-            gevent.spawn(agent.sample)
-            gevent.spawn(agent.live)
-        print(f"{options.agents} agents, interval {INTERVAL_S:g} s; enrolling all at once ...", flush=True)
-        enrolled_s = wait_all(agents, 300)
-        center.kill()
-        print(
-            f"all active after {enrolled_s} s; center killed, away for {options.outage:g} s ...", flush=True
-        )
-        gevent.sleep(options.outage)
-        herd.answers.clear()
-        watcher = gevent.spawn(health.watch)
-        center.start()
-        back_s = wait_all(agents, 300)
-        watcher.kill()
-        answers = dict(herd.answers)
-        sampled = sum(agent.seq for agent in agents)
-        waiting = sum(agent.waiting for agent in agents)
-        records, in_gaps, unaccounted = center.unaccounted()
-        center.kill()
-    # Records sampled while the continuity was read may be at the center already; they are no loss.
-    lost = max(0, sampled - waiting - records) + unaccounted + in_gaps
-    latencies = sorted(health.latencies_s)
-    result = {
-        "machine": machine(),
-        "agents": options.agents,
-        "outage_s": options.outage,
-        "enrolling_all_s": enrolled_s,
-        "all_active_again_s": back_s,
-        "health_latency_peak_s": latencies[-1] if latencies else None,
-        "health_latency_p50_s": latencies[len(latencies) // 2] if latencies else None,
-        "answers": answers,
-        "refused": answers.get("503", 0) + answers.get("429", 0),
-        "records_lost": lost,
-        "records_stored": records,
-    }
-    print(json.dumps(result, indent=2))
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps(result, indent=2) + "\n")
-    return int(lost > 0 or back_s is None)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

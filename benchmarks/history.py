@@ -3,8 +3,9 @@
     python -m benchmarks.history [--days 30] [--hosts 20] [--keep FILE]
 
 Makes a database of its own (in a temporary folder, or FILE, to look at it with a nerve center): hosts with real
-rollups of so many days and two hours of samples, all through the store's own functions. Prints what each thing
-costs; ratios between them hold on any machine, the times only on this one.
+rollups of so many days, made of two hours of this machine's samples, all through the store's own functions. Prints what
+each thing costs, and saves it in build/benchmarks/history.json; ratios between them hold on any machine, the times only
+on this one. How pages do with many hosts is asked over HTTP by `benchmarks.pages`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import os
 import secrets
 import tempfile
 import time
-import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -25,18 +25,29 @@ from typing import Any, TypeVar
 from sqlalchemy import insert, update
 from sqlalchemy.engine import Connection
 
+from benchmarks.measure import machine
+from dio_daemon.clock import SystemClock as AgentClock
+from dio_daemon.collect.collector import HostCollector
+from dio_daemon.config import Collect
 from nerve_center.clock import SystemClock
 from nerve_center.figures import Chunk, figures
-from nerve_center.store import agents, engine, migrate, rollups, series, tables
+from nerve_center.store import agents, engine, migrate, records, removal, rollups, series, tables
 from nerve_center.store.agents import Facts
+from nerve_center.store.records import Mark, Record
 
 T = TypeVar("T")
+REPOSITORY = Path(__file__).resolve().parents[1]
+RESULT = REPOSITORY / "build/benchmarks/history.json"
 INTERVAL_S = 10
+HOURS = 2
+SAMPLES_AN_HOUR = 3600 // INTERVAL_S
+SAMPLES_A_DAY = 86400 // INTERVAL_S
+SPANS_S = {"1 h": 3600, "24 h": 86400, "7 d": 7 * 86400, "30 d": 30 * 86400, "1 y": 365 * 86400}
 KEPT = series.Kept(48 * 3600, 30 * 86400)
 
 
 def main() -> None:
-    """Make it, measure it, say it."""
+    """Make it, measure it, say it, save it."""
     parser = argparse.ArgumentParser(description="Rollups and charts of a center with a long history.")
     parser.add_argument("--days", type=int, default=30)
     parser.add_argument("--hosts", type=int, default=20)
@@ -44,40 +55,64 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = options.keep or Path(folder) / "nerve-center.db"
-        measure(path, options.hosts, options.days)
+        found = measure(path, options.hosts, options.days)
+    result = {"machine": machine(), "hosts": options.hosts, "days": options.days, **found}
+    RESULT.parent.mkdir(parents=True, exist_ok=True)
+    RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    print_table(result)
 
 
-def measure(path: Path, hosts: int, days: int) -> None:
-    """Fill the database and print what each step took."""
+def measure(path: Path, hosts: int, days: int) -> dict[str, Any]:
+    """Fill the database; what each step took, in milliseconds of processor time, and what rows take, in bytes."""
     migrate.prepare(path, SystemClock())
     writing = engine.writing_engine(path)
     now_s = int(time.time()) // 3600 * 3600
     with writing.connect() as connection:
         keys = in_transaction(connection, lambda: [add_host(connection, number) for number in range(hosts)])
-        in_transaction(connection, lambda: add_samples(connection, keys[0], now_s - 7200))
-        made, took_s = timed(lambda: in_transaction(connection, lambda: roll(connection, keys[0], now_s)))
-        print(f"one host-hour of {made} samples each rolled in {took_s / 2 * 1000:.0f} ms")
-        in_transaction(connection, lambda: copy_over(connection, keys, now_s, days))
+        found: dict[str, Any] = {"raw_bytes_per_sample": raw_bytes(connection, path, keys[0], now_s - 7200)}
+        _, took_s = timed(lambda: in_transaction(connection, lambda: roll(connection, keys[0], now_s)))
+        found["roll_ms_per_host_hour"] = round(took_s / HOURS * 1000, 1)
         minute = connection.execute(tables.minutes.select().limit(1)).one().data
-        day = connection.execute(tables.quarters.select().limit(1)).one()
-        print(
-            f"an hour of minutes takes {len(minute)} bytes, a day of quarters {len(day.data)} + {len(day.coarse)}"
+        found["minutes_bytes_per_sample"] = round(len(minute) / SAMPLES_AN_HOUR, 1)
+        removed, took_s = timed(
+            lambda: in_transaction(connection, lambda: remove(connection, keys[0], now_s))
         )
+        found["retention_ms_per_1000_samples"] = round(took_s / removed * 1e6, 1)
+        in_transaction(connection, lambda: copy_over(connection, keys, now_s, days))
+        day = connection.execute(tables.quarters.select().limit(1)).one()
+        found["quarters_bytes_per_sample"] = round((len(day.data) + len(day.coarse)) / SAMPLES_A_DAY, 2)
         host = connection.execute(tables.agents.select().limit(1)).one()
-        for name, span_s in (
-            ("1 h", 3600),
-            ("24 h", 86400),
-            ("7 d", 7 * 86400),
-            ("30 d", 30 * 86400),
-            ("1 y", 365 * 86400),
-        ):
+        found["charts"] = {}
+        for name, span_s in SPANS_S.items():
             asked = partial(series.grid, connection, host, now_s - span_s, now_s, 480, now_s, KEPT)
             grid, took_s = timed(asked)
-            print(
-                f"{name}: {grid.length} steps of {grid.size_s} s, {len(grid.cells)} figures, {took_s * 1000:.0f} ms"
-            )
+            found["charts"][name] = {
+                "steps": grid.length,
+                "step_s": grid.size_s,
+                "figures": len(grid.cells),
+                "ms": round(took_s * 1000, 1),
+            }
     writing.dispose()
-    print(f"{path}: {path.stat().st_size / 1024**2:.0f} MiB for {hosts} hosts and {days} days")
+    found["file_mib"] = round(path.stat().st_size / 1024**2, 1)
+    return found
+
+
+def print_table(result: dict[str, Any]) -> None:
+    """For people."""
+    print(", ".join(f"{name} {value}" for name, value in result["machine"].items()))
+    print(
+        f"on disk, bytes a sample: raw {result['raw_bytes_per_sample']}, in minutes "
+        f"{result['minutes_bytes_per_sample']}, in quarters of an hour {result['quarters_bytes_per_sample']}\n"
+        f"an hour of a host rolled up in {result['roll_ms_per_host_hour']} ms; "
+        f"1,000 samples removed in {result['retention_ms_per_1000_samples']} ms\n"
+        f"{result['hosts']} hosts and {result['days']} days: {result['file_mib']} MiB"
+    )
+    for name, chart in result["charts"].items():
+        print(
+            f"chart of {name:5} {chart['steps']} steps of {chart['step_s']} s, {chart['figures']} figures: "
+            f"{chart['ms']} ms"
+        )
+    print(f"Saved in {RESULT.relative_to(REPOSITORY)}")
 
 
 def timed(work: Callable[[], T]) -> tuple[T, float]:
@@ -133,26 +168,64 @@ def sample(at_s: int) -> dict[str, Any]:
     }
 
 
-def add_samples(connection: Connection, key: int, from_s: int) -> None:
-    """Two hours of samples."""
-    stream = connection.execute(
-        insert(tables.streams).values(
-            agent_key=key, epoch=bytes(8), stream="samples", seq=720, tag=bytes(8), duplicates=0, updated_us=0
+def raw_bytes(connection: Connection, path: Path, key: int, from_s: int) -> int:
+    """Store samples as reports do; by how many bytes the file grew for each: rows, keys and indices, all of it."""
+
+    def size() -> int:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.rollback()
+        return path.stat().st_size
+
+    before, count = size(), HOURS * SAMPLES_AN_HOUR
+    in_transaction(connection, lambda: add_samples(connection, key, from_s, count))
+    return round((size() - before) / count)
+
+
+def add_samples(connection: Connection, key: int, from_s: int, count: int) -> None:
+    """So many samples of this machine, with figures that change as those of a busy host do, by the store's own way."""
+    collector = HostCollector(AgentClock(), Collect())
+    collector.prime()
+    look = collector.sample()
+    taken = []
+    for index in range(count):
+        at_s = from_s + index * INTERVAL_S
+        value = {**look, **sample(at_s)}
+        value["processes"] = changed(look["processes"], at_s)
+        taken.append(
+            Record(
+                index + 1,
+                index + 1,
+                secrets.token_bytes(8),
+                "sample",
+                at_s * 1_000_000,
+                packed_json(value),
+                value,
+            )
         )
-    ).inserted_primary_key[0]
-    rows = [
+    records.append(connection, key, secrets.token_bytes(8), "samples", Mark(None, 0, None), taken, 0)
+
+
+def packed_json(value: dict[str, Any]) -> bytes:
+    """As the nerve center stores it."""
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def changed(processes: dict[str, Any], at_s: int) -> dict[str, Any]:
+    """The same processes with other figures."""
+    top = [
         {
-            "agent_key": key,
-            "time_us": (from_s + index * INTERVAL_S) * 1_000_000,
-            "tag": secrets.token_bytes(8),
-            "stream_key": stream,
-            "seq": index + 1,
-            "received_us": 0,
-            "data": zlib.compress(json.dumps(sample(from_s + index * INTERVAL_S)).encode()),
+            **each,
+            "cpu_percent": os.urandom(1)[0] / 10,
+            "rss_bytes": each["rss_bytes"] + os.urandom(1)[0] * 4096,
         }
-        for index in range(720)
+        for each in processes["top"]
     ]
-    connection.execute(insert(tables.samples), rows)
+    return {**processes, "count": processes["count"] + at_s % 7, "top": top}
+
+
+def remove(connection: Connection, key: int, now_s: int) -> int:
+    """Remove the samples of all hours; how many."""
+    return sum(removal.seal_hour(connection, key, now_s // 3600 - back) or 0 for back in range(HOURS, 0, -1))
 
 
 def roll(connection: Connection, key: int, now_s: int) -> int:

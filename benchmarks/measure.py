@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -19,35 +19,78 @@ STOP_S = 15
 
 @dataclass(frozen=True)
 class Cost:
-    """A process tree at one moment."""
+    """A process tree at one moment: memory in KiB, and what was used since its start.
 
-    pss_kib: int
-    private_kib: int
-    cpu_ms: float
+    `switches` are the voluntary ones of all threads that live; one that has ended took its own along.
+    """
+
+    pss_kib: int = 0
+    private_kib: int = 0
+    rss_kib: int = 0
+    threads: int = 0
+    cpu_ms: float = 0.0
+    switches: int = 0
+    written_bytes: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))
 
 
 def cost(pid: int) -> Cost:
-    """Return the cost of a process and all its descendants. Raises OSError when one is gone meanwhile."""
-    pss = private = 0
-    cpu_ms = 0.0
+    """Return the cost of a process and all its descendants. Raises OSError when the process itself is gone."""
+    total = cost_of_one(pid)
     for each in tree(pid):
-        folder = Path(f"/proc/{each}")
-        for line in (folder / "smaps_rollup").read_text().splitlines()[1:]:
-            name, value = line.split()[:2]
-            pss += int(value) if name == "Pss:" else 0
-            private += int(value) if name in ("Private_Clean:", "Private_Dirty:") else 0
-        fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        with suppress(OSError):  # one that has ended meanwhile
+            total += cost_of_one(each) if each != pid else Cost()
+    return total
+
+
+def cost_of_one(pid: int) -> Cost:
+    """Return the cost of one process without its descendants. Raises OSError when it is gone."""
+    folder = Path(f"/proc/{pid}")
+    sizes = {"Pss:": 0, "Private_Clean:": 0, "Private_Dirty:": 0, "Rss:": 0}
+    for line in (folder / "smaps_rollup").read_text().splitlines()[1:]:
+        name, value = line.split()[:2]
+        if name in sizes:
+            sizes[name] += int(value)
+    fields = (folder / "stat").read_text().rpartition(")")[2].split()
+    switches = switches_of(pid)
+    return Cost(
+        sizes["Pss:"],
+        sizes["Private_Clean:"] + sizes["Private_Dirty:"],
+        sizes["Rss:"],
+        len(switches),
         # Its own and that of children that have ended and were waited for: utime, stime, cutime, cstime.
-        cpu_ms += sum(int(field) for field in fields[11:15]) * 1000 / TICKS_PER_S
-    return Cost(pss, private, cpu_ms)
+        sum(int(field) for field in fields[11:15]) * 1000 / TICKS_PER_S,
+        sum(switches.values()),
+        _figure(folder / "io", "write_bytes:"),
+    )
+
+
+def switches_of(pid: int) -> dict[int, int]:
+    """Voluntary context switches of each thread that lives, by its id: the threads in the order of their start."""
+    found = {}
+    for task in sorted(Path(f"/proc/{pid}/task").iterdir(), key=lambda path: int(path.name)):
+        with suppress(OSError):
+            found[int(task.name)] = _figure(task / "status", "voluntary_ctxt_switches:")
+    return found
+
+
+def _figure(path: Path, name: str) -> int:
+    """A figure of a file that has one a line; 0 where it has none."""
+    for line in path.read_text().splitlines():
+        if line.startswith(name):
+            return int(line.split()[1])
+    return 0
 
 
 def tree(pid: int) -> Iterator[int]:
     """Yield a process and its descendants."""
     yield pid
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            yield from tree(int(child))
+    with suppress(OSError):  # it has ended, or a thread of it
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                yield from tree(int(child))
 
 
 @contextmanager

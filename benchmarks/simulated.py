@@ -25,6 +25,7 @@ import signal
 import socket
 import ssl
 import sys
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +44,8 @@ JITTER = 0.15
 FAILURES_BEFORE_OFFLINE = 5
 KEPT = 360
 MOST_IN_A_REPORT = 200
+LATE_RECORDS = 2
+"""A report with more brings samples that are older than two intervals: the nerve center calls that host late."""
 SAMPLE = wire.to_json(
     {
         "cpu": {"percent": 12.5, "user_percent": 8.1, "system_percent": 4.4, "count": 2},
@@ -134,6 +137,8 @@ class Agent:
         self.seq = 0
         self.active = False
         self.enrolled = False
+        self.dead = False
+        self.acknowledged_at = 0.0
 
     @property
     def waiting(self) -> int:
@@ -143,7 +148,7 @@ class Agent:
     def sample(self) -> None:
         """Sample as long as the herd does."""
         gevent.sleep(self.rng.random() * INTERVAL_S)
-        while self.herd.sampling:
+        while self.herd.sampling and not self.dead:
             self.seq += 1
             self.kept.append(wire.Record(self.seq, self.seq, secrets.token_hex(8), "sample", now(), SAMPLE))
             if len(self.kept) > KEPT and self.kept[0].seq < self.mark.seq:
@@ -206,6 +211,8 @@ class Agent:
                 raise
             answer = failure.body
         self._move(wire.Mark(answer["mark"]["seq"], answer["mark"]["tag"]))
+        self.acknowledged_at = time.monotonic()
+        self.herd.answers["late"] += len(records) > LATE_RECORDS
 
     def _move(self, mark: wire.Mark) -> None:
         """Go to the mark of the center, forwards or, where it has lost something, back. Raises Failed."""
@@ -214,6 +221,18 @@ class Agent:
             self.herd.answers["parted"] += 1
             raise Failed(409)
         self.mark = mark
+
+
+def ask(port: int, path: str, token: str) -> Any:
+    """What the API of a nerve center on loopback answers. Raises OSError, and Failed for another status than 200."""
+    request = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(request.encode())
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    top, _, content = answer.partition(b"\r\n\r\n")
+    if not top.startswith(b"HTTP/1.1 200"):
+        raise Failed(int(top[9:12] or 0))
+    return json.loads(content)
 
 
 def now() -> str:

@@ -20,7 +20,7 @@ class Board:
 
     Args:
         clock: for the moments of changes.
-        changed: called after every change, from the thread that made it; must not block.
+        changed: called after every change but one more acknowledgement, from the thread that made it; must not block.
         publish: told of every new state, acknowledgement and set of conditions; must not block.
     """
 
@@ -45,7 +45,8 @@ class Board:
             if "state" in fields and fields["state"] is not self._snapshot.state:
                 fields |= {"since": self._clock.monotonic(), "since_wall": rfc3339(self._clock.now())}
             before, self._snapshot = self._snapshot, replace(self._snapshot, **fields)
-        self._changed()
+        if not _only_acknowledged(before, self._snapshot):
+            self._changed()
         self._tell(before, self._snapshot)
 
     def set_conditions(self, source: str, conditions: Mapping[str, str]) -> None:
@@ -69,3 +70,11 @@ class Board:
             self._publish("delivery", {"failures": after.failures, "reason": after.reason or None})
         if after.conditions != before.conditions:
             self._publish("conditions", dict(after.conditions))
+
+
+def _only_acknowledged(before: Snapshot, after: Snapshot) -> bool:
+    """Whether nothing is new but the moment of an acknowledgement, and it is not the first: that waits for a look."""
+    if before.last_acknowledged is None:
+        return False
+    moment, wall = before.last_acknowledged, before.last_acknowledged_wall
+    return replace(after, last_acknowledged=moment, last_acknowledged_wall=wall) == before

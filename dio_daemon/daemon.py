@@ -33,6 +33,8 @@ TICK_S = 2.0
 """How often the Status line is brought up to date while something in it counts down."""
 REST_S = 10.0
 """The same while all is well, where systemd wants no sign of life sooner."""
+SIGNS_OF_LIFE = 3
+"""In the time after which systemd takes silence for death."""
 MAX_EXTENSION_S = 120.0
 JOIN_S = 12.0
 """The flush (5 s), the goodbye (3 s) and some more; TimeoutStopSec= of the unit is larger."""
@@ -180,7 +182,10 @@ class Daemon:
                 left = min(part.heartbeat.left_s() for part in self._parts)
                 self._manager.extend_timeout(min(left, MAX_EXTENSION_S))
         now = self._clock.monotonic()
-        if self._manager.watchdog_s is not None and now - self._last_ping >= self._manager.watchdog_s / 4:
+        if (
+            self._manager.watchdog_s is not None
+            and now - self._last_ping >= self._manager.watchdog_s / SIGNS_OF_LIFE
+        ):
             self._last_ping = now
             self._manager.alive()
 
@@ -188,7 +193,7 @@ class Daemon:
         tick_s = REST_S if self._ready and self._board.snapshot.state is State.ACTIVE else TICK_S
         if self._manager.watchdog_s is None:
             return tick_s
-        until_ping_s = self._last_ping + self._manager.watchdog_s / 4 - self._clock.monotonic()
+        until_ping_s = self._last_ping + self._manager.watchdog_s / SIGNS_OF_LIFE - self._clock.monotonic()
         return max(0.0, min(tick_s, until_ping_s))
 
     def _obey(self, message: object | None) -> int | None:

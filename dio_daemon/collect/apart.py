@@ -124,4 +124,5 @@ class Apart:
                 batch.results[target] = result
                 with self._lock:
                     self._stuck.discard(target)
-                batch.changed.notify()
+                if len(batch.results) == batch.expected:  # whoever waits need not be woken for each
+                    batch.changed.notify()

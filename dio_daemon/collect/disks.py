@@ -22,7 +22,7 @@ StatVfs = Callable[[bytes], os.statvfs_result]
 
 
 class Disks:
-    """Looks at every filesystem of the host, each apart and with a time limit."""
+    """Looks at every filesystem of the host; at one that may hang apart, with a time limit."""
 
     def __init__(self, roots: Roots, apart: Apart, statvfs: StatVfs = os.statvfs) -> None:
         self._mounts = Mounts(roots)
@@ -35,9 +35,10 @@ class Disks:
         """Return the filesystems, `/` first, and how many more there are. Raises OSError."""
         mounts, prefix = self._mounts.read()
         chosen = mounts[:MOST_DISKS]
-        answers = self._apart.run(
-            {mount.path: partial(self._statvfs, prefix + mount.path) for mount in chosen}
-        )
+        calls = {mount.path: partial(self._statvfs, prefix + mount.path) for mount in chosen}
+        prompt = {mount.path for mount in chosen if mount.prompt}
+        answers = self._apart.run({path: call for path, call in calls.items() if path not in prompt})
+        answers |= {path: _answer(calls[path]) for path in prompt}
         self.unreachable = []
         disks = []
         for mount in chosen:
@@ -53,6 +54,13 @@ class Disks:
                 disks.append(_names(mount) | _nothing("unreachable"))
                 self.unreachable.append(safe(mount.path, 255))
         return disks, len(mounts) - len(chosen)
+
+
+def _answer(call: Callable[[], os.statvfs_result]) -> os.statvfs_result | Exception:
+    try:
+        return call()
+    except OSError as error:
+        return error
 
 
 def _names(mount: Mount) -> dict[str, Any]:

@@ -15,7 +15,7 @@ in.
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dio_daemon.collect.procfs import Roots, read
 
@@ -28,6 +28,10 @@ PSEUDO = frozenset(
 """Types of filesystems that say nothing about the host's room."""
 
 TEMPORARY = frozenset({b"tmpfs", b"ramfs"})
+
+_PROMPT = frozenset({b"ext2", b"ext3", b"ext4", b"xfs", b"btrfs", b"f2fs", b"tmpfs", b"ramfs"})
+"""Types whose figures the kernel keeps in memory."""
+_PROMPT_ROOT = _PROMPT | {b"overlay"}
 
 _NOT_UNDER = re.compile(
     rb"/(dev|proc|sys|snap|run/credentials|var/lib/docker/.+|var/lib/containers/storage/.+)(/|$)"
@@ -43,6 +47,8 @@ class Mount:
     path: bytes
     device: bytes
     fstype: bytes
+    prompt: bool = False
+    """Whether statvfs(2) of it needs nothing but memory: it never hangs, whatever the disk does."""
 
 
 @dataclass(frozen=True)
@@ -99,14 +105,15 @@ def parse(text: bytes) -> list[_Line]:
 def select(lines: list[_Line]) -> list[Mount]:
     """Return one mount for each filesystem that counts: `/` first, what is in memory last."""
     best: dict[bytes, tuple[tuple[bool, bool, int], Mount]] = {}
-    for line in _visible(lines):
+    top = {line.mount.path: line for line in lines}  # of mounts on one path the last is seen
+    for line in _visible(lines, top):
         mount = line.mount
         if not _counts(mount):
             continue
         # Of several mounts of one filesystem: `/`, then the one of its whole, then the shortest path.
         rank = (mount.path != b"/", line.inner != b"/", len(mount.path))
         if line.number not in best or rank < best[line.number][0]:
-            best[line.number] = (rank, mount)
+            best[line.number] = (rank, replace(mount, prompt=_is_prompt(line, top)))
     return sorted((mount for _, mount in best.values()), key=_order)
 
 
@@ -122,10 +129,19 @@ def _counts(mount: Mount) -> bool:
     return not (mount.fstype in TEMPORARY and _NO_TMPFS_UNDER.match(mount.path))
 
 
-def _visible(lines: list[_Line]) -> list[_Line]:
+def _is_prompt(line: _Line, top: dict[bytes, _Line]) -> bool:
+    """Whether a look at a mount, and the way to it, needs memory alone: where a mount is, the kernel has its path."""
+    at: _Line | None = line
+    while at is not None:
+        if at.mount.fstype not in (_PROMPT_ROOT if at.mount.path == b"/" else _PROMPT):
+            return False
+        at = _around(at.mount.path, top)
+    return True
+
+
+def _visible(lines: list[_Line], top: dict[bytes, _Line]) -> list[_Line]:
     """Return the lines that no later mount hides: those that their paths lead to."""
     by_id = {line.mount_id: line for line in lines}
-    top = {line.mount.path: line for line in lines}  # of mounts on one path the last is seen
     seen: dict[bytes, bool] = {}
     for path, line in sorted(top.items(), key=lambda item: len(item[0])):  # what is around comes first
         parent = by_id.get(line.parent_id)

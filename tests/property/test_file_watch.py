@@ -42,7 +42,6 @@ class Watched(RuleBasedStateMachine):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
         (self.folder / "proc/1").mkdir(parents=True)
-        (self.folder / "proc/locks").write_text("")
         (self.folder / "proc/1/mountinfo").write_text("1 0 8:1 / / rw - ext4 /dev/sda1 rw\n")
         self.fake = FakeHost(self.folder)
         self.fake.put("/etc/passwd", "root:x:0:0:root:/root:/bin/bash\n")

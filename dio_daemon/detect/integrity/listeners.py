@@ -16,7 +16,8 @@ from dio_daemon.detect.integrity.baseline import Baseline
 from dio_daemon.detect.integrity.dpkg import Packages
 from dio_daemon.detect.integrity.facts import describe, exe_of, name_of, owner_of_socket, place_of
 from dio_daemon.detect.integrity.host import Host
-from dio_daemon.detect.integrity.net import Connection, connections
+from dio_daemon.detect.integrity.net import Connection
+from dio_daemon.detect.integrity.sockdiag import listening
 from dio_daemon.text import safe
 
 MOST_KNOWN = 2000
@@ -70,7 +71,7 @@ class ListenerWatch:
         """One look; what is the case."""
         ephemeral = self._ephemeral()
         found: dict[Key, Connection] = {}
-        for each in connections(f"{self._host.proc}/1/net", only_listening=True):
+        for each in listening(self._host.proc):
             if each.protocol == "udp" and each.port >= ephemeral:
                 continue
             found.setdefault((each.protocol, each.port, each.loopback), each)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 LISTEN, ESTABLISHED = "listen", "established"
 MOST_LINES = 20_000
 CHUNK = 65536
+NAMES = ("tcp", "tcp6", "udp", "udp6")
 
 _STATES = {"01": ESTABLISHED, "0A": LISTEN, "07": "unconnected"}
 
@@ -42,16 +44,17 @@ class Connection:
         return ipaddress.ip_address(self.address).is_loopback
 
 
-def connections(net: str, only_listening: bool = False) -> list[Connection]:
+def connections(net: str, only_listening: bool = False, names: Sequence[str] = NAMES) -> list[Connection]:
     """All sockets of a network namespace.
 
     Args:
         net: its folder, such as /proc/1/net. What cannot be read there has none.
         only_listening: TCP listeners and unconnected UDP alone; the kernel lists the former first, so a host with
             100,000 connections costs no more.
+        names: the files that are read.
     """
     found: list[Connection] = []
-    for name in ("tcp", "tcp6", "udp", "udp6"):
+    for name in names:
         found += _read(f"{net}/{name}", name[:3], only_listening)
     return found
 

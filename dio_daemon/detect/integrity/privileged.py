@@ -44,7 +44,9 @@ BITS = stat.S_ISUID | stat.S_ISGID
 QUICK_S = 60.0
 WALK_S = 3 * 3600.0
 """Between two walks of all disks."""
-STEP_ENTRIES = 100
+STEP_ENTRIES = 500
+SLICE_S = 5.0
+"""Between two slices of a walk: as often as processes are looked at, so that the walk wakes nobody by itself."""
 QUICK_ENTRIES = 4000
 QUICK_ENTRIES_OF_ONE = 2500
 MOST_WATCHES = 600
@@ -99,6 +101,7 @@ class PrivilegedWatch:
         self._quick_known: bool = memory.get("quick") is True
         self._walk: Iterator[tuple[str, os.DirEntry[str]]] | None = None
         self._walk_at = float("-inf")
+        self._slice_at = float("-inf")
         self._quick_at = float("-inf")
         self._folders: dict[int, str] = {}
         self._names: deque[str] = deque(maxlen=MOST_NAMES)
@@ -116,7 +119,8 @@ class PrivilegedWatch:
             self._look(self._names.popleft(), self._quick_known)
         if self._walk is None and now >= self._walk_at:
             self._walk = self._entries("/", MOST_DEPTH)
-        if self._walk is not None:
+        if self._walk is not None and now >= self._slice_at:
+            self._slice_at = now + SLICE_S
             self._go_on(now)
         self._judge()
         for path in list(self._findings):
@@ -126,9 +130,10 @@ class PrivilegedWatch:
 
     def wait_s(self) -> float:
         """Seconds that may pass until the next step when nothing is told."""
-        if self._walk is not None or self._waiting or self._notify is None:
+        if self._waiting or self._notify is None:
             return 1.0
-        return max(0.0, min(self._quick_at, self._walk_at) - self._clock.monotonic())
+        walk_at = self._slice_at if self._walk is not None else self._walk_at
+        return max(0.0, min(self._quick_at, walk_at) - self._clock.monotonic())
 
     def accept(self) -> int:
         """Take all that is told as well; how many they were."""

@@ -172,6 +172,23 @@ def test_a_mount_that_hangs_is_unreachable_and_the_others_go_on(
         release.set()
 
 
+def test_what_answers_from_memory_needs_no_thread(fake: FakeHost, statvfs_result: os.statvfs_result) -> None:
+    """Unless it is mounted below something that may hang."""
+    lines = [ROOT, ("/nfs", "0:50", "/", "nfs4", "server:/x"), ("/nfs/disk", "8:2", "/", "xfs", "/dev/sdb")]
+    fake.mounts(
+        [*lines, ("/srv", "8:3", "/", "xfs", "/dev/sdc"), ("/boot/efi", "8:4", "/", "vfat", "/dev/sdd")]
+    )
+    threads: dict[bytes, bool] = {}
+
+    def statvfs(path: bytes) -> os.statvfs_result:
+        threads[path.rpartition(b"root")[2]] = threading.get_ident() != here
+        return statvfs_result
+
+    here = threading.get_ident()
+    Disks(fake.roots, Apart(60), statvfs).sample()
+    assert threads == {b"/": False, b"/srv": False, b"/nfs": True, b"/nfs/disk": True, b"/boot/efi": True}
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [(PermissionError, ["denied"]), (OSError, ["unreachable"]), (FileNotFoundError, [])],

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -54,6 +56,7 @@ class FakeHost:
     recorded: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
     window: bool = False
     away: tuple[float, float] = (0.0, 0.0)
+    lock: IO[bytes] | None = None
 
     @property
     def host(self) -> Host:
@@ -100,11 +103,11 @@ class FakeHost:
             stream.write("".join(f"{at:%Y-%m-%d %H:%M:%S} {words}\n" for at, words in lines))
 
     def hold_lock(self, held: bool = True) -> None:
-        """Let the kernel say that dpkg's lock is held, or free."""
-        lock = self.put("/var/lib/dpkg/lock-frontend")
-        inode = lock.stat().st_ino
-        line = f"1: POSIX  ADVISORY  WRITE 77 08:01:{inode} 0 EOF\n" if held else ""
-        (self.root / "proc/locks").write_text(line + "2: FLOCK  ADVISORY  WRITE 78 08:01:5 0 EOF\n")
+        """Hold dpkg's lock, or let it go. One of an open file: to the kernel another process might hold it."""
+        if self.lock is None:
+            self.lock = self.put("/var/lib/dpkg/lock-frontend").open("r+b")
+        kind = fcntl.F_WRLCK if held else fcntl.F_UNLCK
+        fcntl.fcntl(self.lock, fcntl.F_OFD_SETLK, struct.pack("@hhqqi0q", kind, 0, 0, 0, 0))
 
     def watch(self, groups: tuple[Group, ...] = GROUPS, notify: Inotify | None = None) -> FileWatch:
         """A watch of its files, as after a start of the agent."""
@@ -135,11 +138,10 @@ class FakeHost:
 
 
 @pytest.fixture
-def fake(tmp_path: Path) -> FakeHost:
+def fake(tmp_path: Path) -> Iterator[FakeHost]:
     """A host like a small Debian."""
     for folder in ("host", "proc/1", "state"):
         (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "proc/locks").write_text("")
     (tmp_path / "proc/1/mountinfo").write_text("1 0 8:1 / / rw - ext4 /dev/sda1 rw\n")
     host = FakeHost(tmp_path)
     host.put(
@@ -153,7 +155,9 @@ def fake(tmp_path: Path) -> FakeHost:
     host.put("/home/ann/.bashrc", "alias ll='ls -l'\n")
     host.put("/root/.profile", "umask 022\n")
     host.put("/etc/systemd/system/.keep")
-    return host
+    yield host
+    if host.lock is not None:
+        host.lock.close()
 
 
 Settled = Callable[[FileWatch], list[Finding]]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from dio_daemon.detect.integrity import files as module
 from dio_daemon.detect.integrity.inotify import Inotify
+from dio_daemon.detect.integrity.runs import is_locked
 from tests.unit.integrity.conftest import FakeHost
 
 ADDED = (
@@ -400,3 +403,18 @@ def test_homes_of_services_with_a_shell(fake: FakeHost) -> None:
     )
     assert fake.host.homes(services=True) == ["/root", "/home/ann", "/var/lib/postgresql"]
     assert fake.host.homes() == ["/root", "/home/ann"]
+
+
+def test_a_lock_of_another_process_is_seen(tmp_path: Path) -> None:
+    """The kind of lock that dpkg and apt take, held by a process of its own."""
+    lock = tmp_path / "lock"
+    lock.touch()
+    hold = "import fcntl, sys; f = open(sys.argv[1], 'r+'); fcntl.lockf(f, fcntl.LOCK_EX)"
+    hold += "; print('held'); sys.stdin.read()"
+    command = [sys.executable, "-u", "-c", hold, str(lock)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdin is not None
+        assert holder.stdout.readline() == "held\n"
+        assert is_locked(str(lock))
+        holder.stdin.close()
+    assert not is_locked(str(lock)) and not is_locked(str(tmp_path / "none"))
