@@ -95,9 +95,7 @@ def _group(group: Sequence[Threat], over: bool, center_url: str) -> str:
     first = group[0]
     lines = [f"{first.severity.upper()}: {_clean(first.title, 200)}"]
     if len(group) == 1:
-        lines.append(
-            f"Host: {_clean(first.hostname, 255)}" if first.hostname else "Of the nerve center itself."
-        )
+        lines.append(_where(first))
     else:
         names = [_clean(threat.hostname or "-", 64) for threat in group[:_MOST_HOSTS]]
         rest = f" and {len(group) - _MOST_HOSTS} more" if len(group) > _MOST_HOSTS else ""
@@ -114,6 +112,13 @@ def _group(group: Sequence[Threat], over: bool, center_url: str) -> str:
     if center_url:
         lines.append(f"{center_url}/threats/{first.key}" if len(group) == 1 else f"{center_url}/threats")
     return "\n".join(lines)
+
+
+def _where(threat: Threat) -> str:
+    if threat.hostname:
+        return f"Host: {_clean(threat.hostname, 255)}"
+    hosts = threat.more.get("count")
+    return f"On {hosts} hosts, as the nerve center sees it." if hosts else "Of the nerve center itself."
 
 
 def _moment(time_us: int) -> str:

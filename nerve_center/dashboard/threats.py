@@ -88,12 +88,17 @@ def threat(key: int) -> str:
         lines = threat_log.of_threat(connection, key)
         quiet = silences.in_force(connection, here.clock.now_us())
     more = dict(found.more)
+    shown = dict(found.evidence or {})
+    # Of the center's own alone: what an agent says cannot lead to other hosts.
+    hosts = shown.pop("hosts", []) if found.agent_key is None else []
     told = {name: more.pop(name, None) for name in _TOLD}
     return render_template(
         "threat.html",
         threat=found,
         told=told,
-        evidence=evidence.table(found.evidence),
+        hosts=hosts,
+        found_first=shown.pop("first", None) if hosts else None,
+        evidence=evidence.table(shown),
         more=evidence.table(more),
         lines=lines[::-1],
         silences=_covering(found, quiet),

@@ -163,7 +163,8 @@ def _outbreak(fingerprint: str, group: Sequence[Threat]) -> dict[str, Any]:
         + ", ".join(list(hosts.values())[:20])
         + (" …" if len(hosts) > 20 else "")
         + (f". {first.summary[:1000]}" if first.summary else ""),
-        "why": "The same change on many hosts within minutes has one cause: a rollout, or something that spreads.",
+        "why": "The same on many hosts within minutes has one cause: a rollout, something they share, or an intruder "
+        "who moves on.",
         "next": "Was it rolled out on purpose? If not, start with the host that had it first: "
         + (first.hostname or ""),
         "count": len(hosts),

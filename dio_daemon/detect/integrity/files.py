@@ -357,5 +357,6 @@ _REASONS = {
     "skel": "a new home as /etc/skel has it",
     "home removed": "a home was removed",
     "runtime": "what was made for this boot only is gone",
+    "path": "folders for Python, and no code",
     "local command": "a command of this host's own that the system has none of",
 }

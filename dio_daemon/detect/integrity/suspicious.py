@@ -89,6 +89,20 @@ WEB_SHELL: Final[Signs] = (
 )
 """What makes a script of a web server a way in."""
 
+_SETUPTOOLS = re.compile(
+    rb"import os; var = 'SETUPTOOLS_USE_DISTUTILS'; enabled = os\.environ\.get\(var, '(?:local|stdlib)'\) == 'local'; "
+    rb"enabled and __import__\('_distutils_hack'\);? ?"
+)
+
+
+def only_paths(content: bytes | None) -> bool:
+    """Whether a `.pth` file runs no code: it names folders, or is the one that pip brings along with setuptools."""
+    if content is None or signs(content):
+        return False
+    lines = [line.strip() for line in content.splitlines()]
+    code = [line for line in lines if line.startswith((b"import ", b"import\t"))]
+    return all(_SETUPTOOLS.fullmatch(line) for line in code)
+
 
 def signs(content: bytes | None, before: bytes | None = None, wanted: Signs = SIGNS) -> list[str]:
     """What of this is in a content and was not in the one before."""

@@ -20,7 +20,7 @@ from dio_daemon.detect.integrity.group import Group
 from dio_daemon.detect.integrity.host import Host
 from dio_daemon.detect.integrity.runs import Runs
 from dio_daemon.detect.integrity.state import FileState, read_regular
-from dio_daemon.detect.integrity.suspicious import MOST_BYTES, SIGNS, signs
+from dio_daemon.detect.integrity.suspicious import MOST_BYTES, SIGNS, only_paths, signs
 from dio_daemon.text import safe
 
 _UNIT_LINK = re.compile(r"/etc/systemd/(system|user)/([^/]+\.(wants|requires|upholds)/)?[^/]+")
@@ -94,6 +94,8 @@ class Verdict:
             return UNSUSPICIOUS
         if change.group.name == "local_commands" and (change.after is None or not self._shadows(change.path)):
             return "local command"
+        if change.path.endswith(".pth") and change.after is not None and only_paths(self._content(change)):
+            return "path"
         owner = self._packages.owner(change.path)
         if change.after is None:
             return self._known_removal(change, owner)

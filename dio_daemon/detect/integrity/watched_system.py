@@ -37,7 +37,7 @@ SYSTEM: Final[tuple[Group, ...]] = (
         "T1546.018",
         "Python start-up hook",
         "It is run by every Python program that starts, root's as well.",
-        "Read it; pip and Debian write path lines only, a line that begins with import runs code.",
+        "Read it: a line that begins with import runs code; pip and Debian write names of folders, mostly.",
         (
             "/usr/lib/python3/dist-packages/*.pth",
             "/usr/lib/python3*/sitecustomize.py",

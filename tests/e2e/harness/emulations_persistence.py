@@ -194,7 +194,7 @@ PERSISTENCE: tuple[Emulation, ...] = (
         "Python start-up hook",
         "T1546.018",
         "/usr/lib/python3/dist-packages/drill.pth",
-        "# import os",
+        "import os",
         "python_hook_changed",
     ),
     file(

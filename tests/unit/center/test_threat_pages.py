@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from nerve_center.store.engine import reading
 from nerve_center.store.states import Change
 from tests.unit.center.browser import Browser, person
 from tests.unit.center.harness import AgentUnderTest, CenterUnderTest
+from tests.unit.center.telling import Telling, hosts
 from tests.unit.center.test_pages import HOSTILE, Page
 
 THREAT = {
@@ -50,6 +52,26 @@ def seen(browser: Browser, path: str) -> str:
     Page(answer.text).check()
     assert "<script>alert" not in answer.text
     return answer.text
+
+
+def test_an_outbreak_leads_to_its_hosts(center: CenterUnderTest, tmp_path: Path) -> None:
+    """And what an agent says leads nowhere, though it looks the same."""
+    telling = Telling(center, tmp_path)
+    browser = browser_of(center, "viewer")
+    agents = hosts(center, 5)
+    for each in agents:
+        telling.opened(
+            each, fingerprint="disk_full:/", evidence={"hosts": [{"agent_id": "x", "hostname": "y"}]}
+        )
+    telling.turn()
+    (outbreak,) = telling.threats(type="outbreak")
+    page = seen(browser, f"/threats/{outbreak['id']}")
+    for number, each in enumerate(agents):
+        assert f'href="/hosts/{each.agent_id}">host{number}</a>' in page
+        assert f'href="/threats?host=host{number}"' in page
+    assert page.count("had it first</span>") == 1 and "its cause was seen" not in page
+    (first, *_) = telling.threats(type="disk_full")
+    assert 'id="hosts"' not in seen(browser, f"/threats/{first['id']}")
 
 
 def audited(center: CenterUnderTest) -> list[str]:

@@ -374,6 +374,27 @@ def test_what_changes_every_day_is_told_only_with_a_sign(fake: FakeHost, path: s
     assert [event[0] for event in fake.recorded] == ["integrity_baseline"]
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("/home/ann/src\n# import x\n", False),
+        (
+            "import os; var = 'SETUPTOOLS_USE_DISTUTILS'; enabled = os.environ.get(var, 'local') == 'local'; "
+            "enabled and __import__('_distutils_hack'); ",
+            False,
+        ),
+        ("/tmp/x\n", True),
+        ("/home/ann/src\nimport os; os.system('x')\n", True),
+        ("import os; var = 'SETUPTOOLS_USE_DISTUTILS'; enabled = __import__('x')", True),
+    ],
+)
+def test_python_paths_are_told_only_when_they_run_code(fake: FakeHost, text: str, told: bool) -> None:
+    watch = fake.watch()
+    fake.run(watch)
+    fake.put("/usr/local/lib/python3.13/dist-packages/x.pth", text)
+    assert [each.type for each in fake.run(watch)] == (["python_hook_changed"] if told else [])
+
+
 def test_a_web_shell_is_found_and_its_content_not_shown(fake: FakeHost) -> None:
     file = fake.put("/var/www/html/index.php", "<?php $password = 'Hunter2secret';\n")
     watch = fake.watch()
