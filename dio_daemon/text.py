@@ -6,6 +6,8 @@ as an escape: `\\xNN` a byte that is no UTF-8 or an ASCII control character, `\\
 other character. A backslash stays as it is, so text that is safe already is not changed.
 """
 
+import shlex
+
 ELLIPSIS = "…"
 
 
@@ -38,6 +40,11 @@ def safe(value: str | bytes, limit: int) -> str:
         if length <= limit - len(ELLIPSIS):
             keep = len(pieces)
     return "".join(pieces)
+
+
+def for_shell(value: str | bytes, limit: int) -> str:
+    """The same, as one word of a command that a person may paste into a shell: a name must not become a command."""
+    return shlex.quote(safe(value, limit))
 
 
 def _escape(code: int) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from dio_daemon.detect.conditions import Condition, Place, as_figure, compare
 from dio_daemon.detect.finding import Finding, Gone, fingerprint, level
+from dio_daemon.text import for_shell
 
 HOLE_S = 60.0
 HOLE_INTERVALS = 5
@@ -244,7 +245,7 @@ class Rules:
             title=rule.title,
             summary=rule.summary.format(**words),
             why=rule.why,
-            next=rule.next.format(**words),
+            next=rule.next.format(**words | {"subject": for_shell(subject, 300)}),
             technique=rule.technique or None,
             evidence=evidence,
         )

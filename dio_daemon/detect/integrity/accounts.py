@@ -349,7 +349,8 @@ def _say(
         subject=subject,
         summary=summary,
         why="An account is a lasting way in; one that an intruder makes or changes survives every other repair.",
-        next="Ask who administers accounts here; see id NAME, last NAME and journalctl _COMM=useradd _COMM=usermod.",
+        next="Ask who administers accounts here. What was done: journalctl -t useradd -t usermod -t passwd; "
+        "who was logged in: journalctl -t systemd-logind, and present, in the evidence.",
         technique=technique or ("T1136.001" if type_ == "account_added" else "T1098"),
         title=type_.replace("_", " ").capitalize(),
         evidence=evidence,

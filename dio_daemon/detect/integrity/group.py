@@ -29,7 +29,7 @@ class Group:
         technique: of ATT&CK.
         noun: what such a file is, in a sentence.
         why: why a change matters.
-        next: what to look at.
+        next: what to look at; `PATH` and `NAME` become the file's, as one word for a shell.
         patterns: where they are.
         shows: what evidence may show.
         ignored: paths among them that are not watched here.

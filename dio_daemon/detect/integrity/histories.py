@@ -129,7 +129,7 @@ def _emptied(path: str, before: int) -> Finding:
         subject=path,
         summary=f"The history {safe(path, 300)} held {before} bytes and was emptied or removed",
         why="It told what was typed here; people seldom clear it, intruders do before they leave.",
-        next="Ask the user; see what else changed at that time (dioctl threats), and who was logged in (last).",
+        next="Ask the user; see what else changed then: dioctl threats. Who was there: present, in the evidence.",
         technique="T1070.003",
         title="Shell history cleared",
         evidence={"path": safe(path, 300), "size_before": before},

@@ -126,7 +126,7 @@ class ListenerWatch:
             subject=f"{socket.protocol} {socket.port}{' loopback' if socket.loopback else ''}",
             summary=f"{about}, which nothing did before and no package's service is known for",
             why="An open port lets others in: a service that was forgotten, or a way back that somebody left.",
-            next=f"ss -lpn sport = :{socket.port} names the process; end it, or mark this as normal.",
+            next=f"ss -lpn 'sport = :{socket.port}' names the process; end it, or mark this as normal.",
             technique="T1571",
             title="New listening socket",
             evidence=evidence,

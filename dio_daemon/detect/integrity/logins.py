@@ -156,6 +156,12 @@ class LoginWatch:
             source.success = (now, user[:64], how[:32])
 
 
+def _who(source: _Source) -> str:
+    if len(source.users) == 1:
+        return safe(next(iter(source.users)), 64)
+    return f"{len(source.users)}{'+' if len(source.users) == MOST_USERS else ''} users"
+
+
 def _evidence(source: _Source) -> dict[str, object]:
     users = {safe(user, 64): count for user, count in source.users.items()}
     return {
@@ -174,10 +180,11 @@ def _burst(source: _Source) -> Finding:
         severity="medium" if many or not remote else "low",
         confidence=0.8,
         subject=f"{source.service} from {source.where}",
-        summary=f"{BURST} or more failed logins by {source.service} from {safe(source.where, 100)} within "
-        f"{WINDOW_S / 60:.0f} minutes",
+        summary=f"{BURST} or more failed logins by {source.service} from {safe(source.where, 100)} as {_who(source)} "
+        f"within {WINDOW_S / 60:.0f} minutes",
         why="Somebody guesses passwords, or a program goes on with one that is no longer right.",
-        next="See journalctl _COMM=sshd _COMM=sudo; let keys alone log in, and limit who reaches the port.",
+        next="journalctl -t sshd -t sshd-session -t sudo -t su --since -1h shows each; let keys alone log in, and "
+        "limit who reaches the port.",
         technique="T1110.001" if len(source.users) <= 1 else "T1110.003",
         title="Failed logins",
         evidence=_evidence(source) | {"threshold": BURST, "window_s": WINDOW_S},
@@ -194,7 +201,8 @@ def _broken(source: _Source) -> Finding:
         summary=f"Login as {safe(user, 64)} by {source.service} from {safe(source.where, 100)} succeeded after "
         "many failures",
         why="This is what a guessed password looks like.",
-        next=f"Ask the user of {safe(user, 64)}; if it was nobody known: lock the account, end its sessions, see last.",
+        next=f"Ask the user of {safe(user, 64)}. If it was nobody known: passwd -l and loginctl terminate-user, "
+        "then see what changed: dioctl threats.",
         technique="T1078",
         title="Login after many failures",
         evidence=_evidence(source) | {"user": safe(user, 64), "method": safe(how, 32)},

@@ -13,7 +13,7 @@ from dio_daemon.detect.finding import Finding
 from dio_daemon.detect.integrity.baseline import Baseline
 from dio_daemon.detect.integrity.facts import user_name
 from dio_daemon.detect.integrity.host import Host
-from dio_daemon.text import safe
+from dio_daemon.text import for_shell, safe
 
 EVERY_S = 15.0
 SYSTEM = ("/etc", "/usr", "/root", "/boot", "/var/spool", "/var/lib/dpkg")
@@ -83,7 +83,7 @@ class OpenFolders:
         }
 
     def _finding(self, folder: str, mode: int, uid: int) -> Finding:
-        shown = safe(folder, 300)
+        shown, word = safe(folder, 300), for_shell(folder, 300)
         who = "everybody" if mode & 0o002 else f"user {user_name(self._host, uid)}, whose it is now,"
         return Finding(
             type="folder_open",
@@ -92,7 +92,7 @@ class OpenFolders:
             subject=folder,
             summary=f"In folder {shown} {who} may add and replace files (mode {mode:04o}), and it was not so before",
             why="What lies there is run or believed by root: whoever may change it can become root.",
-            next=f"chown root {shown}; chmod go-w {shown}; then see what was put there: ls -latc {shown}.",
+            next=f"chown root {word}; chmod go-w {word}; then see what was put there: ls -latc {word}.",
             technique="T1222.002",
             title="System folder is open to others",
             evidence={"path": shown, "mode": f"{mode:04o}", "uid": uid},

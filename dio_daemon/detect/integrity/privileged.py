@@ -25,7 +25,7 @@ from dio_daemon.detect.integrity.host import Host
 from dio_daemon.detect.integrity.inotify import Inotify
 from dio_daemon.detect.integrity.runs import Runs
 from dio_daemon.detect.integrity.state import examine
-from dio_daemon.text import safe
+from dio_daemon.text import for_shell, safe
 
 COMMANDS = (
     "/usr/bin",
@@ -290,7 +290,7 @@ class PrivilegedWatch:
 
     def _finding(self, path: str, found: list[Any]) -> Finding:
         mode, uid, gid, capabilities = found
-        user, shown = user_name(self._host, uid), safe(path, 300)
+        user, shown, word = user_name(self._host, uid), safe(path, 300), for_shell(path, 300)
         loose = path.startswith((*(f"{folder}/" for folder in OPEN), "/home/"))
         look = examine(self._host, path, None, True)
         owner = self._packages.owner(path)
@@ -312,7 +312,8 @@ class PrivilegedWatch:
             subject=path,
             summary=f"{shown} {what}, and it did not before",
             why="Such a file turns any user into another one, mostly root: the classic way to keep root's rights.",
-            next=f"ls -l and getcap {shown}; take the bit away with chmod ug-s, or setcap -r; who made it?",
+            next=f"ls -l {word}; getcap {word}. Take it away: chmod ug-s {word}, or setcap -r {word}. Who was there: "
+            "present, in the evidence.",
             technique="T1548.001",
             title="New privileged file",
             evidence={

@@ -8,7 +8,8 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Words:
-    """What is said of one kind. `summary` may name {about} and {path}, `next` the {pid}."""
+    """What is said of one kind. `summary` may name {about} and {path}, `next` the {pid}, the {file} as one word for a
+    shell, and the {address} at the other end."""
 
     title: str
     severity: str
@@ -40,7 +41,7 @@ WORDS: Final = {
         "T1059",
         "{about} runs {path}, in a folder where everybody may write",
         "Programs are installed elsewhere; what runs from here was put there by a login, a script or a broken service.",
-        "See who owns the file and what the parents are; keep a copy before removing it.",
+        "Whose it is: ls -l {file}; who started it: ps -fp {pid}, and the parents in the evidence. Keep a copy.",
     ),
     "process_from_memory": Words(
         "Process from memory",
@@ -58,7 +59,7 @@ WORDS: Final = {
         "T1059.004",
         "{about} is a shell that is typed into over the network connection with {path}",
         "Whoever is at the other end types commands on this host.",
-        "Cut the connection (ss -K dst ADDRESS), then see the parents in the evidence for the way in.",
+        "Cut the connection: ss -K dst {address}. Then see the parents in the evidence for the way in.",
     ),
     "process_masquerading": Words(
         "Process in disguise",

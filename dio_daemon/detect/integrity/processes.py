@@ -32,7 +32,7 @@ from dio_daemon.detect.integrity.process_signs import handles_passwords, has_odd
 from dio_daemon.detect.integrity.process_words import WORDS
 from dio_daemon.detect.integrity.runs import Runs
 from dio_daemon.detect.integrity.shells import is_shell, remote_end
-from dio_daemon.text import safe
+from dio_daemon.text import for_shell, safe
 
 TEMPORARY = ("/tmp/", "/var/tmp/", "/dev/", "/run/user/", "/run/shm/")  # noqa: S108 - looked at, never written
 BUILDERS = frozenset(
@@ -264,6 +264,7 @@ class ProcessWatch:
         if other is None:  # it is over by now
             return None
         summary = words.summary.format(about=about, path=path, other=other)
+        address = ""
         if kind == "shell_on_socket":
             connection = remote_end(self._host, pid, exes)
             if connection is None:
@@ -271,6 +272,7 @@ class ProcessWatch:
             subject = f"{path} as {user} with {connection.remote_address}"
             summary = words.summary.format(about=about, path=connection.remote)
             evidence["connection"] = {"local": connection.local, "remote": connection.remote}
+            address = connection.remote_address
         if other:
             subject = f"{subject} by {other}"
         in_temporary = path.startswith(TEMPORARY)
@@ -286,7 +288,7 @@ class ProcessWatch:
             subject=subject,
             summary=summary,
             why=words.why,
-            next=words.next.format(pid=pid),
+            next=words.next.format(pid=pid, file=for_shell(exe.removesuffix(DELETED), 300), address=address),
             technique=words.technique,
             title=words.title,
             evidence=evidence,

@@ -208,7 +208,7 @@ class TamperWatch:
                 subject=path,
                 summary=f"{words}, and no rotation put its content elsewhere",
                 why="Logs tell who came in and what was done; whoever cuts them has something to hide.",
-                next="Compare with the journal and with what was sent to other hosts; see who was logged in (last).",
+                next="Compare with the journal and with what was sent away. Who was there: present, in the evidence.",
                 technique="T1070.002",
                 title="Log cut short" if type_ == "log_truncated" else "Log removed",
                 evidence={"path": path, "size_before": before, "size_after": after},

@@ -21,7 +21,7 @@ from dio_daemon.detect.integrity.host import Host
 from dio_daemon.detect.integrity.runs import Runs
 from dio_daemon.detect.integrity.state import FileState, read_regular
 from dio_daemon.detect.integrity.suspicious import MOST_BYTES, SIGNS, only_paths, signs
-from dio_daemon.text import safe
+from dio_daemon.text import for_shell, safe
 
 _UNIT_LINK = re.compile(r"/etc/systemd/(system|user)/([^/]+\.(wants|requires|upholds)/)?[^/]+")
 _UNIT_FOLDERS = ("/usr/lib/systemd/", "/lib/systemd/")
@@ -160,7 +160,7 @@ class Verdict:
             subject=change.path,
             summary=summary,
             why=group.why,
-            next=group.next,
+            next=_next(group.next, change.path),
             technique="T1053.006" if change.path.endswith(".timer") else group.technique,
             title=f"{group.noun[:1].upper()}{group.noun[1:]} {_WORDS[change.what]}",
             evidence=evidence,
@@ -221,6 +221,12 @@ class Verdict:
             return False
         skel = read_regular(self._host.at(f"/etc/skel/{posixpath.basename(path)}"), words.MOST_COMPARED_BYTES)
         return skel is not None and skel == read_regular(self._host.at(path), words.MOST_COMPARED_BYTES)
+
+
+def _next(words_: str, path: str) -> str:
+    """What to look at, with the file itself in place of what stands for it."""
+    name = for_shell(posixpath.basename(path), 300)
+    return words_.replace("PATH", for_shell(path, 300)).replace("NAME", name)
 
 
 _WORDS = {

@@ -14,7 +14,7 @@ ACCESS: Final[tuple[Group, ...]] = (
         "T1548.003",
         "sudo rule file",
         "It decides who may become root without knowing root's password.",
-        "Read the diff; check it with visudo -c; find who changed it in journalctl _COMM=sudo.",
+        "Read the diff; check it with visudo -c; who used sudo then: journalctl -t sudo.",
         ("/etc/sudoers", "/etc/sudoers.d/*", "/etc/sudo.conf", "/etc/doas.conf", "/etc/doas.d/*"),
     ),
     Group(
@@ -24,7 +24,7 @@ ACCESS: Final[tuple[Group, ...]] = (
         "T1556.003",
         "PAM configuration file",
         "It decides how every login is checked; a changed line can let anybody in or record passwords.",
-        "Read the diff; look for pam_exec, pam_permit and modules that no package owns (dpkg -S).",
+        "Read the diff; look for pam_exec, pam_permit and modules that no package owns: dpkg -S pam_XY.so.",
         ("/etc/pam.d/*", "/etc/pam.conf", "/etc/security/*.conf", "/etc/security/limits.d/*"),
     ),
     Group(
@@ -34,7 +34,7 @@ ACCESS: Final[tuple[Group, ...]] = (
         "T1556.003",
         "PAM module",
         "Such a module sees every password and decides every login.",
-        "Compare it with its package: dpkg --verify libpam-modules; one that no package owns does not belong there.",
+        "dpkg -S PATH tells whose it is, dpkg --verify whether it is as it was; one of no package is an intruder's.",
         ("/usr/lib/*/security/*.so",),
         shows="nothing",
         hashed=False,
@@ -83,7 +83,7 @@ ACCESS: Final[tuple[Group, ...]] = (
         "T1556",
         "file that says where names come from",
         "It decides where a host's name leads and which accounts exist; a line can lead updates and logins elsewhere.",
-        "Read the diff; getent hosts NAME and getent passwd show what is in force.",
+        "Read the diff; getent hosts deb.debian.org and getent passwd show what is in force.",
         (
             "/etc/hosts",
             "/etc/nsswitch.conf",
@@ -102,7 +102,6 @@ ACCESS: Final[tuple[Group, ...]] = (
             "/usr/local/share/ca-certificates/**",
             "/etc/ca-certificates.conf",
             "/etc/ca-certificates/update.d/*",
-            "/etc/ssl/certs/ca-certificates.crt",
         ),
     ),
 )

@@ -83,7 +83,7 @@ STARTS: Final[tuple[Group, ...]] = (
         "T1543.002",
         "systemd unit of a user",
         "It runs whenever that user is logged in, or always when lingering is on.",
-        "Read the diff, above all Exec lines; systemctl --user -M USER@ status NAME.",
+        "Read the diff, above all Exec lines; ask the user; loginctl list-users shows who lingers.",
         (
             "~/.config/systemd/user/**",
             "~/.local/share/systemd/user/**",

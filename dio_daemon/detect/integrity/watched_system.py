@@ -85,7 +85,7 @@ SYSTEM: Final[tuple[Group, ...]] = (
         "T1546.016",
         "script of a package",
         "dpkg runs it as root at the next upgrade or removal of that package.",
-        "Read it; apt-get install --reinstall PACKAGE brings the package's own back.",
+        "Read it: less PATH; apt-get install --reinstall and the package's name bring its own back.",
         (
             "/var/lib/dpkg/info/*.preinst",
             "/var/lib/dpkg/info/*.postinst",
@@ -102,7 +102,7 @@ SYSTEM: Final[tuple[Group, ...]] = (
         "T1547.006",
         "configuration of the kernel or its modules",
         "It decides which modules are loaded at boot, and an install line runs a command as root.",
-        "Read the diff; modinfo NAME tells which package a module is from.",
+        "Read the diff; modinfo and the module's name tell which package it is from; sysctl --system what is in force.",
         (
             "/etc/modules",
             "/etc/modules-load.d/*",

@@ -439,3 +439,12 @@ def test_a_lock_of_another_process_is_seen(tmp_path: Path) -> None:
         assert is_locked(str(lock))
         holder.stdin.close()
     assert not is_locked(str(lock)) and not is_locked(str(tmp_path / "none"))
+
+
+def test_a_name_that_would_be_a_command_is_one_word(fake: FakeHost) -> None:
+    """What is to be looked at next may be pasted into a shell."""
+    watch = fake.watch()
+    fake.run(watch)
+    fake.put("/usr/bin/$(reboot) x", "\x7fELF")
+    (found,) = fake.run(watch)
+    assert found.next.startswith("dpkg -S '/usr/bin/$(reboot) x' and ")
