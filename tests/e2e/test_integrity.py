@@ -69,6 +69,15 @@ unshare --mount --pid --fork --mount-proc sleep 12
 systemd-run -q --wait -p PrivateTmp=yes -p DynamicUser=yes sleep 1
 mount --bind /srv /mnt && umount /mnt
 """
+_EVERY_DAY = """
+mkdir -p /var/www/html /root/.ssh /usr/local/lib/python3.99/dist-packages
+printf '<?php echo htmlspecialchars($_GET["page"]);\\n' > /var/www/html/index.php
+echo '$more = exec("ls");' >> /var/www/html/index.php
+printf '[user]\\n    name = Ada\\n' > /root/.gitconfig
+printf 'Host *\\n    ControlPath /tmp/ssh-master\\n' > /root/.ssh/config
+echo /srv/src > /usr/local/lib/python3.99/dist-packages/editable.pth
+"""
+"""What is deployed, configured and installed without the package manager, and holds nothing that runs by itself."""
 
 RULES = frozenset(tomllib.loads((REPOSITORY / "dio_daemon/detect/default_rules.toml").read_text())) | {
     "unusual"
@@ -108,7 +117,7 @@ def test_an_ordinary_week_raises_nothing(make_host: MakeHost) -> None:
         "dpkg -i /root/demo_2.deb",
         "mv /var/log/syslog /var/log/syslog.1; : > /var/log/syslog",
         "systemctl restart demo.service; systemctl mask demo.service; systemctl unmask demo.service",
-        _MISTYPED + _BACKUP,
+        _MISTYPED + _BACKUP + _EVERY_DAY,
         _SANDBOXES,
         "journalctl -q --rotate; journalctl -q --vacuum-time=2d",
         "apt-get -y remove demo || dpkg --remove demo",

@@ -63,7 +63,7 @@ ACCOUNTS: tuple[Emulation, ...] = (
         "account_changed",
         "bob",
     ),
-    file("trusted hosts of old", "T1098.004", "/etc/hosts.equiv", "+ +", "authorized_keys_changed"),
+    file("trusted hosts of old", "T1098.004", "/etc/hosts.equiv", "+ +", "trusted_login_changed"),
     other(
         "key of a service with a shell",
         "T1098.004",
