@@ -53,7 +53,9 @@ class Reader:
         assert token is not None
         form = {"csrf": token[1], "name": "ann", "password": PASSWORD, "next": "/"}
         self._ask("POST", "/login", urllib.parse.urlencode(form))
-        host = re.search(r'href="(/hosts/agent-[0-9a-f]+)"', self.get("/?sort=hostname"))
+        host = re.search(
+            r'<th scope="row"><a id="[^"]*" href="(/hosts/agent-[0-9a-f]+)"', self.get("/?q=web001")
+        )
         assert host is not None, "the login was refused"
         now_ms = int(time.time() * 1000)
         series = [f"{host[1]}/series?since={now_ms - span_s * 1000}&until={now_ms}" for span_s in SPANS_S]

@@ -39,6 +39,11 @@ from nerve_center.errors import ConfigError, StartError
 from nerve_center.proxied import Proxied
 from nerve_center.store import migrate
 
+READERS = frozenset(
+    {"dashboard", "agents", "series", "threats", "silences", "tolerances", "policies", "events", "audit"}
+)
+NO_READERS = frozenset({"dashboard.static", "dashboard.chart_js", "policies.get_agent_policy"})
+"""What costs next to nothing, and what agents ask for themselves."""
 CONFIG_VARIABLE = "DIO_NERVE_CENTER_CONFIG"
 _log = logging.getLogger(__name__)
 
@@ -49,6 +54,7 @@ def create_app(settings: Config, clock: Clock | None = None, contract: Contract 
     app.url_map.merge_slashes = False
     app.extensions[web.EXTENSION] = Center(settings, contract or Contract(), clock or SystemClock())
     web.secure(app)
+    web.take_turns(app, READERS, NO_READERS)
     problems.register(app, views.problem_page)
     for module in (
         health,

@@ -23,6 +23,7 @@ from nerve_center.registration import Registrar
 from nerve_center.store.engine import reading_engine
 from nerve_center.store.steady import Steady
 from nerve_center.store.writer import Writer
+from nerve_center.turns import Turns
 
 _MEMORY_FOR_BODIES = 128 * 1024 * 1024
 
@@ -46,6 +47,7 @@ class Center:
         self.enrolling = Enrolling(self.writer, clock)
         self.probe = Probe(self.engine, self.writer, clock, self.steady)
         self.admission = Admission()
+        self.turns = Turns()
         self.budget = Budget(_MEMORY_FOR_BODIES)
 
     def start(self) -> None:

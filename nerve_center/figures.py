@@ -37,7 +37,9 @@ _LISTED = (
     ("disks", "mount", ("percent", "used_bytes", "total_bytes", "inodes_percent")),
     ("disk_io", "device", ("read_bytes_per_s", "write_bytes_per_s", "busy_percent")),
 )
-_INTERFACES = ("network", "interfaces", "name", ("rx_bytes_per_s", "tx_bytes_per_s"))
+_OF_INTERFACES = ("rx_bytes_per_s", "tx_bytes_per_s")
+_PATHS = tuple((group, tuple((name, f"{group}.{name}") for name in names)) for group, names in _PLAIN)
+_NUMBERS = (int, float)
 _MOST_LISTED = 24
 _MOST_NAME = 96
 _MOST = 1e18
@@ -66,14 +68,18 @@ Wanted = Callable[[str], bool]
 def figures(sample: Mapping[str, Any]) -> dict[str, float]:
     """The key figures of a sample's data, by name."""
     found: dict[str, float] = {}
-    for group, names in _PLAIN:
-        _take(found, sample.get(group), names, group, "")
+    for group, paths in _PATHS:
+        values = sample.get(group)
+        if isinstance(values, dict):
+            for name, path in paths:
+                value: Any = values.get(name)
+                if type(value) in _NUMBERS and -_MOST < value < _MOST:  # a bool is no number
+                    found[path] = float(value)
     for group, of, names in _LISTED:
         _take_list(found, sample.get(group), of, names, group)
-    group, inner, of, names = _INTERFACES
-    network = sample.get(group)
-    if isinstance(network, Mapping):
-        _take_list(found, network.get(inner), of, names, group)
+    network = sample.get("network")
+    if isinstance(network, dict):
+        _take_list(found, network.get("interfaces"), "name", _OF_INTERFACES, "network")
     return found
 
 
@@ -81,17 +87,11 @@ def _take_list(found: dict[str, float], items: Any, of: str, names: Sequence[str
     if not isinstance(items, list):
         return
     for item in items[:_MOST_LISTED]:
-        if isinstance(item, Mapping) and isinstance(item.get(of), str) and len(item[of]) <= _MOST_NAME:
-            _take(found, item, names, group, ":" + item[of])
-
-
-def _take(found: dict[str, float], group: Any, names: Sequence[str], prefix: str, suffix: str) -> None:
-    if not isinstance(group, Mapping):
-        return
-    for name in names:
-        value = group.get(name)
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and -_MOST < value < _MOST:
-            found[f"{prefix}.{name}{suffix}"] = float(value)
+        if isinstance(item, dict) and isinstance(item.get(of), str) and len(item[of]) <= _MOST_NAME:
+            for name in names:
+                value: Any = item.get(name)
+                if type(value) in _NUMBERS and -_MOST < value < _MOST:
+                    found[f"{group}.{name}:{item[of]}"] = float(value)
 
 
 def lateness(time_us: int, received_us: int, clock: Clock) -> dict[str, float]:
@@ -123,7 +123,7 @@ class Chunk:
 
     def absorb(self, other: Chunk, only: Wanted | None = None) -> None:
         """Count in what the other one holds, as far as it lies inside; its buckets must not be larger."""
-        at = self._places(other.start_s, other.size_s, other.length)
+        at = places(self.start_s, self.size_s, other)
         for name, row in other.cells.items():
             if only is None or only(name):
                 for index, cell in zip(at, row, strict=True):
@@ -131,8 +131,8 @@ class Chunk:
                         self._add(name, index, *cell)
 
     def absorb_packed(self, data: bytes, start_s: int, size_s: int, length: int, only: Wanted | None) -> None:
-        """The same with a chunk as `pack` made it; much the quicker way for a chart, which has many."""
-        at, end = self._places(start_s, size_s, length), self.length
+        """The same with a chunk as `pack` made it, which is the quicker way."""
+        at, end = places(self.start_s, self.size_s, Chunk(start_s, size_s, length)), self.length
         for name, (counts, least, means, most) in json.loads(zlib.decompress(data)).items():
             if only is not None and not only(name):
                 continue
@@ -148,11 +148,6 @@ class Chunk:
                 cell[1] = min(cell[1], low)
                 cell[2] += mean * count
                 cell[3] = max(cell[3], high)
-
-    def _places(self, start_s: int, size_s: int, length: int) -> list[int]:
-        """In which bucket each bucket of another chunk lies; some may lie outside."""
-        begin, size = self.start_s, self.size_s
-        return [(start_s + index * size_s - begin) // size for index in range(length)]
 
     def replace(self, other: Chunk) -> None:
         """What the other one covers is as there, and nothing else: its buckets must have the same size."""
@@ -190,6 +185,11 @@ class Chunk:
                     [None if cell is None else short(cell[3]) for cell in row],
                 ]
         return zlib.compress(json.dumps(columns, ensure_ascii=False, separators=(",", ":")).encode(), 6)
+
+
+def places(start_s: int, size_s: int, other: Chunk) -> list[int]:
+    """In which bucket of a row (its start, the size of each) each bucket of a chunk lies; some may lie outside."""
+    return [(at - start_s) // size_s for at in range(other.start_s, other.end_s, other.size_s)]
 
 
 def unpack(data: bytes, start_s: int, size_s: int, length: int) -> Chunk:

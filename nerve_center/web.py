@@ -57,6 +57,20 @@ def secure(app: Flask) -> None:
         return response
 
 
+def take_turns(app: Flask, blueprints: frozenset[str], apart: frozenset[str]) -> None:
+    """Let requests that read these blueprints take turns (see `turns`), but for the endpoints that stand `apart`."""
+
+    @app.before_request
+    def wait() -> None:
+        reads = request.method in ("GET", "HEAD") and request.blueprint in blueprints
+        if reads and request.endpoint not in apart:
+            center().turns.enter()
+
+    @app.teardown_request
+    def done(_error: BaseException | None) -> None:
+        center().turns.leave()
+
+
 def cookie_name() -> str:
     """The session's cookie, for the way that this request came."""
     return "__Host-dio" if request.is_secure else "dio"

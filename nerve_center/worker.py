@@ -42,6 +42,8 @@ _HEADER_BYTES = 1024 * 1024
 _DRAIN_BYTES = 16 * 1024 * 1024
 _DRAIN_S = 5.0
 _PASSWORDS_AT_ONCE = 2
+_ROOM_S = 0.005
+"""Under a load that never ends readers go on all the same, slowly."""
 _plain = gevent.socket.socket
 """Its methods act on the connection below TLS: there is nothing left to say to the client."""
 _HANG_UP_EVERY_S = 0.2
@@ -130,6 +132,12 @@ def _by_tls(client: Any, context: ssl.SSLContext, total_s: float) -> Any:
     return wrapped
 
 
+def _give_way() -> None:
+    """Let everything run that is ready, until nothing is, or for so long: a reader makes room for reports."""
+    with gevent.Timeout(_ROOM_S, False):
+        gevent.idle()
+
+
 def _gone() -> ConnectionResetError:
     """What gunicorn takes for a client that went away, and passes over."""
     return ConnectionResetError(errno.ECONNRESET, "the connection is past its bounds or was lost")
@@ -159,6 +167,7 @@ class BoundedWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type
         hub.handle_error = Refusals(hub.handle_error, SystemClock())
         # A password takes a fifth of a second of processor time; agents report meanwhile.
         center.people.passwords.apart = ThreadPool(_PASSWORDS_AT_ONCE).apply
+        center.turns.give_way = _give_way
         center.start()
         try:
             super().run()

@@ -6,11 +6,11 @@ import json
 import re
 from typing import Any
 
-from flask import render_template, request, url_for
+from flask import request, url_for
 
 from nerve_center import web
 from nerve_center.dashboard import timeline
-from nerve_center.dashboard.site import blueprint, requires
+from nerve_center.dashboard.site import blueprint, render, requires
 from nerve_center.store import agents, audit, event_reading, states
 from nerve_center.store.engine import reading
 
@@ -34,7 +34,7 @@ def events() -> str:
             kind=kind if kind in _KINDS else None,
         )
         rows, following = event_reading.page(connection, wanted, PAGE, after)
-    return render_template(
+    return render(
         "events.html",
         events=[(row, *timeline.told(row.kind, json.loads(row.json))) for row in rows],
         following=None if following is None else f"{following[0]}.{following[1]}.{following[2].hex()}",
@@ -53,7 +53,7 @@ def state_history() -> str:
     before = _before()
     with reading(web.center().engine) as connection:
         rows = states.newest(connection, before, PAGE + 1)
-    return render_template(
+    return render(
         "states.html",
         changes=rows[:PAGE],
         told=timeline.TOLD,
@@ -69,7 +69,7 @@ def audit_log() -> str:
     before = _before()
     with reading(web.center().engine) as connection:
         entries = audit.page(connection, before, PAGE + 1)
-    return render_template(
+    return render(
         "audit.html",
         entries=entries[:PAGE],
         following=entries[PAGE - 1].key if len(entries) > PAGE else None,

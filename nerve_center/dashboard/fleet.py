@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from flask import render_template, request, url_for
+from flask import request, url_for
 
 from nerve_center import web
-from nerve_center.dashboard.site import blueprint, requires
+from nerve_center.dashboard.site import blueprint, render, requires
 from nerve_center.store import fleet as store
 from nerve_center.store import labels, latest, threat_reading
 from nerve_center.store.engine import reading
@@ -82,7 +82,7 @@ def fleet() -> str:
         names = labels.names(connection, _MOST_NAMES)
         groups = store.groups(connection, wanted, by, now_us) if by else []
     shown = here.steady.shown
-    return render_template(
+    return render(
         "fleet.html",
         now_us=shown(now_us),
         counts=counts,

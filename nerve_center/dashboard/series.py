@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy.engine import Connection, Row
@@ -18,10 +19,12 @@ from sqlalchemy.engine import Connection, Row
 from nerve_center.figures import LATE, OUTAGE_S
 from nerve_center.store import happenings, records
 from nerve_center.store import series as store
+from nerve_center.turns import breathe
 
 POINTS = 480
 _MOST_LINES = 8
 _MOST_RAW = 4400
+_SAMPLES_A_BREATH = 32
 _MOST_LATE = 50_000
 _LONGEST_RAW_US = 2 * 3600 * 1_000_000
 
@@ -135,8 +138,8 @@ def _items(values: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _put(found: dict[tuple[str, str], float], group: str, name: str, values: Any, key: str) -> None:
-    value = values.get(key) if isinstance(values, dict) else None
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+    value: Any = values.get(key) if isinstance(values, dict) else None
+    if type(value) in (int, float) and math.isfinite(value):
         found[group, name] = value
 
 
@@ -175,6 +178,7 @@ def document(points: list[Point], step_us: int, since_us: int, until_us: int) ->
 
 
 def _lines(group: Group, rows: list[Point | int]) -> list[dict[str, Any]]:
+    breathe()
     if group.lines:
         names = [name for name, _ in group.lines]
     else:
@@ -238,16 +242,22 @@ def between(
     found, _ = records.sample_page(
         connection, agent.key, _MOST_RAW, since_us=since_us, until_us=until_us, newest=True
     )
-    points = (Point(item.time_us, figures(json.loads(item.json))) for item in found)
+    points = (_point(number, item) for number, item in enumerate(found))
     step_us = max(round(agent.interval_s * 1e6), -(-(until_us - since_us) // POINTS))
     late = _late(connection, agent, since_us, until_us, step_us)
     return Course(thinned(points, since_us, until_us), step_us, late)
 
 
+def _point(number: int, item: records.Sample) -> Point:
+    if not number % _SAMPLES_A_BREATH:
+        breathe()
+    return Point(item.time_us, figures(json.loads(item.json)))
+
+
 def _rolled(
     connection: Connection, agent: Row[Any], since_us: int, until_us: int, now_us: int, keeping: store.Kept
 ) -> Course:
-    grid = store.grid(
+    grid = store.means(
         connection,
         agent,
         since_us // 1_000_000,
@@ -258,18 +268,19 @@ def _rolled(
         lambda name: name == LATE or _line_of(name) is not None,
     )
     figures_at: list[dict[tuple[str, str], float]] = [{} for _ in range(grid.length)]
-    for name, row in grid.cells.items():
+    rows = grid.rows()
+    for name, row in rows.items():
         line = _line_of(name)
         if line is not None:
-            for index, cell in enumerate(row):
-                if cell is not None:
-                    figures_at[index][line] = cell[2] / cell[0]
+            for found, mean in zip(figures_at, row, strict=True):
+                if mean is not None:
+                    found[line] = mean
     step_us = grid.size_s * 1_000_000
     start_us = grid.start_s * 1_000_000 + step_us // 2
     points = [Point(start_us + index * step_us, found) for index, found in enumerate(figures_at) if found]
     late: list[list[int]] = []
-    for index, cell in enumerate(grid.cells.get(LATE, ())):
-        if cell is not None:
+    for index, mean in enumerate(rows.get(LATE, ())):
+        if mean is not None:
             begin = (grid.start_s + index * grid.size_s) * 1000
             if late and late[-1][1] == begin:
                 late[-1][1] += step_us // 1000
@@ -278,6 +289,7 @@ def _rolled(
     return Course(points, step_us, late)
 
 
+@lru_cache(4096)
 def _line_of(name: str) -> tuple[str, str] | None:
     """Which line of which chart shows a figure of the rollups."""
     if name in _LINES:

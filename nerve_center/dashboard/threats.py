@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flask import redirect, render_template, request, url_for
+from flask import redirect, request, url_for
 from sqlalchemy.engine import Connection
 from werkzeug.wrappers import Response as AnyResponse
 
 from nerve_center import web
 from nerve_center.dashboard import evidence
-from nerve_center.dashboard.site import blueprint, me, requires
+from nerve_center.dashboard.site import blueprint, me, render, requires
 from nerve_center.errors import Refused
 from nerve_center.store import audit, silences, threat_log, threat_reading, tolerances, triage
 from nerve_center.store.engine import reading
@@ -60,7 +60,7 @@ def threats() -> str:
         counts = threat_reading.counts(connection)
         quiet = silences.in_force(connection, here.clock.now_us())
     by_status = {name: sum(n for (of, _), n in counts.items() if of == name) for name in STATUSES}
-    return render_template(
+    return render(
         "threats.html",
         threats=[(item, bool(_covering(item, quiet))) for item in found],
         following=None if following is None else ".".join(map(str, following)),
@@ -92,7 +92,7 @@ def threat(key: int) -> str:
     # Of the center's own alone: what an agent says cannot lead to other hosts.
     hosts = shown.pop("hosts", []) if found.agent_key is None else []
     told = {name: more.pop(name, None) for name in _TOLD}
-    return render_template(
+    return render(
         "threat.html",
         threat=found,
         told=told,

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoneFree
@@ -19,16 +20,24 @@ from sqlalchemy.exc import TimeoutError as NoneFree
 from nerve_center.errors import DatabaseUnavailable
 from nerve_center.store import postgresql, sqlite
 from nerve_center.store.place import Place
+from nerve_center.turns import breathe
 
 
 def reading_engine(place: Place) -> Engine:
     """For reads: a small pool of connections that cannot write. Raises StartError where a driver is missing."""
-    return sqlite.reading_engine(place) if isinstance(place, Path) else postgresql.reading_engine(place)
+    engine = sqlite.reading_engine(place) if isinstance(place, Path) else postgresql.reading_engine(place)
+    event.listen(engine, "after_cursor_execute", _breathe)
+    return engine
 
 
 def writing_engine(place: Place) -> Engine:
     """For writing: each connection is opened and closed for real; begin with `begin_writing`. Raises StartError."""
     return sqlite.writing_engine(place) if isinstance(place, Path) else postgresql.writing_engine(place)
+
+
+def _breathe(*_: object) -> None:
+    """A query of a reader is done."""
+    breathe()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A real nerve center with a fleet, and a real Chromium that looks at it; one of each for a module."""
+"""A real nerve center with a fleet, and a real Chromium that looks at it; one of each for all tests of this folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import pytest
 from selenium import webdriver
 from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
 from tests.browser import fleet
@@ -52,6 +54,27 @@ class Site:
     def command(self, name: str, **arguments: Any) -> dict[str, Any]:
         found: dict[str, Any] = self.driver.execute_cdp_cmd(name, arguments)
         return found
+
+    def press(self, *keys: str) -> None:
+        """Keys, wherever the focus is."""
+        ActionChains(self.driver).send_keys(*keys).perform()
+
+    def tab(self, back: bool = False) -> None:
+        """On to what the Tab key comes to next."""
+        keys = ActionChains(self.driver)
+        (
+            keys.key_down(Keys.SHIFT).send_keys(Keys.TAB).key_up(Keys.SHIFT)
+            if back
+            else keys.send_keys(Keys.TAB)
+        ).perform()
+
+    def tab_to(self, selector: str, back: bool = False) -> None:
+        """On by the Tab key to the first element of a selector. Raises AssertionError where it is not come to."""
+        for _ in range(400):
+            self.tab(back)
+            if self.driver.execute_script("return document.activeElement.matches(arguments[0])", selector):
+                return
+        raise AssertionError(f"the Tab key does not come to {selector}")
 
     def find(self, selector: str) -> WebElement:
         return self.driver.find_element(By.CSS_SELECTOR, selector)
@@ -101,7 +124,7 @@ class Site:
         assert [text for text in told if "Content Security Policy" in text or "Uncaught" in text] == []
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("browser")
     center = RealCenter(folder)

@@ -319,7 +319,10 @@
     Object.assign(view, { span: Number(button.dataset.span) * 1000, since: null, until: null });
     load();
   });
-  zoomOut.addEventListener("click", goBack);
+  zoomOut.addEventListener("click", () => {
+    if (back.length === 1) spans.querySelector(`[data-span="${back[0].span / 1000}"]`).focus();  // this button goes
+    goBack();
+  });
   dark.addEventListener("change", draw);
   document.addEventListener("dio:fresh", () => {
     if (data && !view.until && (view.span <= 6 * 3600000 || Date.now() - data.until > view.span / 200)) load();

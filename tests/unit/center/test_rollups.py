@@ -12,6 +12,7 @@ from nerve_center.dashboard import series as charts
 from nerve_center.figures import LATE, Chunk, Clock, figures, lateness, short, unpack
 from nerve_center.keeper import rollups as task
 from nerve_center.keeper.task import Desk
+from nerve_center.means import Means
 from nerve_center.store import agents, removal, rollups, series
 from nerve_center.store.engine import reading
 from tests.unit.center.harness import AgentUnderTest, CenterUnderTest, problem
@@ -60,9 +61,14 @@ class Sampled:
         return found
 
     def shown(self, from_s: int, to_s: int, step_s: int) -> list[tuple[float, float, float] | None]:
+        length = max(1, (to_s - from_s) // step_s)
+        grid, means = Chunk(from_s, step_s, length), Means(from_s, step_s, length)
         with reading(self.center.center.engine) as connection:
-            grid = series.read(connection, self.key, from_s, to_s, step_s, Clock(10.0, 0.0))
+            for found in (grid, means):
+                series.fill(connection, self.key, found, Clock(10.0, 0.0))
         row = grid.cells.get("cpu.percent", [None] * grid.length)
+        expected = [None if cell is None else pytest.approx(cell[2] / cell[0]) for cell in row]
+        assert means.rows().get("cpu.percent", [None] * length) == expected
         return [None if cell is None else (cell[1], cell[2] / cell[0], cell[3]) for cell in row]
 
     def check(self, *steps: int) -> None:
@@ -283,7 +289,8 @@ def test_what_came_after_an_outage_is_known_from_rollups_as_well(sampled: Sample
             since_us, until_us = T0 * 1_000_000, (T0 + 86400) * 1_000_000
             now_us = sampled.center.clock.now_us()
             spans.append(charts.between(connection, row, since_us, until_us, now_us, KEPT).late)
-            grid = series.read(connection, row.key, T0, T0 + 7200, 60, Clock(10.0, 0.0))
+            grid = Chunk(T0, 60, 120)
+            series.fill(connection, row.key, grid, Clock(10.0, 0.0))
         late_s = [cell for cell in grid.cells[LATE] if cell is not None]
         assert len(late_s) == 10
         assert (min(cell[1] for cell in late_s), max(cell[3] for cell in late_s)) == (3140, 3700)

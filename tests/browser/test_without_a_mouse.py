@@ -1,0 +1,130 @@
+"""The pages without a mouse, and what they tell those who do not see them well."""
+
+from __future__ import annotations
+
+import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from tests.browser.accessibility import faults, stops
+from tests.browser.conftest import Site
+
+pytestmark = pytest.mark.xdist_group("browser")
+WIDE, PHONE = (1360, 900), (320, 700)
+
+
+def paths(site: Site) -> list[str]:
+    """Every page, those with data filled."""
+    return [
+        *("/", "/?group=env", "/?q=nothing-is-called-so", f"/hosts/{site.hosts[0].agent_id}"),
+        *("/threats", "/threats?state=all", "/threats/1", "/events", "/events/states", "/events/audit"),
+        *("/policies", "/enroll", "/notifications", "/people", "/account", "/hosts/agent-0000000000000000"),
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_everybody_can_read_every_page(site: Site, size: tuple[int, int], scheme: str) -> None:
+    found = {}
+    for path in paths(site):
+        site.open(path, *size, scheme=scheme)
+        if wrong := faults(site):
+            found[path] = wrong
+    assert found == {}
+
+
+def test_the_tab_key_comes_to_everything_and_one_sees_where_it_is(site: Site) -> None:
+    for path in ("/threats/1", f"/hosts/{site.hosts[0].agent_id}", "/people", "/notifications", "/policies"):
+        site.open(path, *WIDE)
+        if site.all("#charts"):
+            site.wait(lambda: site.find("#charts").get_attribute("data-loaded"), "the charts")
+        expected = site.driver.execute_script(
+            "const all = 'a[href], button, input:not([type=hidden]), select, textarea, [tabindex]';"
+            "return [...document.querySelectorAll(all)].filter((e) => e.checkVisibility()).length"
+        )
+        found = stops(site)
+        assert found[0] == "Skip to the content", path
+        assert len(found) == expected, (path, found)
+
+
+def test_the_charts_by_keyboard(site: Site) -> None:
+    site.open(f"/hosts/{site.hosts[0].agent_id}", *WIDE)
+
+    def drawn() -> int:
+        return int(site.find("#charts").get_attribute("data-loaded") or 0)
+
+    site.wait(drawn, "the charts")
+    site.tab_to('[data-span="21600"]')
+    before = drawn()
+    site.press(Keys.ENTER)
+    site.wait(lambda: drawn() > before, "six hours")
+    assert site.find('[data-span="21600"]').get_attribute("aria-pressed") == "true"
+    site.tab_to(".chart canvas")
+    said = site.driver.switch_to.active_element.get_attribute("aria-label")
+    site.press(Keys.HOME)
+    canvas = site.driver.switch_to.active_element
+    assert canvas.get_attribute("aria-label") != said, "what the pointer stands on is told"
+    first = canvas.get_attribute("aria-label")
+    site.press(Keys.ARROW_RIGHT)
+    assert canvas.get_attribute("aria-label") != first
+    before = drawn()
+    site.press("+")
+    site.wait(lambda: drawn() > before and site.find("#span").text, "zoomed in")
+    assert site.driver.switch_to.active_element == canvas
+    site.press("+")
+    site.wait(lambda: drawn() > before + 1, "and once more")
+    site.press(Keys.ESCAPE)
+    site.wait(lambda: drawn() > before + 2, "one step back")
+    site.tab_to("#zoom-out", back=True)
+    site.press(Keys.ENTER)
+    site.wait(lambda: not site.find("#zoom-out").is_displayed(), "back where it began")
+    at = site.driver.switch_to.active_element
+    assert at.get_attribute("data-span") == "21600", "the focus is where one goes on"
+    site.check()
+
+
+def test_a_threat_by_keyboard(site: Site) -> None:
+    """Silenced, the silence ended, acknowledged with a comment, reopened: no hand leaves the keys."""
+    site.open(f"/threats?host={site.hosts[6].agent_id}", *WIDE)
+    site.tab_to("#list tbody th a")
+    site.press(Keys.ENTER)
+    site.wait(lambda: site.texts("#act"), "the threat")
+    where = site.driver.current_url
+    site.tab_to('select[name="span"]')
+    site.press(Keys.ARROW_DOWN)
+    chosen = site.find('select[name="span"]').get_attribute("value")
+    site.tab_to('form[action$="/silence"] input[name="reason"]')
+    site.press("a known one", Keys.ENTER)
+    site.wait(lambda: "silenced" in site.texts("#state .tag"), "silenced")
+    assert any("a known one" in text for text in site.texts(".card li")), chosen
+    site.tab_to('form[action$="/end"] button')
+    site.press(Keys.SPACE)
+    site.wait(lambda: "silenced" not in site.texts("#state .tag"), "the end of the silence")
+    site.tab_to('textarea[name="comment"]')
+    site.press("seen by Ann")
+    site.tab_to('button[formaction$="/acknowledge"]')
+    site.press(Keys.ENTER)
+    site.wait(lambda: "acknowledged" in site.texts("#state .tag"), "acknowledged")
+    assert any("seen by Ann" in text for text in site.texts("#log li"))
+    site.tab_to('button[formaction$="/reopen"]')
+    site.press(Keys.ENTER)
+    site.wait(lambda: "open" in site.texts("#state .tag"), "open again")
+    assert site.driver.current_url == where
+    site.check()
+
+
+def test_a_table_by_keyboard_while_the_page_lives(site: Site) -> None:
+    """What has the focus keeps it when the part around it is replaced."""
+    site.open("/?sort=hostname", *WIDE)
+    site.tab_to("#sort-memory")
+    site.driver.execute_script(
+        "window.kept = document.getElementById('hosts');"
+        "kept.querySelector('caption').textContent = 'another';"
+        "document.dispatchEvent(new Event('visibilitychange'));"
+    )
+    site.wait(lambda: site.driver.execute_script("return !document.contains(window.kept)"), "a new table")
+    assert site.driver.switch_to.active_element.get_attribute("id") == "sort-memory"
+    site.press(Keys.ENTER)
+    site.wait(lambda: "sort=-memory" in site.driver.current_url, "sorted")
+    assert site.driver.find_element(By.CSS_SELECTOR, "th[aria-sort]").text.startswith("Memory")
+    site.check()
