@@ -21,7 +21,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.agent_footprint import INTERVAL_S, WARM_UP_S, figures
+from benchmarks.agent_footprint import INTERVAL_S, SETTLE_S, figures
+from benchmarks.crowd import go_apart
 from benchmarks.measure import cost, machine, running
 from benchmarks.pair import REPOSITORY, Pair, agent_python, agent_versions, as_the_unit_does
 from dio_daemon.clock import SystemClock, rfc3339
@@ -43,6 +44,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=60, help="of the outage (default: %(default)s)")
     parser.add_argument("--samples", type=int, default=8640, help="that wait (default: %(default)s, a day)")
     options = parser.parse_args()
+    go_apart("benchmarks.agent_away")
     python = agent_python()
     os.chdir(REPOSITORY)
     RESULT.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +66,7 @@ def outage(folder: Path, python: str, duration_s: int) -> dict[str, Any]:
         stack.enter_context(running(pair.center, folder, "center", ready=True))
         agent = stack.enter_context(running(pair.agent, folder, "agent", ready=True))[0]
         assert pair.counted is not None
-        never.wait(WARM_UP_S)
+        never.wait(SETTLE_S)
         pair.counted.close()
         print(f"The nerve center is away for {duration_s} s ...", flush=True)
         began = time.monotonic()

@@ -2,11 +2,11 @@
 
     python -m benchmarks.agent_footprint [--seconds 60] [--processes 150 500 2000]
 
-All run at the same time at the agent's default interval of 10 s, on a host with so many processes: the agent reports to
-a nerve center, the peers do what `benchmarks.peers` says. Counted is everything: all threads and descendants, PSS
-(shared pages in their share) and RSS as medians over the run, cpu, voluntary context switches and bytes to the disk as
-what was used over the run. The agent has its unit's environment, and the system's Python where that has its
-dependencies, as the Debian package does. The table is printed and saved in build/benchmarks/agent_footprint.json.
+All run at the same time, as root in namespaces of their own, at the agent's default interval of 10 s, on a host with so
+many processes: the agent reports to a nerve center, the peers do what `benchmarks.peers` says. Counted is everything:
+all threads and descendants, PSS (shared pages in their share) and RSS as medians over the run, cpu, voluntary context
+switches and bytes to the disk as what was used over the run. They run for a minute before, and the agent has its unit's
+environment, and the system's Python where that has its dependencies, as the Debian package does. The table is printed and saved in build/benchmarks/agent_footprint.json.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import peers
-from benchmarks.crowd import crowd
+from benchmarks.crowd import crowd, go_apart
 from benchmarks.measure import Cost, cost, cost_of_one, machine, running, seconds, switches_of
 from benchmarks.pair import REPOSITORY, Pair, agent_python, agent_versions, as_the_unit_does
 
 RESULT = REPOSITORY / "build/benchmarks/agent_footprint.json"
 INTERVAL_S = 10
-WARM_UP_S = 25
+WARM_UP_S = 60
+SETTLE_S = 15
 STARTS = 5
 MOST_PSS_RATIO = 1.1
 """To glances, with the fewest processes; more fails this program."""
@@ -46,17 +47,13 @@ def main() -> int:
     parser.add_argument("--processes", type=int, nargs="+", default=[150, 500, 2000], metavar="N")
     options = parser.parse_args()
     peers.install()
+    go_apart("benchmarks.agent_footprint")
     python = agent_python()
     os.chdir(REPOSITORY)
     RESULT.parent.mkdir(parents=True, exist_ok=True)
-    found: dict[str, Figures] = {}
     # Not in /tmp, which may be memory: bytes to the disk are counted.
     with tempfile.TemporaryDirectory(prefix="footprint-", dir=RESULT.parent) as name:
-        for number in options.processes:
-            folder = Path(name) / str(number)
-            with crowd(number) as there:
-                print(f"Measuring for {options.seconds} s with {there} processes ...", flush=True)
-                found[str(number)] = at_rest(folder, python, options.seconds)
+        found = at_rest(Path(name) / "rest", python, options.processes, options.seconds)
         starts = start_times(Path(name) / "start", python)
     first = found[str(options.processes[0])]
     result = {
@@ -76,39 +73,52 @@ def main() -> int:
     return 1 if pss is not None and pss > MOST_PSS_RATIO else 0
 
 
-def at_rest(folder: Path, python: str, duration_s: int) -> Figures:
-    """Run all at once; what each cost, by name."""
-    readings: dict[str, list[Cost]] = {}
-    never = threading.Event()
+def at_rest(folder: Path, python: str, crowds: list[int], duration_s: int) -> dict[str, Figures]:
+    """Run all at once; what each cost, by name, with each number of processes."""
+    found = {}
     with ExitStack() as stack:
         pair = Pair(folder, python)
         stack.enter_context(running(pair.center, folder, "center", ready=True))
-        running_peers = peers.Running(stack, folder, INTERVAL_S)
+        beside = peers.Running(stack, folder, INTERVAL_S)
         as_the_unit_does()
         agent = stack.enter_context(running(pair.agent, folder, "agent", ready=True))[0]
-        pids = {"dio-agent": agent, **running_peers.pids}
-        end = time.monotonic() + WARM_UP_S
-        while time.monotonic() < end:
-            never.wait(INTERVAL_S / 2)
-            running_peers.scrape()
-        counted = pair.counted
-        assert counted is not None
-        threads, alone = switches_of(agent), cost_of_one(agent)
-        wire, seq = counted.sent_bytes + counted.received_bytes, _seq(pair)
-        began = time.monotonic()
-        for number in range(duration_s // INTERVAL_S + 1):
-            never.wait(max(0.0, began + number * INTERVAL_S - time.monotonic()))
-            for name, pid in pids.items():
-                readings.setdefault(name, []).append(cost(pid))
-            if number < duration_s // INTERVAL_S:
-                running_peers.scrape()
-        took_s = time.monotonic() - began
-        after, alone_after = switches_of(agent), cost_of_one(agent)
-        wire, samples = counted.sent_bytes + counted.received_bytes - wire, _seq(pair) - seq
+        for number in crowds:
+            there = stack.enter_context(crowd(number))
+            settle(beside, SETTLE_S if found else WARM_UP_S)
+            print(f"Measuring for {duration_s} s with {there} processes ...", flush=True)
+            found[str(number)] = measure(pair, agent, beside, duration_s)
+    return found
+
+
+def settle(beside: peers.Running, seconds: int) -> None:
+    """Let them run for so long."""
+    never, end = threading.Event(), time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        never.wait(min(INTERVAL_S, left))
+        beside.scrape()
+
+
+def measure(pair: Pair, agent: int, beside: peers.Running, duration_s: int) -> Figures:
+    """What each of those that run costs."""
+    readings: dict[str, list[Cost]] = {}
+    never, counted = threading.Event(), pair.counted
+    pids = {"dio-agent": agent, **beside.pids}
+    assert counted is not None
+    threads, alone = switches_of(agent), cost_of_one(agent)
+    wire, seq = counted.sent_bytes + counted.received_bytes, _seq(pair)
+    began = time.monotonic()
+    for number in range(duration_s // INTERVAL_S + 1):
+        never.wait(max(0.0, began + number * INTERVAL_S - time.monotonic()))
+        for name, pid in pids.items():
+            readings.setdefault(name, []).append(cost(pid))
+        if number < duration_s // INTERVAL_S:
+            beside.scrape()
+    took_s = time.monotonic() - began
+    after, alone_after = switches_of(agent), cost_of_one(agent)
+    wire, samples = counted.sent_bytes + counted.received_bytes - wire, _seq(pair) - seq
     found = {name: figures(costs, took_s) for name, costs in readings.items()}
-    own: Figures = {"wire_bytes_per_sample": round(wire / samples)}
-    # That of a thread that began meanwhile counts whole: it is gone at the next look.
     per_thread = {task: count - threads.get(task, 0) for task, count in after.items()}
+    own: Figures = {"wire_bytes_per_sample": round(wire / samples) if samples else None}
     own["switches_per_minute_of_threads"] = [round(each * 60 / took_s, 1) for each in per_thread.values()]
     own["switches_per_minute_without_children"] = per_minute(alone, alone_after, took_s)
     found["dio-agent"].update(own)

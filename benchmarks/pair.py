@@ -49,7 +49,7 @@ class Pair:
             f'[paths]\nstate_dir = "{self.state}"\nsocket = "{self.socket}"\n'
         )
         self.center = [sys.executable, "-m", "nerve_center.serve", "--config", str(folder / "center.toml")]
-        self.agent = [python, "-m", "dio_daemon.app", "--config", str(folder / "agent.toml")]
+        self.agent = [python, "-m", "dio_daemon.start", "--config", str(folder / "agent.toml")]
 
     def spool(self) -> dict[str, Any]:
         """The agent's spool, by its own word. Raises OSError."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import logging
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from dio_daemon.clock import Clock
 from dio_daemon.detect.conditions import Place, parse_place
 from dio_daemon.detect.finding import Finding, Gone
 from dio_daemon.detect.history import PER_HOUR, History, Usual, from_disk
+from dio_daemon.detect.median import median
 from dio_daemon.files import replace_file
 from dio_daemon.wire import to_json
 
@@ -164,16 +164,16 @@ class Baselines:
             if not known or not block:
                 learned.medians.clear()
                 continue
-            median = statistics.median(block)
+            middle = median(block)
             usual = learned.history.usual(moment.hour)
-            odd = usual is not None and _unusual(median, usual, metric.floor)
-            self._judge(metric, learned, median, usual, odd, sample, now)
+            odd = usual is not None and _unusual(middle, usual, metric.floor)
+            self._judge(metric, learned, middle, usual, odd, sample, now)
             if odd and learned.since is not None and now - learned.since < LEARN_AGAIN_S:
                 learned.medians.clear()
                 continue
-            learned.medians.append(median)
+            learned.medians.append(middle)
             if len(learned.medians) >= _BLOCKS_A_VALUE:
-                learned.history.add(moment.toordinal(), moment.hour, statistics.median(learned.medians))
+                learned.history.add(moment.toordinal(), moment.hour, median(learned.medians))
                 learned.medians.clear()
         if now - self._saved >= SAVE_EVERY_S:
             self._save()

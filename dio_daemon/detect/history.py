@@ -7,10 +7,11 @@ without moving either by much. Values are kept to four digits, and all of one fi
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from dio_daemon.detect.median import median
 
 HOURS = 24
 PER_HOUR = 3
@@ -52,9 +53,9 @@ class History:
         if days < LEAST_DAYS:
             return None
         figures = [figure for _, figure in around]
-        median = statistics.median(figures)
-        deviation = 1.4826 * statistics.median(abs(figure - median) for figure in figures)
-        return Usual(median, deviation, max(figures), days)
+        middle = median(figures)
+        deviation = 1.4826 * median(abs(figure - middle) for figure in figures)
+        return Usual(middle, deviation, max(figures), days)
 
     def to_disk(self) -> list[list[Value]]:
         """All values, as JSON has them."""

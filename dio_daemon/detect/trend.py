@@ -8,10 +8,11 @@ and emptied every hour does not count.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from dio_daemon.detect.median import median
 
 EVERY_S = 300.0
 HISTORY_S = 3 * 3600.0
@@ -80,7 +81,7 @@ def _pace(points: list[Point]) -> float:
         for number, before in enumerate(points)
         for after in points[number + 1 :]
     ]
-    return statistics.median(slopes) if slopes else 0.0
+    return median(slopes) if slopes else 0.0
 
 
 def _peaks(points: list[Point]) -> float:

@@ -24,7 +24,6 @@ _QUESTION = struct.Struct("=BBBxI48x")
 _ANSWER = struct.Struct("=4x2s2s16s16s12x12xII")  # ports, addresses, (interface, cookie), (...), uid, inode
 _READ_BYTES = 65536
 _MOST_READS = 1000
-_TIMEOUT_S = 2.0
 
 
 def listening(proc: str) -> list[Connection]:
@@ -46,7 +45,7 @@ def tcp_listeners() -> list[Connection]:
     """TCP listeners of this process's network namespace. Raises OSError."""
     found: list[Connection] = []
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG) as link:
-        link.settimeout(_TIMEOUT_S)
+        link.setblocking(False)  # the kernel has its answer ready, piece by piece
         for family in (socket.AF_INET, socket.AF_INET6):
             question = _QUESTION.pack(family, socket.IPPROTO_TCP, 0, 1 << _TCP_LISTEN)
             head = _HEAD.pack(_HEAD.size + len(question), _SOCK_DIAG_BY_FAMILY, _REQUEST_DUMP, family, 0)
