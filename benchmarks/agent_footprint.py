@@ -6,7 +6,8 @@ All run at the same time, as root in namespaces of their own, at the agent's def
 many processes: the agent reports to a nerve center, the peers do what `benchmarks.peers` says. Counted is everything:
 all threads and descendants, PSS (shared pages in their share) and RSS as medians over the run, cpu, voluntary context
 switches and bytes to the disk as what was used over the run. They run for a minute before, and the agent has its unit's
-environment, and the system's Python where that has its dependencies, as the Debian package does. The table is printed and saved in build/benchmarks/agent_footprint.json.
+environment, and the system's Python where that has its dependencies, as the Debian package does. The table is printed
+and saved in build/benchmarks/agent_footprint.json.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def main() -> int:
 
 def at_rest(folder: Path, python: str, crowds: list[int], duration_s: int) -> dict[str, Figures]:
     """Run all at once; what each cost, by name, with each number of processes."""
-    found = {}
+    found: dict[str, Figures] = {}
     with ExitStack() as stack:
         pair = Pair(folder, python)
         stack.enter_context(running(pair.center, folder, "center", ready=True))

@@ -1,7 +1,7 @@
 """The detector of new files that give privileges: setuid, setgid, and files with capabilities.
 
-The folders where commands are, and those where everybody may write, are watched by inotify and looked at again and
-again; the rest of the disks is walked slowly, a slice a step. What is there after the first walk is the baseline.
+The folders where commands are, and those where everybody may write, are watched (`quick`); the rest of the disks is
+walked slowly, a slice a step. What is there after the first walk is the baseline.
 """
 
 from __future__ import annotations
@@ -11,51 +11,30 @@ import os
 import re
 import stat
 import struct
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from dio_daemon.clock import Clock
 from dio_daemon.detect.finding import Finding
-from dio_daemon.detect.integrity import inotify
 from dio_daemon.detect.integrity.baseline import Baseline
 from dio_daemon.detect.integrity.dpkg import Packages
 from dio_daemon.detect.integrity.facts import user_name
 from dio_daemon.detect.integrity.host import Host
 from dio_daemon.detect.integrity.inotify import Inotify
+from dio_daemon.detect.integrity.quick import OPEN, QuickFolders, entries_of
 from dio_daemon.detect.integrity.runs import Runs
 from dio_daemon.detect.integrity.state import examine
 from dio_daemon.text import for_shell, safe
 
-COMMANDS = (
-    "/usr/bin",
-    "/usr/sbin",
-    "/usr/local/bin",
-    "/usr/local/sbin",
-    "/usr/libexec",
-    "/usr/lib/openssh",
-    "/root",
-)
-OPEN = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - looked at, never written
-LOCAL = ("/usr/local", "/opt", "/srv", "/var/www", "/usr/games", "/usr/lib/dbus-1.0")
-"""Folders of programs that are no package's, mostly; looked into a few folders deep."""
-MASK = inotify.ATTRIB | inotify.MOVED_TO | inotify.CREATE
 BITS = stat.S_ISUID | stat.S_ISGID
-QUICK_S = 60.0
 WALK_S = 3 * 3600.0
 """Between two walks of all disks."""
 STEP_ENTRIES = 500
 SLICE_S = 5.0
 """Between two slices of a walk: as often as processes are looked at, so that the walk wakes nobody by itself."""
-QUICK_ENTRIES = 4000
-QUICK_ENTRIES_OF_ONE = 2500
-MOST_WATCHES = 600
-MOST_NAMES = 256
 MOST_KNOWN = 5000
 MOST_COMPARED_BYTES = 8 << 20
 MOST_DEPTH = 32
-MOST_FOLDER_QUEUE = 100_000
-SKIPPED = ("/proc", "/sys", "/dev", "/run", "/var/lib/dio-agent")
 
 
 class PrivilegedWatch:
@@ -102,23 +81,16 @@ class PrivilegedWatch:
         self._walk: Iterator[tuple[str, os.DirEntry[str]]] | None = None
         self._walk_at = float("-inf")
         self._slice_at = float("-inf")
-        self._quick_at = float("-inf")
-        self._folders: dict[int, str] = {}
-        self._names: deque[str] = deque(maxlen=MOST_NAMES)
+        self._quick = QuickFolders(host, notify, clock)
         self._waiting: dict[str, float] = {}
         self._findings: dict[str, Finding] = {}
 
     def step(self) -> list[Finding]:
         """Do a slice of the work; what is the case."""
         now = self._clock.monotonic()
-        if now >= self._quick_at:
-            self._quick_at = now + QUICK_S
-            self._quick()
-        self._drain()
-        while self._names:
-            self._look(self._names.popleft(), self._quick_known)
+        self._look_at_quick_ones()
         if self._walk is None and now >= self._walk_at:
-            self._walk = self._entries("/", MOST_DEPTH)
+            self._walk = entries_of(self._host, "/", MOST_DEPTH)
         if self._walk is not None and now >= self._slice_at:
             self._slice_at = now + SLICE_S
             self._go_on(now)
@@ -133,7 +105,7 @@ class PrivilegedWatch:
         if self._waiting or self._notify is None:
             return 1.0
         walk_at = self._slice_at if self._walk is not None else self._walk_at
-        return max(0.0, min(self._quick_at, walk_at) - self._clock.monotonic())
+        return max(0.0, min(self._quick.wait_s(), walk_at - self._clock.monotonic()))
 
     def accept(self) -> int:
         """Take all that is told as well; how many they were."""
@@ -143,52 +115,18 @@ class PrivilegedWatch:
         self._findings.clear()
         return count
 
-    def _quick(self) -> None:
-        folders = [*COMMANDS, *OPEN, *self._host.homes(100), *LOCAL]
-        count = 0
-        watched = []
-        for top in folders:
-            depth = 1 if top in COMMANDS else 3
-            watched.append(top)
-            most = min(QUICK_ENTRIES_OF_ONE, QUICK_ENTRIES - count)
-            for (path, entry), _ in zip(self._entries(top, depth), range(most), strict=False):
-                count += 1
-                if _is_folder(entry):
-                    watched.append(path)
+    def _look_at_quick_ones(self) -> None:
+        if self._quick.all_due():
+            for path, entry in self._quick.everything():
                 self._consider(path, entry, self._quick_known)
-        if not self._quick_known:
-            self._quick_known = True
-            self._keep()
-        if self._notify is None:
-            return
-        self._folders = {}
-        for folder in watched[:MOST_WATCHES]:
-            try:
-                self._folders[self._notify.add(self._host.at(folder), MASK)] = folder
-            except OSError:  # it is gone, or there are no watches left: the looks remain
-                continue
-
-    def _drain(self) -> None:
-        if self._notify is None:
-            return
-        for _ in range(4):
-            count = 0
-            for watch, mask, raw in self._notify.events():
-                count += 1
-                folder = self._folders.get(watch)
-                if mask & inotify.OVERFLOW:
-                    self._quick_at = min(self._quick_at, self._clock.monotonic() + 5.0)
-                if folder is None or not raw:
-                    continue
-                if mask & inotify.IS_DIR:
-                    if mask & (inotify.CREATE | inotify.MOVED_TO):
-                        self._quick_at = min(self._quick_at, self._clock.monotonic() + 5.0)
-                elif len(self._names) < MOST_NAMES:
-                    path = f"{folder}/{os.fsdecode(raw)}"
-                    if path not in self._names:
-                        self._names.append(path)
-            if not count:
-                return
+            if not self._quick_known:
+                self._quick_known = True
+                self._keep()
+        names, entries = self._quick.told()
+        for path in names:
+            self._look(path, self._quick_known)
+        for path, entry in entries:
+            self._consider(path, entry, self._quick_known)
 
     def _go_on(self, now: float) -> None:
         if self._walk is None:
@@ -202,22 +140,6 @@ class PrivilegedWatch:
                     self._keep()
                 return
             self._consider(*found, self._complete)
-
-    def _entries(self, top: str, depth: int) -> Iterator[tuple[str, os.DirEntry[str]]]:
-        queue: deque[tuple[str, int]] = deque([("" if top == "/" else top, depth)])
-        while queue:
-            folder, left = queue.popleft()
-            if self._host.off_limits(folder or "/") or self._host.foreign(folder) or folder in SKIPPED:
-                continue
-            try:
-                with os.scandir(self._host.at(folder or "/")) as entries:
-                    for entry in entries:
-                        path = f"{folder}/{entry.name}"
-                        yield path, entry
-                        if left > 1 and len(queue) < MOST_FOLDER_QUEUE and _is_folder(entry):
-                            queue.append((path, left - 1))
-            except OSError:
-                continue
 
     def _consider(self, path: str, entry: os.DirEntry[str], tell: bool) -> None:
         try:
@@ -340,13 +262,6 @@ class PrivilegedWatch:
             "quick": self._quick_known,
         }
         self._baseline.changed()
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir(follow_symlinks=False)
-    except OSError:
-        return False
 
 
 def _privilege(host: Host, path: str) -> list[Any] | None:

@@ -10,7 +10,8 @@ import pytest
 from dio_daemon.detect.finding import Finding
 from dio_daemon.detect.integrity.dpkg import Packages
 from dio_daemon.detect.integrity.inotify import Inotify
-from dio_daemon.detect.integrity.privileged import QUICK_S, PrivilegedWatch, capabilities_of
+from dio_daemon.detect.integrity.privileged import PrivilegedWatch, capabilities_of
+from dio_daemon.detect.integrity.quick import QUICK_S, TOLD_S
 from dio_daemon.detect.integrity.runs import Runs
 from tests.unit.integrity.conftest import FakeHost
 
@@ -139,6 +140,42 @@ def test_the_kernel_tells_of_a_new_bit(fake: FakeHost) -> None:
         assert watch.step() == []
         file.chmod(0o4755)
         assert [found.subject for found in watch.step()] == ["/tmp/x"]
+    finally:
+        notify.close()
+
+
+def test_new_folders_are_looked_into_at_once_and_new_homes_within_a_minute(fake: FakeHost) -> None:
+    fake.watch()
+    fake.put("/tmp/here", "x")
+    notify = Inotify()
+    try:
+        watch = begin(fake, notify)
+        assert watch.step() == []
+        fake.put("/tmp/made/below/x", "x", 0o4755)
+        assert [found.subject for found in watch.step()] == ["/tmp/made/below/x"]
+        fake.put("/tmp/made/below/y", "x", 0o4755)  # the new folders are watched as well
+        assert len(watch.step()) == 2
+        fake.put("/home/ben/x", "x", 0o4755)
+        fake.clock.monotonic_s += QUICK_S
+        assert "/home/ben/x" in {found.subject for found in watch.step()}
+        assert 0 < watch.wait_s() <= QUICK_S
+    finally:
+        notify.close()
+
+
+def test_what_the_kernel_does_not_tell_is_looked_at_all_the_same(fake: FakeHost) -> None:
+    """A lost piece of news costs ten minutes at most."""
+    fake.watch()
+    fake.put("/tmp/here", "x")
+    notify = Inotify()
+    try:
+        watch = begin(fake, notify)
+        assert watch.step() == []
+        fake.put("/tmp/lost", "x", 0o4755)
+        list(notify.events())
+        assert watch.step() == []
+        fake.clock.monotonic_s += TOLD_S
+        assert [found.subject for found in watch.step()] == ["/tmp/lost"]
     finally:
         notify.close()
 
