@@ -62,6 +62,7 @@ _BACKUP = """
 mkdir -p /srv/usr/bin
 cp -a /usr/bin/su /usr/bin/passwd /srv/usr/bin
 tar -C / -czf /srv/etc.tgz etc
+mkdir /srv/logs; for n in $(seq 40); do cp /etc/services /srv/logs/$n.log; done; gzip /srv/logs/*.log
 cp -a /etc /srv/etc
 """
 _SANDBOXES = """

@@ -17,6 +17,7 @@ from dio_daemon.detect.integrity.dpkg import Packages
 from dio_daemon.detect.integrity.files import FileWatch
 from dio_daemon.detect.integrity.follow import COMMAND, Follower
 from dio_daemon.detect.integrity.host import Host
+from dio_daemon.detect.integrity.hostage import HostageWatch
 from dio_daemon.detect.integrity.inotify import Inotify
 from dio_daemon.detect.integrity.listeners import ListenerWatch
 from dio_daemon.detect.integrity.logins import LoginWatch
@@ -71,6 +72,7 @@ def assemble(
     verdict = Verdict(host, packages, runs, window.covers, (baseline.saved_at or now, now))
     groups = tuple(replace(group, ignored=(*group.ignored, *ignored)) for group in GROUPS)
     files = FileWatch(host, groups, baseline, verdict, runs, news[0] if news else None, clock, record)
+    hostage = HostageWatch(host)
     return Integrity(
         Parts(
             files=files,
@@ -86,7 +88,9 @@ def assemble(
                 window.covers,
                 clock,
                 record,
+                hostage.appeared,
             ),
+            hostage=hostage,
             processes=ProcessWatch(host, packages, runs, frozenset({os.getpid()})),
             concealed=ConcealedWatch(host, packages, baseline),
             listeners=ListenerWatch(host, packages, baseline, window.open, record),

@@ -10,13 +10,13 @@ import contextlib
 import os
 import re
 import stat
-import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from dio_daemon.clock import Clock
 from dio_daemon.detect.finding import Finding
 from dio_daemon.detect.integrity.baseline import Baseline
+from dio_daemon.detect.integrity.capabilities import capabilities_of
 from dio_daemon.detect.integrity.dpkg import Packages
 from dio_daemon.detect.integrity.facts import user_name
 from dio_daemon.detect.integrity.host import Host
@@ -49,6 +49,7 @@ class PrivilegedWatch:
         announced: whether a moment of the wall clock lies in a change window.
         clock: for what is due.
         record: where what is known is recorded.
+        appeared: told of every new name where a privileged file matters at once, with the monotonic seconds.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class PrivilegedWatch:
         announced: Callable[[float], bool],
         clock: Clock,
         record: Callable[[str, str, dict[str, Any]], None],
+        appeared: Callable[[str, float], None] = lambda path, now: None,
     ) -> None:
         self._host = host
         self._packages = packages
@@ -81,7 +83,7 @@ class PrivilegedWatch:
         self._walk: Iterator[tuple[str, os.DirEntry[str]]] | None = None
         self._walk_at = float("-inf")
         self._slice_at = float("-inf")
-        self._quick = QuickFolders(host, notify, clock)
+        self._quick = QuickFolders(host, notify, clock, appeared)
         self._waiting: dict[str, float] = {}
         self._findings: dict[str, Finding] = {}
 
@@ -281,32 +283,3 @@ def _privilege(host: Host, path: str) -> list[Any] | None:
     if not bits and not capabilities:
         return None
     return [stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid, capabilities]
-
-
-def capabilities_of(raw: bytes) -> str | None:
-    """A file's permitted capabilities, as numbers in hexadecimal (capabilities(7), `vfs_cap_data`)."""
-    if len(raw) < 20:
-        return None
-    _, low, _, high, _ = struct.unpack_from("<5I", raw)
-    mask = low | high << 32
-    if not mask:
-        return None
-    names = [_NAMES.get(bit, f"cap_{bit}") for bit in range(64) if mask >> bit & 1]
-    return ",".join(names)
-
-
-_NAMES = {
-    0: "cap_chown",
-    1: "cap_dac_override",
-    2: "cap_dac_read_search",
-    6: "cap_setgid",
-    7: "cap_setuid",
-    8: "cap_setpcap",
-    10: "cap_net_bind_service",
-    12: "cap_net_admin",
-    13: "cap_net_raw",
-    16: "cap_sys_module",
-    19: "cap_sys_ptrace",
-    21: "cap_sys_admin",
-    31: "cap_setfcap",
-}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from dio_daemon.clock import Clock
 from dio_daemon.detect.integrity import inotify
@@ -53,12 +53,20 @@ class QuickFolders:
         host: whose.
         notify: the kernel's news, of its own; None to go without.
         clock: for what is due.
+        appeared: told of every new file in them, with the monotonic seconds.
     """
 
-    def __init__(self, host: Host, notify: Inotify | None, clock: Clock) -> None:
+    def __init__(
+        self,
+        host: Host,
+        notify: Inotify | None,
+        clock: Clock,
+        appeared: Callable[[str, float], None] = lambda path, now: None,
+    ) -> None:
         self._host = host
         self._notify = notify
         self._clock = clock
+        self._appeared = appeared
         self._at = float("-inf")
         self._tops_at = float("-inf")
         self._watched: dict[int, tuple[str, int]] = {}
@@ -159,6 +167,8 @@ class QuickFolders:
                     continue
                 path = f"{folder}/{os.fsdecode(raw)}"
                 if not mask & inotify.IS_DIR:
+                    if mask & (inotify.CREATE | inotify.MOVED_TO):
+                        self._appeared(path, self._clock.monotonic())
                     if len(self._names) < MOST_NAMES and path not in self._names:
                         self._names.append(path)
                 elif mask & (inotify.CREATE | inotify.MOVED_TO) and depth > 0:

@@ -129,6 +129,20 @@ def examine(host: Host, path: str, known: FileState | None, hashed: bool, keep_b
     return Look(state, content, count)
 
 
+def read_start(path: str, limit: int) -> bytes:
+    """The first bytes of a regular file; none of what is no such file or cannot be read."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except (OSError, ValueError):
+        return b""
+    try:
+        return os.read(fd, limit) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)
+
+
 def read_regular(path: str, limit: int = MOST_HASHED_BYTES) -> bytes | None:
     """The content of a regular file, None when it is no such file, too large, or cannot be read."""
     try:

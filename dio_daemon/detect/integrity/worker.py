@@ -20,6 +20,7 @@ from dio_daemon.detect.integrity.baseline import Baseline
 from dio_daemon.detect.integrity.concealed import ConcealedWatch
 from dio_daemon.detect.integrity.files import FileWatch
 from dio_daemon.detect.integrity.follow import Follower
+from dio_daemon.detect.integrity.hostage import HostageWatch
 from dio_daemon.detect.integrity.inotify import Inotify
 from dio_daemon.detect.integrity.listeners import ListenerWatch
 from dio_daemon.detect.integrity.logins import LoginWatch
@@ -55,6 +56,7 @@ class Parts:
     folders: OpenFolders
     accounts: AccountWatch
     privileged: PrivilegedWatch
+    hostage: HostageWatch
     processes: ProcessWatch
     concealed: ConcealedWatch
     listeners: ListenerWatch
@@ -152,6 +154,7 @@ class Integrity:
         self._found["files"] = parts.files.step()
         self._found["accounts"] = parts.accounts.look()
         self._found["privileged"] = parts.privileged.step()
+        self._found["hostage"] = parts.hostage.look(now)
         lines = parts.follower.read()
         parts.people.take(lines, now)
         parts.logins.take(lines, now)
@@ -173,6 +176,7 @@ class Integrity:
         self._window.accept_asked = False
         parts = self._parts
         for each in (
+            parts.hostage,
             parts.files,
             parts.folders,
             parts.accounts,

@@ -99,6 +99,7 @@ echo '*.* /var/log/syslog' > /etc/rsyslog.conf
 for log in auth.log syslog kern.log user.log; do printf 'a line of a log%.0s\\n' $(seq 500) > /var/log/$log; done
 for home in /root /home/ada /home/bob; do printf 'ls -l%.0s\\n' $(seq 50) > $home/.bash_history; done
 chown ada:ada /home/ada/.bash_history
+mkdir /home/ada/docs; for n in $(seq 40); do echo "a report" > /home/ada/docs/report$n.odt; done
 for name in fail2ban auditd crowdsec; do
     printf '[Service]\\nExecStart=/bin/sleep infinity\\n[Install]\\nWantedBy=multi-user.target\\n' \\
         > /usr/lib/systemd/system/$name.service

@@ -121,6 +121,16 @@ TAMPERING: tuple[Emulation, ...] = (
         "",
         "security_config_changed",
     ),
+    other(
+        "files of a home encrypted",
+        "T1486",
+        "for n in $(seq 40); do head -c 2000 /dev/urandom > /home/ada/docs/report$n.odt.locked; "
+        "rm /home/ada/docs/report$n.odt; done",
+        "true",
+        "files_encrypted",
+        ".locked",
+        clears=False,
+    ),
     line("logging turned off", "T1562.006", "/etc/rsyslog.conf", "# & stop", "logging_config_changed"),
     file("audit rules", "T1562.006", "/etc/audit/rules.d/drill.rules", "-e 0", "logging_config_changed"),
     line("firewall turned off", "T1562.004", "/etc/ufw/ufw.conf", "ENABLED=no", "firewall_config_changed"),

@@ -8,9 +8,10 @@ import struct
 import pytest
 
 from dio_daemon.detect.finding import Finding
+from dio_daemon.detect.integrity.capabilities import capabilities_of
 from dio_daemon.detect.integrity.dpkg import Packages
 from dio_daemon.detect.integrity.inotify import Inotify
-from dio_daemon.detect.integrity.privileged import PrivilegedWatch, capabilities_of
+from dio_daemon.detect.integrity.privileged import PrivilegedWatch
 from dio_daemon.detect.integrity.quick import QUICK_S, TOLD_S
 from dio_daemon.detect.integrity.runs import Runs
 from tests.unit.integrity.conftest import FakeHost
