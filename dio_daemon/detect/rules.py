@@ -18,6 +18,8 @@ from dio_daemon.text import for_shell
 
 HOLE_S = 60.0
 HOLE_INTERVALS = 5
+FORGET_S = 3600.0
+"""What could not be had for so long is not there any more, such as swap that was switched off."""
 MOST_SUBJECTS = 256
 """Of one rule; the rest of a longer list is not looked at."""
 
@@ -91,6 +93,14 @@ class _Of:
     finding: Finding | None = None
     witnessed: Mapping[str, Any] | None = None
     """What the witness said when this severity was reached."""
+    unknown: float | None = None
+    """Since when its figure cannot be had, in monotonic seconds."""
+
+    def last_said(self, now: float) -> Finding | None:
+        """What still holds while its figure cannot be had."""
+        if self.unknown is None:
+            self.unknown = now
+        return self.finding if now - self.unknown < FORGET_S else None
 
 
 class Rules:
@@ -129,8 +139,10 @@ class Rules:
         for rule in self._rules:
             values = rule.values(sample)
             if values is None:
-                of_rule = [state.finding for (name, _), state in self._states.items() if name == rule.name]
-                found += [finding for finding in of_rule if finding is not None]
+                said = [
+                    state.last_said(now) for (name, _), state in self._states.items() if name == rule.name
+                ]
+                found += [finding for finding in said if finding is not None]
                 continue
             seen = set()
             for subject, value, element in values:
@@ -142,9 +154,11 @@ class Rules:
                 if state is None:
                     state = self._states[key] = _Of(self._severity_of(fingerprint(rule.name, subject)))
                 if value is not None:
+                    state.unknown = None
                     self._judge(rule, subject, value, element, state, sample, now)
-                if state.finding is not None:
-                    found.append(state.finding)
+                finding = state.finding if value is not None else state.last_said(now)
+                if finding is not None:
+                    found.append(finding)
             for key in [key for key in self._states if key[0] == rule.name and key not in seen]:
                 del self._states[key]
         return found

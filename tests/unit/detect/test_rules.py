@@ -188,6 +188,16 @@ def test_what_cannot_be_had_for_a_while_changes_nothing() -> None:
     assert host.look(heat(10), 40) == {}
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_cannot_be_had_any_more_is_over(whole: bool) -> None:
+    """Swap that is switched off, a sensor that is unplugged."""
+    host = Host([RULE])
+    host.look(heat(85), 100)
+    said = {} if whole else heat(None)
+    assert host.look(said, 1800) == {"heat heat": "low"}
+    assert host.look(said, 1900) == {}
+
+
 def test_a_hole_begins_every_wait_anew() -> None:
     host = Host([RULE])
     host.look(heat(85), 50)
