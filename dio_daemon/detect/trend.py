@@ -21,6 +21,7 @@ SPAN_S = 6 * 3600.0
 RECENT_S = 3600.0
 FULL_PERCENT = 70.0
 FARTHEST_H = 24.0 * 30
+"""Stands for any longer time, and for a filesystem that does not fill up: that is known, and ends an alarm."""
 MOST_MOUNTS = 64
 
 Point = tuple[float, float]
@@ -34,7 +35,7 @@ class _Mount:
 
 
 class DiskTrend:
-    """Adds `hours_to_full` to each filesystem of a sample; None where there is no forecast."""
+    """Adds `hours_to_full` to each filesystem of a sample, `FARTHEST_H` at most; None where too little is known."""
 
     def __init__(self) -> None:
         self._mounts: dict[str, _Mount] = {}
@@ -59,7 +60,7 @@ class DiskTrend:
         if not mount.points or now - mount.points[-1][0] >= EVERY_S:
             mount.points.append((now, float(free)))
             mount.points = [point for point in mount.points if now - point[0] <= SPAN_S]
-            mount.hours = _hours(mount.points, now) if full >= FULL_PERCENT else None
+            mount.hours = _hours(mount.points, now) if full >= FULL_PERCENT else FARTHEST_H
         return mount.hours
 
 
@@ -69,9 +70,8 @@ def _hours(points: list[Point], now: float) -> float | None:
     pace = _pace(points)
     recent = _pace([point for point in points if now - point[0] <= RECENT_S])
     if pace <= 0 or recent < pace / 2 or _peaks(points) < pace / 2:
-        return None
-    hours = points[-1][1] / pace / 3600
-    return round(hours, 2) if hours <= FARTHEST_H else None
+        return FARTHEST_H
+    return min(round(points[-1][1] / pace / 3600, 2), FARTHEST_H)
 
 
 def _pace(points: list[Point]) -> float:
