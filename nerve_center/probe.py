@@ -112,7 +112,7 @@ class Probe:
             agents.touch(connection, now_us)
             return states.note_listening(connection, heard_us)
 
-        self._steady.follow(self._writer.submit(work, patience_s=PATIENCE_S))
+        self._steady.follow(self._writer.submit(work, patience_s=PATIENCE_S, first=True))
         self._pulse = now
 
     def _bad(self, reason: str, previous: Finding | None, detail: str = "") -> Finding:

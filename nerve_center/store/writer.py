@@ -115,13 +115,18 @@ class Writer:
             self._thread.join(timeout_s)
 
     def submit(
-        self, work: Callable[[Connection], T], patience_s: float = PATIENCE_S, agent: int | None = None
+        self,
+        work: Callable[[Connection], T],
+        patience_s: float = PATIENCE_S,
+        agent: int | None = None,
+        first: bool = False,
     ) -> T:
         """Run `work(connection)` in a transaction and return its result once that is committed.
 
         `work` may be run in the middle of a group: it must neither commit nor wait. With `agent`, the key of the
-        agent whose row it locks first and whose rows alone it changes, it may also be run twice. Raises whatever
-        `work` raised, and DatabaseUnavailable when the database took nothing for `patience_s` seconds.
+        agent whose row it locks first and whose rows alone it changes, it may also be run twice. `first` goes before
+        whatever waits. Raises whatever `work` raised, and DatabaseUnavailable when the database took nothing for
+        `patience_s` seconds.
         """
         if self._stopping.is_set():
             raise DatabaseUnavailable("closed", "the nerve center is stopping", retry_after_s=2)
@@ -130,7 +135,10 @@ class Writer:
                 "busy", "too many requests are waiting for the database", retry_after_s=2
             )
         job = _Job(work, self._clock.monotonic() + patience_s, agent)
-        self._queue.append(job)
+        if first:
+            self._queue.appendleft(job)
+        else:
+            self._queue.append(job)
         self._arrived.set()
         if not self._clock.wait(job.done, patience_s + 10.0):
             raise DatabaseUnavailable("io", f"the database has not answered for {patience_s + 10.0:.0f} s")

@@ -105,6 +105,22 @@ def test_a_group_ends_after_a_moment_and_others_have_their_turn(fixture: Fixture
     assert len(fixture.names()) == 5
 
 
+def test_what_is_to_be_first_goes_before_what_waits(fixture: Fixture) -> None:
+    order: list[str] = []
+    for name in ("a", "b"):
+        threading.Thread(
+            target=fixture.writer.submit, args=(lambda _, name=name: order.append(name),), daemon=True
+        ).start()
+        while name == "a" and not fixture.writer._queue:
+            threading.Event().wait(0.001)
+    while len(fixture.writer._queue) < 2:
+        threading.Event().wait(0.001)
+    threading.Timer(0.05, fixture.writer.start).start()
+    fixture.writer.submit(lambda _: order.append("probe"), first=True)
+    fixture.writer.submit(lambda _: None)
+    assert order == ["probe", "a", "b"]
+
+
 def test_the_answer_comes_after_the_commit(fixture: Fixture) -> None:
     fixture.writer.start()
     for number in range(5):
