@@ -56,8 +56,9 @@ class Center:
         self.token = secrets.token_urlsafe(32)
         (folder / "token").write_text(self.token)
         self.config = folder / "nerve-center.toml"
+        place = f'url = "{url}"' if url else f'path = "{self.database}"'
         self.config.write_text(
-            f'[server]\nport = {self.port}\n[database]\npath = "{self.database}"\nurl = "{url}"\n'
+            f"[server]\nport = {self.port}\n[database]\n{place}\n"
             f'[enrollment]\ntoken_file = "{folder}/token"\n'
         )
         self.log = folder / "center.log"
