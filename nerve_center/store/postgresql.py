@@ -34,7 +34,7 @@ _LOCK = 0x44494F
 _LOCK_MS = 3000
 """Who waits for the center's lock keeps its place among those who want it; past this it begins anew, as the last."""
 _STATEMENT_MS = 30_000
-_IDLE_MS = {"reading": 120_000, "writing": 10_000}
+_IDLE_MS = {"reading": 120_000, "writing": 5_000}
 _READERS, _MORE_READERS, _READER_WAITS_S = 3, 5, 5.0
 _NETWORK = {
     "keepalives_idle": 10,
