@@ -73,11 +73,8 @@ def measure(path: Path, hosts: int, days: int) -> dict[str, Any]:
         _, took_s = timed(lambda: in_transaction(connection, lambda: roll(connection, keys[0], now_s)))
         found["roll_ms_per_host_hour"] = round(took_s / HOURS * 1000, 1)
         minute = connection.execute(tables.minutes.select().limit(1)).one().data
+        connection.rollback()
         found["minutes_bytes_per_sample"] = round(len(minute) / SAMPLES_AN_HOUR, 1)
-        removed, took_s = timed(
-            lambda: in_transaction(connection, lambda: remove(connection, keys[0], now_s))
-        )
-        found["retention_ms_per_1000_samples"] = round(took_s / removed * 1e6, 1)
         in_transaction(connection, lambda: copy_over(connection, keys, now_s, days))
         day = connection.execute(tables.quarters.select().limit(1)).one()
         found["quarters_bytes_per_sample"] = round((len(day.data) + len(day.coarse)) / SAMPLES_A_DAY, 2)
@@ -92,6 +89,11 @@ def measure(path: Path, hosts: int, days: int) -> dict[str, Any]:
                 "figures": len(grid.cells),
                 "ms": round(took_s * 1000, 1),
             }
+        connection.rollback()
+        removed, took_s = timed(
+            lambda: in_transaction(connection, lambda: remove(connection, keys[0], now_s))
+        )
+        found["retention_ms_per_1000_samples"] = round(took_s / removed * 1e6, 1)
     writing.dispose()
     found["file_mib"] = round(path.stat().st_size / 1024**2, 1)
     return found
