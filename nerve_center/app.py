@@ -40,7 +40,18 @@ from nerve_center.proxied import Proxied
 from nerve_center.store import migrate
 
 READERS = frozenset(
-    {"dashboard", "agents", "series", "threats", "silences", "tolerances", "policies", "events", "audit"}
+    {
+        "dashboard",
+        "agents",
+        "series",
+        "threats",
+        "silences",
+        "tolerances",
+        "policies",
+        "events",
+        "audit",
+        "metrics",
+    }
 )
 NO_READERS = frozenset({"dashboard.static", "dashboard.chart_js", "policies.get_agent_policy"})
 """What costs next to nothing, and what agents ask for themselves."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import zlib
 from dataclasses import replace
 from typing import Any
 
@@ -162,6 +164,35 @@ def test_packing_keeps_five_digits_and_what_is_missing() -> None:
     assert again.cells["b"] == [[1, 0, 0, 0], None, [1, -2.5, -2.5, -2.5]]
     assert again.cells["a"][0] == [2, 1, short(61728.89) * 2, 123460]
     assert again.cells["a"][1:] == [None, None]
+
+
+@pytest.mark.parametrize("size_s", [60, 120, 300, 900, 3600])
+def test_means_are_read_from_what_is_packed(size_s: int) -> None:
+    """Whatever a host calls its disks, and where buckets are empty or lie outside."""
+    rng = random.Random(5)
+    chunk = Chunk(3600, 60, 60)
+    names = ["cpu.percent", 'disks.percent:/"]],"x":[[1],[', "disks.percent:/ä\\", "disks.percent:\\", "swap"]
+    for at in range(3600, 7200, 7):
+        if at // 300 % 3:
+            values = {name: rng.uniform(-5, 1e12) for name in names[: rng.randrange(6)]}
+            chunk.add(at * 1_000_000, values)
+    grid, means = Chunk(1800, size_s, 4800 // size_s), Means(1800, size_s, 4800 // size_s)
+    for found in (grid, means):
+        found.absorb_packed(chunk.pack(), 3600, 60, 60, lambda name: name != "swap")
+    assert set(grid.cells) == set(names[:4])
+    for name, row in grid.cells.items():
+        expected = [None if cell is None else pytest.approx(cell[2] / cell[0]) for cell in row]
+        assert means.rows()[name] == expected, name
+    means.absorb_packed(Chunk(0, 60, 60).pack(), 0, 60, 60, None)
+    for text in (
+        "",
+        "[]",
+        '{"a":[[1],[1],[1]]}',
+        '{"a":[[1],[1],[1],[1]]} ',
+        '{"a":1,"b":[[1],[1],[1],[1]]}',
+    ):
+        with pytest.raises(ValueError, match="not a packed chunk"):
+            means.absorb_packed(zlib.compress(text.encode()), 0, 60, 1, None)
 
 
 def test_figures_of_odd_samples() -> None:
