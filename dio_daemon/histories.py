@@ -51,6 +51,18 @@ class Reach:
         """How many of the records that are kept are also at the nerve center; 0 where none are kept."""
         return max(0, min(self.next_seq, self.kept_next) - self.kept_from)
 
+    def without_held(self, had: Reach) -> Reach:
+        """The same, once the spool is gone that kept some of it and counted those the nerve center had as not lost."""
+        return replace(self, kept_from=min(max(self.kept_from, had.next_seq), self.kept_next))
+
+    def moved(self, acknowledged: int) -> Reach:
+        """The same, once what is kept went to another spool, but for its first so many numbers."""
+        return replace(self, kept_from=min(self.kept_from + acknowledged, self.kept_next))
+
+    def keeps(self) -> bool:
+        """Whether any of its records went on under another epoch and are still there."""
+        return self.kept_next > self.kept_from
+
     def let_go(self) -> Reach:
         """The same, once what was kept of it is gone as well."""
         return replace(self, kept_from=0, kept_next=0)
@@ -58,6 +70,30 @@ class Reach:
 
 Histories = Mapping[str, Mapping[str, Reach]]
 """By epoch and stream."""
+
+
+def let_go(histories: Histories) -> Histories:
+    """The same, once what was kept of them is gone as well."""
+    return {
+        epoch: {name: reach.let_go() for name, reach in streams.items()}
+        for epoch, streams in histories.items()
+    }
+
+
+def by_kept(histories: Histories) -> tuple[Histories, Histories]:
+    """Those of which something is kept, and the others."""
+    kept: dict[str, dict[str, Reach]] = {}
+    others: dict[str, dict[str, Reach]] = {}
+    for epoch, streams in histories.items():
+        for name, reach in streams.items():
+            part = kept if reach.keeps() else others
+            part.setdefault(epoch, {})[name] = reach
+    return kept, others
+
+
+def merged(one: Histories, other: Histories) -> Histories:
+    """Both; where a stream is in both, `other`."""
+    return {epoch: {**one.get(epoch, {}), **other.get(epoch, {})} for epoch in {**one, **other}}
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from dio_daemon.clock import Clock, rfc3339
 from dio_daemon.errors import SpoolClosed, SpoolCorrupt, SpoolUnavailable
-from dio_daemon.histories import CORRUPT, Histories
+from dio_daemon.histories import CORRUPT, Histories, by_kept, let_go, merged
 from dio_daemon.messages import Kind, about
 from dio_daemon.spool import Spool
 from dio_daemon.spool_model import Budget, Settled, Stats
@@ -56,6 +56,7 @@ class SafeSpool:
         self._tally = Tally(path.with_name("waiting"))
         self._disk_epoch = self._tally.last.disk
         self._away: Histories = {}
+        self._kept_away: Histories = {}
         self._disowned = False
         self._twin = self._tally.last.twin
         self._reasons: dict[str, str] = {}
@@ -98,7 +99,7 @@ class SafeSpool:
         """Forget what was there before this process and begin a new epoch (see `Spool.disown`)."""
         with self._lock:
             self._do(lambda spool: spool.disown())
-            self._away = {}
+            self._away, self._kept_away = {}, {}
             self._disowned = self._memory is not None  # then also what is on the disk, once it can be had
             self._count()
 
@@ -208,11 +209,12 @@ class SafeSpool:
 
     def _on_disk(self, known: Histories) -> Spool:
         spool = Spool(self._path, self._budget)
+        last = self._tally.last
         try:
-            if self._tally.last.disk:
-                spool.remember(self._tally.last.delivered_before(spool.epoch))
-            found = spool.histories().get(self._tally.last.disk, {})
-            self._owe(spool, self._tally.last.without_twin(known, found))
+            if last.disk:
+                spool.remember(last.delivered_before(spool.epoch), last.histories, last.stamp)
+            found = spool.histories().get(last.disk, {})
+            self._owe(spool, last.without_twin(last.histories_before(spool.epoch, known), found))
         except (SpoolUnavailable, SpoolCorrupt):
             self._discard(spool)
             raise
@@ -232,17 +234,25 @@ class SafeSpool:
             self._disk_epoch = self._spool.epoch
         histories = {**self._away, **self._spool.histories()}
         twin = self._twin if self._twin[0] in histories else NO_TWIN
-        self._tally.write(Known(self._disk_epoch, histories, twin, self._spool.delivered()))
+        delivered = self._spool.delivered()
+        if self._memory is not None:  # what it keeps dies with it, and what the disk keeps does not
+            delivered = merged(let_go(delivered), self._kept_away)
+        self._tally.write(Known(self._disk_epoch, histories, twin, delivered, self._spool.stamp))
 
     def _in_memory(self, error: Exception, away: Histories) -> Spool:
-        """A spool in memory; `away` histories are on the disk or owed to it, as far as is known."""
+        """A spool in memory; `away` histories are on the disk or owed to it, as far as is known.
+
+        The nerve center is not asked from here about histories of which the disk keeps something: only there is known
+        what the answer means.
+        """
         log.warning("%s; going on in memory", error, extra=about(Kind.SPOOL_IN_MEMORY))
         self._problem = str(error)
         self._tried = self._clock.monotonic()
         self._away = away
         bounds = Budget(min(MEMORY_BYTES, self._budget.max_bytes), self._budget.max_age_s, 0.0)
         self._memory = Spool(":memory:", bounds)
-        self._memory.remember(self._tally.last.delivered)
+        self._kept_away, others = by_kept(self._tally.last.delivered_before(self._disk_epoch))
+        self._memory.remember(others, {}, self._tally.last.stamp)
         return self._memory
 
     def _fall_back(self, error: SpoolUnavailable) -> None:
@@ -300,7 +310,7 @@ class SafeSpool:
                 self._move_away(error)
             return
         self._discard(self._memory)
-        self._memory, self._away, self._disowned = None, {}, False
+        self._memory, self._away, self._kept_away, self._disowned = None, {}, {}, False
         self._spool = disk
         self._count()
         log.info(

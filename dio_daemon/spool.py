@@ -186,10 +186,22 @@ class Spool:
         with self._lock:
             return ledger.delivered(self._state)
 
-    def remember(self, delivered: Histories) -> None:
-        """Take over what is known of that from the spool before; it is written down with the next change."""
+    @property
+    def stamp(self) -> int:
+        """How often it was changed, and the spools before whose knowledge it took over."""
+        return self._state.stamp
+
+    def remember(self, delivered: Histories, unsettled: Histories, stamp: int) -> None:
+        """Take over what is known of that from the spool before, where it is not older than this one; it is written
+        down with the next change.
+
+        Args:
+            delivered: as `delivered` tells it.
+            unsettled: histories that are not put down as far as was known then.
+            stamp: of that spool.
+        """
         with self._lock:
-            ledger.remember(self._state, delivered)
+            ledger.remember(self._state, delivered, unsettled, stamp)
 
     def owe(self, histories: Histories, reasons: Mapping[str, str], time: str) -> list[Owed]:
         """Write down what is gone with other histories, and with the end of this one where the file went back.
@@ -224,7 +236,7 @@ class Spool:
                         width = record.seq - record.from_seq + 1
                         fields = record.kind, record.time, record.data, record.tag
                         store.append(self._db, self._state, stream, *fields, width)
-            self._state.owed += ledger.not_here(self._state, source._state.owed)
+            self._state.owed += ledger.not_here(self._state, source._state)
             for epoch, reached in source._state.past.items():
                 self._state.end(epoch, reached)
             for name, cursor in source._state.streams.items():
@@ -376,6 +388,7 @@ class Spool:
             try:
                 with store.transaction(self._db):
                     yield
+                    self._state.stamp += 1
                     store.save(self._db, self._state)
             except BaseException:
                 self._state = before

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from dio_daemon import spool_store as store
-from dio_daemon.histories import LOST, RESTORED, Histories, Owed, Reach
+from dio_daemon.histories import LOST, RESTORED, Histories, Owed, Reach, merged
 from dio_daemon.messages import Kind, about
 from dio_daemon.spool_model import SpoolState
 from dio_daemon.wire import to_json
@@ -54,7 +54,11 @@ def owe(
             it = own.get(name, Reach(cursor.next_seq))
             gone.append((state.epoch, name, Reach(it.next_seq, it.held, *kept)))
         # What a file that went back says is owed may have become a gap since: one of the numbers that are gone.
-        state.owed = [item for item in state.owed if item.stream in histories.get(item.epoch, {})]
+        state.owed = [
+            item
+            for item in state.owed
+            if item.reason == RESTORED or item.stream in histories.get(item.epoch, {})
+        ]
         acknowledged = {name: cursor.acknowledged for name, cursor in state.streams.items()}
         store.renumber(db, state, {}, acknowledged)
         state.end(old, {name: it.next_seq for name, it in own.items()})
@@ -76,8 +80,7 @@ def put_down(db: sqlite3.Connection, state: SpoolState, owed: Owed, mark: int) -
     """What a history lost, and a nerve center that has it up to `mark` does not have, becomes a gap."""
     state.owed.remove(owed)
     state.deliver(owed.epoch, owed.stream, owed.reach.delivered(mark))
-    if owed.reason == RESTORED:
-        state.streams[owed.stream].held = _held(state, owed.stream)
+    _hold_anew(state, owed, mark)
     count = owed.reach.lost(mark)
     if not count:
         return
@@ -92,11 +95,19 @@ def put_down(db: sqlite3.Connection, state: SpoolState, owed: Owed, mark: int) -
 
 
 def owe_again(db: sqlite3.Connection, state: SpoolState) -> None:
-    """The nerve center went back: what it had of histories that ended may be gone there now as well."""
-    delivered, state.delivered = state.delivered, {}
-    for epoch, streams in delivered.items():
+    """The nerve center went back: what it had of histories that ended may be gone there now as well.
+
+    What it is asked about anyway stays remembered until it has answered.
+    """
+    for epoch, streams in state.delivered.items():
         for name, it in streams.items():
             ask_about(db, state, epoch, name, it)
+    lost = {(item.epoch, item.stream) for item in state.owed if item.reason != RESTORED}
+    left = {
+        epoch: {name: it for name, it in streams.items() if (epoch, name) in lost}
+        for epoch, streams in state.delivered.items()
+    }
+    state.delivered = {epoch: streams for epoch, streams in left.items() if streams}
 
 
 def ask_about(db: sqlite3.Connection, state: SpoolState, epoch: str, stream: str, had: Reach) -> None:
@@ -116,31 +127,61 @@ def delivered(state: SpoolState) -> dict[str, dict[str, Reach]]:
     return found
 
 
-def remember(state: SpoolState, known: Histories) -> None:
-    """Take over what is known of delivered histories; what is being asked about stays so."""
-    left = {epoch: dict(streams) for epoch, streams in known.items() if epoch != state.epoch}
-    for number, item in enumerate(state.owed):
-        if item.reason == RESTORED and item.stream in left.get(item.epoch, {}):
-            state.owed[number] = replace(item, reach=left[item.epoch].pop(item.stream))
+def remember(state: SpoolState, known: Histories, unsettled: Histories, stamp: int) -> None:
+    """Take over what is known of delivered histories, unless it is older than this state.
+
+    What is being asked about stays so; of what is not known any more the gap was put down in a spool in memory. Of
+    what is `unsettled` as far as was known, it was put down here, by a commit that was not heard of.
+    """
+    if stamp < state.stamp:
+        return
+    unheard = {
+        epoch: {name: had for name, had in streams.items() if name in unsettled.get(epoch, {})}
+        for epoch, streams in state.delivered.items()
+    }
+    left = {epoch: dict(streams) for epoch, streams in merged(unheard, known).items() if epoch != state.epoch}
+    owed, state.owed = state.owed, []
+    for item in owed:
+        if item.reason != RESTORED:
+            state.owed.append(item)
+        elif item.stream in left.get(item.epoch, {}):
+            state.owed.append(replace(item, reach=left[item.epoch].pop(item.stream)))
+        elif item.stream in unsettled.get(item.epoch, {}):
+            state.owed.append(item)
     state.delivered = {epoch: streams for epoch, streams in left.items() if streams}
+    state.stamp = stamp
 
 
-def not_here(state: SpoolState, owed: Sequence[Owed]) -> list[Owed]:
-    """What another spool owes, and this one neither does already nor has put down."""
+def not_here(state: SpoolState, source: SpoolState) -> list[Owed]:
+    """What another spool owes, of which what waits went on here, and this one neither owes already nor has put down."""
     known = {(item.epoch, item.stream) for item in state.owed}
     return [
-        item
-        for item in owed
+        replace(item, reach=item.reach.moved(source.streams[item.stream].acknowledged))
+        for item in source.owed
         if (item.epoch, item.stream) not in known
         and (item.reason == RESTORED or item.epoch not in state.past)
     ]
 
 
-def _held(state: SpoolState, stream: str) -> int:
-    """How many of an epoch's first numbers the nerve center has under epochs before, by what it said of them last."""
+def _hold_anew(state: SpoolState, owed: Owed, mark: int) -> None:
+    """Write down how many of the first numbers of the epochs that followed the nerve center has under this one.
+
+    Of that which followed at once, if it is asked about as well, and of the one in use: by all that was said last.
+    """
+    stream = owed.stream
+    after = (
+        number
+        for number, item in enumerate(state.owed)
+        if item.stream == stream and item.reason == RESTORED and item.reach.keeps()
+    )
+    number = next(after, None)
+    if owed.reach.keeps() and number is not None:
+        reach = state.owed[number].reach
+        held = min(reach.held, owed.reach.delivered(mark).kept_there())
+        state.owed[number] = replace(state.owed[number], reach=replace(reach, held=held))
     said = [streams[stream] for streams in state.delivered.values() if stream in streams]
     said += [item.reach for item in state.owed if item.stream == stream and item.reason == RESTORED]
-    return max((reach.kept_there() for reach in said), default=0)
+    state.streams[stream].held = max((reach.kept_there() for reach in said), default=0)
 
 
 def _went_back(state: SpoolState, histories: Histories) -> bool:

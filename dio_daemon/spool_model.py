@@ -83,7 +83,8 @@ class SpoolState:
     `owed` is what was lost with other histories and is not put down as gaps yet; `past` are epochs whose records
     went on under another one here, or whose loss was put down, and by stream up to which number (excluded): nothing
     before it is lost with them. `delivered` is what the nerve center has of histories that ended: should it be
-    restored from before, those are gone of which nothing is kept here. `ledger` is how these were last written.
+    restored from before, those are gone of which nothing is kept here. `stamp` counts the changes, also over a spool in
+    memory in between: of two states the newer one has the higher. `ledger` is how the first three were last written.
     """
 
     epoch: str
@@ -92,6 +93,7 @@ class SpoolState:
     owed: list[Owed] = field(default_factory=list)
     past: dict[str, dict[str, int]] = field(default_factory=dict)
     delivered: Histories = field(default_factory=dict)
+    stamp: int = 0
     ledger: str = ""
 
     def copy(self) -> SpoolState:

@@ -114,6 +114,7 @@ def load(db: sqlite3.Connection) -> SpoolState:
         state.owed = [owed_from_text(item) for item in ledger.get("owed", [])]
         state.past = past_from_text(ledger.get("past", {}))
         state.delivered = from_text(ledger.get("delivered", {}))
+        state.stamp = int(meta.get("stamp", "0"))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise NotASpool(f"its state does not read: {error}") from error
     if not EPOCH.fullmatch(state.epoch) or not math.isfinite(state.sampling_s):
@@ -133,7 +134,7 @@ def load(db: sqlite3.Connection) -> SpoolState:
 
 def save(db: sqlite3.Connection, state: SpoolState) -> None:
     """Write epoch, clock and cursors, and what is remembered of other epochs when that changed."""
-    meta = [("epoch", state.epoch), ("sampling_s", repr(state.sampling_s))]
+    meta = [("epoch", state.epoch), ("sampling_s", repr(state.sampling_s)), ("stamp", str(state.stamp))]
     ledger = json.dumps(
         {
             "held": {name: cursor.held for name, cursor in state.streams.items()},

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from dio_daemon.histories import Histories, Reach, from_text, to_text
+from dio_daemon.histories import Histories, Reach, from_text, let_go, to_text
 
 log = logging.getLogger(__name__)
 
@@ -32,21 +32,34 @@ class Known:
     """What is known: the epoch of the spool on disk, and how far it and all others came.
 
     `delivered` is what the nerve center has of histories that are gone here (`SpoolState`). `twin` is epoch and stream
-    of a spool in memory whose first record the disk was given before, and called refused.
+    of a spool in memory whose first record the disk was given before, and called refused. `stamp` is that of the
+    spool (`SpoolState`), so that of this and a file the newer one is known.
     """
 
     disk: str = ""
     histories: Histories = field(default_factory=dict)
     twin: tuple[str, str] = NO_TWIN
     delivered: Histories = field(default_factory=dict)
+    stamp: int = 0
 
     def delivered_before(self, epoch: str) -> Histories:
         """`delivered`, for the spool on disk of this epoch: where it is another one, nothing is kept of any before."""
         if epoch == self.disk:
             return self.delivered
+        return let_go(self.delivered)
+
+    def histories_before(self, epoch: str, histories: Histories) -> Histories:
+        """`histories`, for the spool on disk of this epoch: where it is another one, what was kept is not."""
+        if epoch == self.disk:
+            return histories
         return {
-            known: {stream: reach.let_go() for stream, reach in streams.items()}
-            for known, streams in self.delivered.items()
+            known: {
+                stream: reach.without_held(self.delivered[known][stream])
+                if stream in self.delivered.get(known, {})
+                else reach
+                for stream, reach in streams.items()
+            }
+            for known, streams in histories.items()
         }
 
     def without_twin(self, histories: Histories, found: Mapping[str, Reach]) -> Histories:
@@ -88,6 +101,7 @@ class Tally:
             "histories": to_text(known.histories),
             "twin": known.twin,
             "delivered": to_text(known.delivered),
+            "stamp": known.stamp,
         }
         text = json.dumps(fields, separators=(",", ":"))
         try:
@@ -130,6 +144,7 @@ class Tally:
                 from_text(fields["histories"]),
                 (str(epoch), str(stream)),
                 from_text(fields.get("delivered", {})),
+                int(fields.get("stamp", 0)),
             )
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return Known()  # nothing known claims nothing lost

@@ -32,6 +32,9 @@ FILES = ("spool.db", "spool.db-wal", "spool.db-shm", "waiting")
 class SafeSpoolMachine(RuleBasedStateMachine):
     """One agent's spool, one model center."""
 
+    exact = True
+    """Whether gaps may count only what is missing, and what was moved though the nerve center had it unheard of."""
+
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="dio-safe-spool-"))
@@ -250,7 +253,9 @@ class SafeSpoolMachine(RuleBasedStateMachine):
             counted = sum(int(str(body["count"])) for body in self.center.bodies(stream) if "count" in body)
             assert len(lost) <= counted, f"{stream}: lost {sorted(lost)}, {counted} in gaps"
             most = len(lost) + len(self.maybe_twice[stream])
-            assert counted <= most, f"{stream}: lost {sorted(lost)}, {counted} in gaps, {most} at most"
+            assert counted <= most or not self.exact, (
+                f"{stream}: lost {sorted(lost)}, {counted} in gaps, {most} at most"
+            )
 
     @property
     def in_memory(self) -> bool:
