@@ -17,7 +17,9 @@ _FORK = 'for number in $(seq "$1"); do sleep 100000 & done; wait'
 
 
 _APART = "DIO_BENCH_APART"
-_CALM = 'ip link set lo up && mount -t tmpfs tmpfs /tmp && exec "$@"'
+_CALM = (
+    'ip link set lo up && for at in /tmp /var/tmp /dev/shm; do mount -t tmpfs tmpfs $at; done && exec "$@"'
+)
 
 
 def go_apart(module: str) -> None:

@@ -38,7 +38,8 @@ QUICK_ENTRIES = 4000
 QUICK_ENTRIES_OF_ONE = 2500
 NEW_ENTRIES = 200
 """Of a new folder; one that has more is looked at with all others."""
-MOST_WATCHES = 600
+MOST_WATCHES = 2000
+"""A kernel allows 8,192 at least; each keeps a KiB of its memory."""
 MOST_NAMES = 256
 MOST_FOLDER_QUEUE = 100_000
 READS = 4
