@@ -26,13 +26,13 @@ from benchmarks.measure import machine
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = REPOSITORY / "build/benchmarks"
 SHARES_S: dict[tuple[str, ...], int] = {
-    ("dioctl",): 30,
+    ("dioctl",): 60,
     ("agent_footprint", "--seconds", "30"): 230,
     ("agent_away", "--seconds", "20"): 110,
     ("ingest", "--seconds", "4"): 130,
     ("fleet", "--agents", "1000", "--seconds", "40", "--outage", "20"): 170,
     ("history", "--days", "10"): 50,
-    ("pages", "--hosts", "300", "--seconds", "5"): 180,
+    ("pages", "--hosts", "300", "--seconds", "5"): 150,
 }
 _ENDS_WITHIN_S = 5
 _PACKAGES = ("flask", "gevent", "gunicorn", "psutil", "requests", "sqlalchemy")
