@@ -26,12 +26,12 @@ from benchmarks.measure import machine
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = REPOSITORY / "build/benchmarks"
 SHARES_S: dict[tuple[str, ...], int] = {
-    ("dioctl",): 60,
-    ("agent_footprint", "--seconds", "30"): 230,
+    ("dioctl", "--runs", "20"): 50,
+    ("agent_footprint", "--seconds", "20"): 250,
     ("agent_away", "--seconds", "20"): 110,
-    ("ingest", "--seconds", "4"): 130,
-    ("fleet", "--agents", "1000", "--seconds", "40", "--outage", "20"): 170,
-    ("history", "--days", "10"): 50,
+    ("ingest", "--seconds", "4"): 140,
+    ("fleet", "--agents", "1000", "--seconds", "30", "--outage", "20"): 160,
+    ("history", "--days", "10"): 40,
     ("pages", "--hosts", "300", "--seconds", "5"): 150,
 }
 _ENDS_WITHIN_S = 5
