@@ -26,11 +26,6 @@ _CENTER = f'[server]\nhost = "0.0.0.0"\ntrusted_proxies = ["127.0.0.1", "::1", "
 _SERVER = "listen_addresses = '*'\nmax_connections = 200\nshared_buffers = 32MB\n"
 _ALLOWED = "host dio,replication all 10.77.0.0/24 scram-sha-256\n"
 _MAIN = "/var/lib/postgresql/15/main"
-_DISK = (
-    "mv {at} {at}.on-root && mkdir -m 700 {at}"
-    " && mount -t tmpfs -o size={mib}m,mode=700,uid=postgres,gid=postgres tmpfs {at}"
-    " && cp -a {at}.on-root/. {at}"
-)
 _CERTIFICATE = (
     "cd /etc/haproxy && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
     " -subj /CN=dio.example -addext subjectAltName=DNS:dio.example -keyout key.pem -out ca.pem 2> /dev/null"
@@ -60,8 +55,7 @@ def haproxy_configuration() -> str:
 class Cluster:
     """The hosts, running; `make` makes and boots one."""
 
-    def __init__(self, make: Callable[..., Host], network: Network, *, disk_mib: int = 0) -> None:
-        """Set it up; with `disk_mib` the first database has a disk of its own of that size, in memory."""
+    def __init__(self, make: Callable[..., Host], network: Network) -> None:
         known = "".join(f"{address} {name} {name}.example\n" for name, address in _ADDRESSES.items())
         files = {"/etc/hosts": "127.0.0.1 localhost\n" + known, **faults.FAST}
         self._network = network
@@ -70,8 +64,6 @@ class Cluster:
         self.proxy = self.hosts["dio"]
         self.centers = [self.hosts[name] for name in CENTERS]
         self._simulation: subprocess.Popen[str] | None = None
-        if disk_mib:
-            self.hosts["db-1"].run(_DISK.format(at=_MAIN, mib=disk_mib))
         self._databases()
         self._centers()
         self._proxy()
@@ -149,19 +141,6 @@ class Cluster:
         """Undo `cut_from_databases`."""
         for database in _DATABASES:
             self._network.deliver(_ADDRESSES[name], _ADDRESSES[database])
-
-    def fill_disk(self) -> None:
-        """Let the first database's disk, and its log, have no room."""
-        self.hosts["db-1"].run(
-            f"fallocate -l $(df -B1 --output=avail {_MAIN} | tail -n 1) {_MAIN}/filler;"
-            " for _ in 1 2 3 4 5 6; do"
-            " cd / && runuser -u postgres -- psql -c 'SELECT pg_switch_wal()' || break; sleep 1; done",
-            check=False,
-        )
-
-    def free_disk(self) -> None:
-        """Undo `fill_disk`; the server is started where it has ended."""
-        self.hosts["db-1"].run(f"rm {_MAIN}/filler && systemctl restart postgresql@15-main")
 
     def wait_healthy(self, host: Host, *, within_s: float = 90) -> None:
         """Wait until the center on a machine takes reports."""
