@@ -202,6 +202,8 @@ class Rules:
             state.below = None
         if reached != state.reached:
             state.reached, state.below, state.witnessed = reached, None, None
+        elif state.below is not None and state.finding is not None:
+            return  # it is about to be over: what is told stays what it was when it was the case
         state.finding = (
             None if reached is None else self._finding(rule, subject, value, element, state, sample, now)
         )

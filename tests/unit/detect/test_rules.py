@@ -1,6 +1,7 @@
 """Rules: when severities begin and end; every shipped rule fires on what it is for, and on nothing else."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,16 @@ def test_what_cannot_be_had_for_a_while_changes_nothing() -> None:
     assert host.look({}, 1000) == {"heat heat": "low"}
     assert host.look(heat(None), 1000) == {"heat heat": "low"}
     assert host.look(heat(10), 40) == {}
+
+
+def test_what_is_over_is_told_as_it_was() -> None:
+    """And not with the figure that ended it."""
+    host = Host([replace(RULE, leave_for_s=60.0)])
+    host.look(heat(85), 100)
+    host.look(heat(10), 30)
+    assert [found.evidence["value"] for found in host.last] == [85]
+    host.look(heat(86), 10)
+    assert [found.evidence["value"] for found in host.last] == [86]
 
 
 @pytest.mark.parametrize("whole", [True, False])
