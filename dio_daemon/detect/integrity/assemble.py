@@ -14,7 +14,7 @@ from dio_daemon.detect.integrity.accounts import AccountWatch
 from dio_daemon.detect.integrity.baseline import Baseline
 from dio_daemon.detect.integrity.concealed import ConcealedWatch
 from dio_daemon.detect.integrity.dpkg import Packages
-from dio_daemon.detect.integrity.files import FileWatch
+from dio_daemon.detect.integrity.files import JUDGED_AT, FileWatch
 from dio_daemon.detect.integrity.follow import COMMAND, Follower
 from dio_daemon.detect.integrity.host import Host
 from dio_daemon.detect.integrity.hostage import HostageWatch
@@ -69,7 +69,9 @@ def assemble(
     packages, runs = Packages(host), Runs(host)
     news = [each for each in (_inotify(), _inotify()) if each is not None]
     now = clock.now().timestamp()
-    verdict = Verdict(host, packages, runs, window.covers, (baseline.saved_at or now, now))
+    judged_at = baseline.memory.get(JUDGED_AT)
+    since = float(judged_at) if isinstance(judged_at, (int, float)) else baseline.saved_at or now
+    verdict = Verdict(host, packages, runs, window.covers, (since, now))
     groups = tuple(replace(group, ignored=(*group.ignored, *ignored)) for group in GROUPS)
     files = FileWatch(host, groups, baseline, verdict, runs, news[0] if news else None, clock, record)
     hostage = HostageWatch(host)

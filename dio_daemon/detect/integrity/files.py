@@ -38,7 +38,11 @@ STEP_FILES = 400
 STEP_BYTES = 2 << 20
 STEP_READS = 16
 STEP_JUDGED = 50
-MOST_SUSPECTS = 5000
+MOST_SUSPECTS = 50_000
+"""An upgrade of the whole system changes some ten thousand watched files."""
+JUDGED_AT = "judged_at"
+"""Where the baseline remembers when the last look at everything began of which all was judged, in seconds of the wall
+clock: what is found gone after a restart went since then."""
 
 Record = Callable[[str, str, dict[str, Any]], None]
 """Records an event: type, message, data."""
@@ -89,6 +93,9 @@ class FileWatch:
         self._groups_of: dict[str, Group] = {}
         self._expand_at = self._rescan_at = float("-inf")
         self._first = True
+        self._pending = True
+        """Whether something was to be judged since the baseline was told that all is."""
+        self._rescanned = clock.now().timestamp()
         self._judged_by: object = None
         self._busy_since: float | None = None
         self.unwatched = 0
@@ -105,6 +112,7 @@ class FileWatch:
             self._expand(now)
         if now >= self._rescan_at:
             self._rescan_at = now + RESCAN_S
+            self._rescanned = self._clock.now().timestamp()
             self._enqueue([*self._places.folders, *(folder for folder in self._names)])
         self._drain(now)
         settle = BUSY_SETTLE_S if busy else SETTLE_S
@@ -115,6 +123,7 @@ class FileWatch:
         if not busy:
             self._judge_anew()
             self._judge()
+            self._note_judged()
         return [finding for _, finding in self._findings.values()]
 
     @property
@@ -303,8 +312,17 @@ class FileWatch:
                 self._baseline.changed()
 
     def _suspect(self, path: str, group: Group) -> None:
+        self._pending = True
         if len(self._suspects) < MOST_SUSPECTS:
             self._suspects.setdefault(path, (group, self._clock.now().timestamp()))
+
+    def _note_judged(self) -> None:
+        if self._suspects or self._queue or self._first:
+            return
+        self._baseline.memory[JUDGED_AT] = self._rescanned
+        if self._pending:  # or it would not be written before something changes
+            self._pending = False
+            self._baseline.changed()
 
     def _judge_anew(self) -> None:
         """After a run of dpkg: what was told may be a package's now."""

@@ -28,6 +28,8 @@ _UNIT_FOLDERS = ("/usr/lib/systemd/", "/lib/systemd/")
 _COMMANDS = ("/usr/bin", "/usr/sbin", "/bin", "/sbin")
 UNSUSPICIOUS = "unsuspicious"
 """Of a change that would be told only with a sign of an intruder's hand: it is not worth an event either."""
+FIRST_LOOK_S = 300.0
+"""What is found so long after a start went before it: the first look takes its time on a host that boots."""
 _PROGRAMS = ("binaries", "libraries")
 _HOME_FILE = re.compile(r"/home/[^/]+/\.[^/]+")
 
@@ -64,8 +66,8 @@ class Verdict:
         host: whose files.
         packages, runs: what the package manager says.
         announced: whether a moment lies in a change window.
-        away: the span in which nobody looked, as wall clock seconds: from the last time that the baseline was
-            written to this start.
+        away: the span in which nobody looked, as wall clock seconds: from the last time that nothing was waiting to be
+            judged to this start.
     """
 
     def __init__(
@@ -185,7 +187,7 @@ class Verdict:
             return "runtime"
         start, end = self._away
         if self._runs.during(change.noticed_at) or (
-            change.noticed_at <= end + 60 and self._runs.between(start, end)
+            change.noticed_at <= end + FIRST_LOOK_S and self._runs.between(start, end)
         ):
             # A package's file that is gone after a run that left the package in place was not removed by it;
             # removed conffiles and what scripts clear away are nobody's any more.

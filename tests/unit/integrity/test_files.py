@@ -448,3 +448,28 @@ def test_a_name_that_would_be_a_command_is_one_word(fake: FakeHost) -> None:
     fake.put("/usr/bin/$(reboot) x", "\x7fELF")
     (found,) = fake.run(watch)
     assert found.next.startswith("dpkg -S '/usr/bin/$(reboot) x' and ")
+
+
+def test_what_an_upgrade_removed_is_known_after_a_reboot_in_the_middle_of_judging_it(fake: FakeHost) -> None:
+    """The baseline was written after the upgrade, and before all that it had changed was judged."""
+    paths = [f"/usr/bin/tool{number}" for number in range(module.STEP_JUDGED * 3)]
+    for path in paths:
+        fake.put(path, "x")
+    watch = fake.watch()
+    assert fake.run(watch) == []
+    judged_at = fake.baseline.memory[module.JUDGED_AT]
+    fake.dpkg_ran(begin_s=0, end_s=0)
+    for path in paths:
+        fake.path(path).unlink()
+    fake.clock.ahead_s += 30
+    fake.clock.monotonic_s += 61
+    watch.step()
+    watch.step()
+    fake.baseline.save(at_once=True)
+    assert fake.baseline.memory[module.JUDGED_AT] == judged_at
+    fake.clock.ahead_s += 30
+    fake.away = (judged_at, fake.clock.now().timestamp())
+    again = fake.watch()
+    assert [fake.run(again) for _ in range(4)] == [[]] * 4
+    assert fake.baseline.memory[module.JUDGED_AT] > judged_at
+    assert not any(path in fake.baseline.files for path in paths)
