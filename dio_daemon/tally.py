@@ -21,7 +21,7 @@ from dio_daemon.histories import Histories, Reach, from_text, let_go, to_text
 log = logging.getLogger(__name__)
 
 _BYTES = 4096
-"""Always as long: a shorter text leaves nothing of a longer one behind it, and a full disk has its place already."""
+"""Always as long, or a multiple: a full disk has its place already."""
 
 
 NO_TWIN = ("", "")
@@ -110,7 +110,10 @@ class Tally:
                 new = os.open(self._path, flags, 0o600)
                 self.close()
                 self._file = new
-            content = text.encode().ljust(_BYTES)
+            size = -(-len(text) // _BYTES) * _BYTES
+            content = text.encode().ljust(size)
+            if os.fstat(self._file).st_size < size:  # a full disk says so now, and not half way through
+                os.posix_fallocate(self._file, 0, size)
             self._written = os.pwrite(self._file, content, 0) == len(content)
             os.ftruncate(self._file, len(content))
         except OSError as error:

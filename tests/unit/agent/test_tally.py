@@ -233,3 +233,23 @@ def test_a_tally_needs_no_descriptor_but_its_own(tmp_path: Path, monkeypatch: py
     tally.write(Known("b" * 16))
     assert Tally(tmp_path / "waiting").last == Known("b" * 16)
     tally.close()
+
+
+def test_a_full_disk_leaves_a_tally_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that needs another block is written when it has it, not up to where the disk is full."""
+    tally = Tally(tmp_path / "waiting")
+    short = Known("a" * 16)
+    tally.write(short)
+    long = Known("b" * 16, {f"{number:016x}": {SAMPLES: Reach(123456, 7, 1, 9)} for number in range(200)})
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full)
+        tally.write(long)
+    assert Tally(tmp_path / "waiting").last == short
+    tally.write(long)
+    assert Tally(tmp_path / "waiting").last == long
+    assert (tmp_path / "waiting").stat().st_size % 4096 == 0
+    tally.close()
