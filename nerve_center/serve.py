@@ -27,6 +27,7 @@ from nerve_center import command, config, healthcheck, notify, tls
 from nerve_center.command import EX_CONFIG
 from nerve_center.config import Config
 from nerve_center.errors import ConfigError, StartError
+from nerve_center.signals import take
 from nerve_center.store.place import file_id, shown
 
 _log = logging.getLogger("nerve_center.serve")
@@ -79,7 +80,7 @@ class Supervisor:
         next_probe = time.monotonic()
         while True:
             wait_s = max(0.0, next_probe - time.monotonic())
-            found = signal.sigtimedwait(_SIGNALS, wait_s)
+            found = take(_SIGNALS, wait_s)
             if child.poll() is not None:
                 return self._lost(child)
             if found is None and self._database_gone():
@@ -91,10 +92,10 @@ class Supervisor:
                 return 1
             if found is None:
                 next_probe = time.monotonic() + self._probe()
-            elif found.si_signo == signal.SIGHUP:
+            elif found == signal.SIGHUP:
                 self._reload(child)
                 next_probe = time.monotonic()
-            elif found.si_signo in (signal.SIGTERM, signal.SIGINT):
+            elif found in (signal.SIGTERM, signal.SIGINT):
                 return self._stop(child)
 
     def _probe(self) -> float:

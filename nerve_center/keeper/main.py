@@ -17,7 +17,6 @@ import secrets
 import signal
 import socket
 import sys
-import time
 from pathlib import Path
 
 from nerve_center import command, config, logs, notify
@@ -26,6 +25,7 @@ from nerve_center.config import Config
 from nerve_center.errors import ConfigError
 from nerve_center.keeper.runner import Keeper
 from nerve_center.keeper.tasks import tasks
+from nerve_center.signals import take
 from nerve_center.store import migrate
 from nerve_center.store.place import Place, file_id, shown
 
@@ -82,7 +82,7 @@ class Process:
                 _log.error("the database %s was deleted or replaced while in use; ending", shown(place))
                 return 1
             self._tell(keeper, keeper.tick())
-            found = self._wait(min(keeper.lease.every_s, self._most_s))
+            found = take(_SIGNALS, min(keeper.lease.every_s, self._most_s))
             if found == signal.SIGHUP:
                 if self._reload():
                     return None
@@ -101,11 +101,6 @@ class Process:
             self._manager.ready()
         if self._ready:
             self._manager.alive()
-
-    def _wait(self, seconds: float) -> int | None:
-        until = time.monotonic() + seconds
-        found = signal.sigtimedwait(_SIGNALS, max(0.0, until - time.monotonic()))
-        return None if found is None else found.si_signo
 
     def _reload(self) -> bool:
         """Take the configuration as it is now; a bad one is told and changes nothing."""

@@ -92,7 +92,8 @@ def make_host(request: pytest.FixtureRequest, release: str, network: Network) ->
         return host
 
     yield make
-    for host in made:
-        if request.node.stash.get(_failed, False):
+    if request.node.stash.get(_failed, False):  # of all of them, before any is taken from the others
+        for host in made:
             print(host.story())
+    for host in made:
         host.close()

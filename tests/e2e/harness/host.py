@@ -48,6 +48,7 @@ class Host:
         self.address = address
         self._lower = root(release, stage)
         (CACHE / "run").mkdir(exist_ok=True)
+        self._started: list[subprocess.Popen[str]] = []
         self._folder = Path(tempfile.mkdtemp(prefix=f"{name}-{os.getpid()}-", dir=CACHE / "run"))
         for part in ("upper", "work", "root"):
             (self._folder / part).mkdir()
@@ -115,6 +116,8 @@ class Host:
                 self._nspawn.kill()
                 self._nspawn.wait(20)
         self._nspawn = None
+        for process in self._started:
+            process.wait(20)
         _forget(self._folder)
 
     @property
@@ -141,14 +144,16 @@ class Host:
         return run_full([*self._inside(), "sh", "-c", command], check=check, timeout_s=timeout_s, stdin=stdin)
 
     def start(self, command: str) -> subprocess.Popen[str]:
-        """Start a shell command inside and do not wait for it."""
-        return subprocess.Popen(
+        """Start a shell command inside and do not wait for it; it ends with the host."""
+        started = subprocess.Popen(
             [*self._inside(), "sh", "-c", command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             text=True,
         )
+        self._started.append(started)
+        return started
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
         """Write a file, before the boot or after it; "-> TARGET" makes a symbolic link."""

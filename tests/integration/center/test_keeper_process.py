@@ -53,6 +53,20 @@ def test_one_works_and_another_takes_over(keepers: Keepers) -> None:
     assert "Traceback" not in two.log()
 
 
+def test_one_that_was_frozen_waits_for_the_other(keepers: Keepers) -> None:
+    """It neither writes on, as it did before, nor ends: CPython tells of a signal then that never came."""
+    one = keepers.start("one")
+    wait_for(lambda: "STATUS=active" in one.said.lines(), "the first is active", WITHIN_S)
+    two = keepers.start("two")
+    assert one.process is not None
+    one.process.send_signal(signal.SIGSTOP)
+    wait_for(lambda: "STATUS=active" in two.said.lines(), "the second has taken over", WITHIN_S)
+    assert not one.said.lines("STATUS=waiting")
+    one.process.send_signal(signal.SIGCONT)
+    wait_for(lambda: one.said.lines("STATUS=waiting"), "it waits", WITHIN_S)
+    assert one.alive and two.alive
+
+
 def test_a_reload_keeps_it_ready_and_a_bad_configuration_changes_nothing(keepers: Keepers) -> None:
     keeper = keepers.start("one")
     assert keeper.process is not None
