@@ -26,7 +26,7 @@ from typing import Any
 
 import gevent
 
-from benchmarks.herd import REPOSITORY, Center, Health, wait_all
+from benchmarks.center import REPOSITORY, Center, Health, wait_all
 from benchmarks.measure import cost, machine
 from benchmarks.simulated import INTERVAL_S, Agent, Herd, ask
 

@@ -1,130 +1,70 @@
-"""A real nerve center as processes, and who watches it, for benchmarks that are patched by gevent."""
+"""A nerve center that comes back to thousands of agents at once.
 
-from __future__ import annotations
+    python -m benchmarks.herd [--agents 2000] [--outage 30]
 
-import atexit
+The hosts are simulated, the protocol is not; nerve center, keeper and hosts share this machine. All enroll, the center
+is killed and stays away while every host goes on sampling, and comes back. Printed, and saved in
+build/benchmarks/herd.json: seconds until all are active again and up to date, the latency of /health meanwhile,
+requests refused, and by the center's own continuity report the records that were lost, which have to be none.
+"""
+
+from benchmarks.fleet import BEARS_WITHIN_S, REFUSALS, continuity, outage, told  # first of all: it patches
+
+# isort: split
+
+import argparse
 import json
-import os
-import secrets
-import signal
-import socket
-import subprocess
 import sys
-import time
-from contextlib import suppress
-from dataclasses import dataclass, field
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import gevent
 
-from benchmarks.measure import free_port
-from benchmarks.simulated import Agent
+from benchmarks.center import REPOSITORY, Center, wait_all
+from benchmarks.measure import machine
+from benchmarks.simulated import INTERVAL_S, Agent, Herd
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-
-
-@dataclass
-class Health:
-    """`/health`, asked five times a second, as a person's monitoring would."""
-
-    port: int
-    latencies_s: list[float] = field(default_factory=list)
-    failures: int = 0
-
-    def watch(self) -> None:
-        while True:
-            began = time.monotonic()
-            try:
-                with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
-                    connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-                    answer = b""
-                    while piece := connection.recv(65536):
-                        answer += piece
-                self.failures += not answer.startswith(b"HTTP/1.1 200")
-                self.latencies_s.append(time.monotonic() - began)
-            except OSError:
-                self.failures += 1
-            gevent.sleep(0.2)
+RESULT = REPOSITORY / "build/benchmarks/herd.json"
 
 
-class Center:
-    """A real nerve center as a process, on SQLite or on the PostgreSQL that `url` names."""
-
-    def __init__(self, folder: Path, database: Path | None = None, url: str = "") -> None:
-        self.database = database or folder / "nerve-center.db"
-        self.port = free_port()
-        self.token = secrets.token_urlsafe(32)
-        (folder / "token").write_text(self.token)
-        self.config = folder / "nerve-center.toml"
-        place = f'url = "{url}"' if url else f'path = "{self.database}"'
-        self.config.write_text(
-            f"[server]\nport = {self.port}\n[database]\n{place}\n"
-            f'[enrollment]\ntoken_file = "{folder}/token"\n'
-        )
-        self.log = folder / "center.log"
-        self.process: subprocess.Popen[bytes] | None = None
-        self._processes: list[subprocess.Popen[bytes]] = []
-
-    @property
-    def pid(self) -> int:
-        """Of the nerve center's main process, the parent of all its others."""
-        return self._processes[0].pid
-
-    @property
-    def keeper_pid(self) -> int:
-        """Of the keeper."""
-        return self._processes[1].pid
-
-    def start(self, keeper: bool = False) -> None:
-        """Start it, with its keeper if that is wanted."""
-        atexit.register(self.kill)
-        for module in ("nerve_center.serve", *(("nerve_center.keeper.main",) if keeper else ())):
-            with self.log.open("ab") as log:
-                self._processes.append(
-                    subprocess.Popen(
-                        [sys.executable, "-m", module, "--config", str(self.config)],
-                        stdout=log,
-                        stderr=log,
-                        start_new_session=True,
-                        cwd=REPOSITORY,
-                    )
-                )
-        self.process = self._processes[0]
-
-    def kill(self) -> None:
-        """End it, where that has not been done yet."""
-        atexit.unregister(self.kill)
-        for process in self._processes:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        self._processes.clear()
-        self.process = None
-
-    def ctl(self, *arguments: str) -> bytes:
-        """What a nervectl command prints. Raises CalledProcessError."""
-        command = [sys.executable, "-m", "nerve_center.nervectl", "--config", str(self.config), *arguments]
-        return subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=REPOSITORY).stdout
-
-    def unaccounted(self) -> tuple[int, int, int]:
-        """(records, in gaps, unaccounted) of all agents, by nervectl continuity."""
-        command = [sys.executable, "-m", "nerve_center.nervectl", "--config", str(self.config)]
-        done = subprocess.run(
-            [*command, "continuity", "--json"], capture_output=True, check=False, cwd=REPOSITORY
-        )
-        agents = json.loads(done.stdout)["agents"]
-        return (
-            sum(agent["records"] for agent in agents),
-            sum(agent["in_gaps"] for agent in agents),
-            sum(agent["unaccounted"] for agent in agents),
-        )
+def main() -> int:
+    """Measure, print, save; 1 when a record was lost or an agent did not come back."""
+    parser = argparse.ArgumentParser(description="A nerve center that comes back to thousands of agents.")
+    parser.add_argument("--agents", type=int, default=2000)
+    parser.add_argument("--outage", type=float, default=30, help="seconds that the center is away")
+    options = parser.parse_args()
+    result: dict[str, Any] = {
+        "machine": machine(),
+        "agents": options.agents,
+        "outage_s": options.outage,
+        "interval_s": INTERVAL_S,
+    }
+    RESULT.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="herd-", dir=RESULT.parent) as name:
+        center = Center(Path(name))
+        center.start(keeper=True)
+        try:
+            herd = Herd(center.port, center.token)
+            agents = [Agent(herd) for _ in range(options.agents)]
+            for agent in agents:
+                gevent.spawn(agent.sample)
+                gevent.spawn_later(agent.rng.random() * INTERVAL_S, agent.live)
+            result["enrolling_all_s"] = told("all enrolled after {:.1f} s", wait_all(agents, BEARS_WITHIN_S))
+            result["outage"] = outage(center, herd, agents, options.outage)
+            result["continuity"] = continuity(center, herd, agents)
+        finally:
+            center.kill()
+    RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    after, records = result["outage"], result["continuity"]
+    refused = sum(after["answers"].get(each, 0) for each in REFUSALS)
+    print(
+        f"/health p50 {after['health_latency_p50_s']:.2f} s, peak {after['health_latency_peak_s']:.2f} s; "
+        f"{refused} requests refused; {records['lost']} of {records['sampled']} records lost\n"
+        f"Saved in {RESULT.relative_to(REPOSITORY)}"
+    )
+    return int(records["lost"] > 0 or after["all_active_again_s"] is None)
 
 
-def wait_all(agents: list[Agent], within_s: float) -> float | None:
-    """Seconds until every agent is active and has nothing older than an interval waiting; None if never."""
-    began = time.monotonic()
-    while time.monotonic() - began < within_s:
-        if all(agent.active and agent.waiting <= 1 for agent in agents):
-            return time.monotonic() - began
-        gevent.sleep(0.1)
-    return None
+if __name__ == "__main__":
+    sys.exit(main())

@@ -33,7 +33,7 @@ from typing import Any
 
 import gevent
 
-from benchmarks.herd import Center
+from benchmarks.center import Center
 from benchmarks.measure import cost, free_port, machine
 from benchmarks.simulated import SAMPLE, now
 from dio_daemon import wire

@@ -32,7 +32,7 @@ from typing import Any
 import gevent
 
 from benchmarks import grown
-from benchmarks.herd import REPOSITORY, Center
+from benchmarks.center import REPOSITORY, Center
 from benchmarks.ingest import Client, Turn, drive, wait_answers
 from benchmarks.measure import machine
 
