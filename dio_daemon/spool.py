@@ -42,6 +42,7 @@ MAX_BATCH_BYTES = 512 * 1024
 """JSON bytes of a report's records; a nerve center takes 8 MiB, and small reports come through bad lines."""
 
 MAX_DEAD_LETTERS = 1000
+MANY = 16  # records acknowledged at once
 PAGE = 200
 """Records that are held in memory at once when a spool moves."""
 
@@ -266,10 +267,11 @@ class Spool:
             if seq and ours is None:  # merged or forgotten since: nothing to compare with
                 return self._part(stream, seq)
             if seq > cursor.acknowledged:
-                # Not written now: a cursor lost in a crash is found again by this comparison, an fsync saved. But with
-                # its first records of this epoch the nerve center tells whether it went back before they came.
+                # Not written for a few: what a crash takes is found again by comparing, an fsync saved. Many would
+                # be taken for lost if the spool went next; the first of an epoch tell whether the center went back.
                 asks = cursor.acknowledged == 0 and bool(self._state.delivered)
-                with self._changing() if asks else self._using():
+                many = seq - cursor.acknowledged >= MANY
+                with self._changing() if asks or many else self._using():
                     cursor.acknowledged = seq
                     cursor.pending = store.pending(self._db, stream, seq)
                     if asks:
