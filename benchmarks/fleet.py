@@ -52,11 +52,7 @@ def main() -> int:
         center.start(keeper=True)
         try:
             herd = Herd(center.port, center.token)
-            agents = [Agent(herd) for _ in range(options.agents)]
-            for agent in agents:
-                gevent.spawn(agent.sample)
-                gevent.spawn_later(agent.rng.random() * INTERVAL_S, agent.live)
-            result["enrolling_all_s"] = told("all enrolled after {:.1f} s", wait_all(agents, BEARS_WITHIN_S))
+            agents, result["enrolling_all_s"] = enrolled(herd, options.agents)
             result["steady"] = steady(center, herd, agents, options.seconds)
             result["offline_after_s"] = told("a silent host offline after {:.1f} s", dies(center, agents))
             result["outage"] = outage(center, herd, agents[1:], options.outage)
@@ -66,6 +62,15 @@ def main() -> int:
     RESULT.write_text(json.dumps(result, indent=2) + "\n")
     print_table(result)
     return int(result["continuity"]["lost"] > 0 or result["outage"]["all_active_again_s"] is None)
+
+
+def enrolled(herd: Herd, count: int) -> tuple[list[Agent], float | None]:
+    """So many agents that sample and report, and the seconds until all were enrolled (None: never)."""
+    agents = [Agent(herd) for _ in range(count)]
+    for agent in agents:
+        gevent.spawn(agent.sample)
+        gevent.spawn_later(agent.rng.random() * INTERVAL_S, agent.live)
+    return agents, told("all enrolled after {:.1f} s", wait_all(agents, BEARS_WITHIN_S))
 
 
 def told(words: str, seconds: float | None) -> float | None:

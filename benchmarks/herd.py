@@ -8,7 +8,7 @@ build/benchmarks/herd.json: seconds until all are active again and up to date, t
 requests refused, and by the center's own continuity report the records that were lost, which have to be none.
 """
 
-from benchmarks.fleet import BEARS_WITHIN_S, REFUSALS, continuity, outage, told  # first of all: it patches
+from benchmarks.fleet import REFUSALS, continuity, enrolled, outage  # first of all: it patches
 
 # isort: split
 
@@ -19,11 +19,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import gevent
-
-from benchmarks.center import REPOSITORY, Center, wait_all
+from benchmarks.center import REPOSITORY, Center
 from benchmarks.measure import machine
-from benchmarks.simulated import INTERVAL_S, Agent, Herd
+from benchmarks.simulated import INTERVAL_S, Herd
 
 RESULT = REPOSITORY / "build/benchmarks/herd.json"
 
@@ -46,11 +44,7 @@ def main() -> int:
         center.start(keeper=True)
         try:
             herd = Herd(center.port, center.token)
-            agents = [Agent(herd) for _ in range(options.agents)]
-            for agent in agents:
-                gevent.spawn(agent.sample)
-                gevent.spawn_later(agent.rng.random() * INTERVAL_S, agent.live)
-            result["enrolling_all_s"] = told("all enrolled after {:.1f} s", wait_all(agents, BEARS_WITHIN_S))
+            agents, result["enrolling_all_s"] = enrolled(herd, options.agents)
             result["outage"] = outage(center, herd, agents, options.outage)
             result["continuity"] = continuity(center, herd, agents)
         finally:
