@@ -11,9 +11,11 @@ import json
 import socket
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 from . import dio
+from .clocks import HOUR_S
 from .commands import wait_for
 from .host import Host
 
@@ -82,9 +84,9 @@ class _Control(http.client.HTTPConnection):
         self.sock.connect(self.host)
 
 
-def asked(host: Host) -> dict[str, Any] | None:
+def asked(host: Host, timeout_s: float = 10) -> dict[str, Any] | None:
     """The status document; None while nobody answers."""
-    control = _Control(f"/proc/{host.leader}/root/run/dio-agent/agent.sock", timeout=10)
+    control = _Control(f"/proc/{host.leader}/root/run/dio-agent/agent.sock", timeout=timeout_s)
     try:
         control.request("GET", "/v1/status", headers={"Host": "dio"})
         answer = control.getresponse()
@@ -123,6 +125,22 @@ def active_again(host: Host) -> float:
 
     wait_for(f"{host.name} is active again", again, within_s=HEALED_S)
     return time.monotonic() - began
+
+
+def acknowledged_after(host: Host, moment: float) -> float:
+    """Wait until a report was acknowledged later than `moment` (time of day): so many seconds later.
+
+    What was acknowledged while the host's clock was wrong has a time far from it, and does not count.
+    """
+
+    def later() -> float | None:
+        found = asked(host, timeout_s=1)
+        if found is None or found["state"] != "active" or found["last_acknowledged_at"] is None:
+            return None
+        at = datetime.fromisoformat(found["last_acknowledged_at"].replace("Z", "+00:00")).timestamp()
+        return at - moment if 0 < at - moment < HOUR_S / 2 else None
+
+    return wait_for(f"{host.name} is active again", later, within_s=HEALED_S * 2) or 0.0
 
 
 def reported(host: Host) -> int:
