@@ -23,7 +23,7 @@ from dio_daemon.detect.integrity.host import Host
 from dio_daemon.detect.integrity.inotify import Inotify
 from dio_daemon.detect.integrity.places import MOST_ENTRIES, Places
 from dio_daemon.detect.integrity.runs import Runs
-from dio_daemon.detect.integrity.state import FileState, examine
+from dio_daemon.detect.integrity.state import GONE, FileState, examine
 from dio_daemon.detect.integrity.verdict import UNSUSPICIOUS, Change, Verdict
 from dio_daemon.text import safe
 
@@ -179,7 +179,8 @@ class FileWatch:
     def _expand(self, now: float) -> None:
         self._expand_at = now + EXPAND_S
         before = set(self._places.folders)
-        self._places.expand()
+        if not self._places.expand():
+            self._expand_at = now + RESCAN_S
         folders = self._places.folders
         self._enqueue([folder for folder in folders if folder not in before])
         self._enqueue([folder for folder in before if folder not in folders])
@@ -260,7 +261,9 @@ class FileWatch:
         at = self._places.folders.get(folder)
         try:
             names = os.listdir(self._host.at(folder or "/"))[:MOST_ENTRIES] if at is not None else []
-        except OSError:
+        except OSError as error:
+            if error.errno not in GONE:  # no descriptor, a disk that fails: nothing is known of it now
+                return 0, 0
             names = []
         files = read_bytes = 0
         seen: set[str] = set()
@@ -273,7 +276,12 @@ class FileWatch:
                 continue
             known = self._current.get(path) or self._baseline.files.get(path)
             keep = MOST_TEXT_BYTES if group.shows != "nothing" else 0
-            look = examine(self._host, path, known, group.hashed, keep)
+            try:
+                look = examine(self._host, path, known, group.hashed, keep)
+            except OSError:  # it is as it was, as far as can be told
+                if known is not None:
+                    seen.add(name)
+                continue
             if look is None:
                 continue
             seen.add(name)
@@ -362,10 +370,16 @@ class FileWatch:
         content = None
         group = self._groups_of.get(path)
         if state is not None and group is not None and group.shows != "nothing":
-            look = examine(self._host, path, None, True, MOST_TEXT_BYTES)
-            if look is not None and look.state.same(state):
-                content = look.content
+            content = self._text_of(path, state)
         self._baseline.set(path, state, content)
+
+    def _text_of(self, path: str, state: FileState) -> bytes | None:
+        """The content of a file that is as `state` says still."""
+        try:
+            look = examine(self._host, path, None, True, MOST_TEXT_BYTES)
+        except OSError:
+            return None
+        return look.content if look is not None and look.state.same(state) else None
 
 
 _REASONS = {

@@ -6,6 +6,7 @@ files are reached through `/proc/1/root` where that is allowed, and through `/` 
 
 from __future__ import annotations
 
+import errno
 import os
 
 from dio_daemon.collect.mounts import parse
@@ -37,6 +38,12 @@ CONTAINERS = (
     "/snap/",
 )
 """Folders of other systems' files."""
+
+OUT_OF_BREATH = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
+"""Errors that say nothing of what was to be opened: this process, or the whole host, has nothing left for it."""
+
+SPARE_FDS = 16
+"""A look opens a few files at a time; the agent's other threads open theirs meanwhile."""
 
 _SERVICE_HOMES = ("/var/", "/srv/", "/opt/", "/home/")
 _NO_SHELLS = (b"", b"nologin", b"false", b"sync")
@@ -129,3 +136,21 @@ def seen_from_here(proc: str = "/proc") -> Host:
     except OSError:
         root = ""
     return Host(root, proc)
+
+
+def can_look(fd: int) -> bool:
+    """Whether this process may open some files more: without, all that is looked for would seem to be gone.
+
+    Args:
+        fd: an open descriptor, of which copies are made for a moment.
+    """
+    copies: list[int] = []
+    try:
+        while len(copies) < SPARE_FDS:
+            copies.append(os.dup(fd))
+    except OSError:
+        return False
+    finally:
+        for copy in copies:
+            os.close(copy)
+    return True

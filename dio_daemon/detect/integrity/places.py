@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from dio_daemon.detect.integrity.group import MOST_DEPTH, Group
-from dio_daemon.detect.integrity.host import Host
+from dio_daemon.detect.integrity.host import OUT_OF_BREATH, Host
 
 MOST_FOLDERS = 6000
 MOST_ENTRIES = 20_000
@@ -57,8 +57,17 @@ class Places:
         self._groups = groups
         self.folders: dict[str, Folder] = {}
 
-    def expand(self) -> None:
-        """Look which folders there are now."""
+    def expand(self) -> bool:
+        """Look which folders there are now. False where that could not be told: they are those of before then."""
+        before = self.folders
+        try:
+            self._look()
+        except OSError:
+            self.folders = before
+            return False
+        return True
+
+    def _look(self) -> None:
         self._host.remount()
         self.folders = {}
         self._is_dir: dict[str, bool] = {}
@@ -132,7 +141,9 @@ class Places:
         try:
             with os.scandir(self._host.at(folder or "/")) as entries:
                 names = [entry.name for entry, _ in zip(entries, range(MOST_ENTRIES), strict=False)]
-        except OSError:
+        except OSError as error:
+            if error.errno in OUT_OF_BREATH:
+                raise
             return []
         return sorted(name for name in names if pattern.fullmatch(name))
 
@@ -144,7 +155,9 @@ class Places:
                     for entry, _ in zip(entries, range(MOST_ENTRIES), strict=False)
                     if entry.is_dir(follow_symlinks=False) and entry.name != "__pycache__"
                 ]
-        except OSError:
+        except OSError as error:
+            if error.errno in OUT_OF_BREATH:
+                raise
             return []
 
 

@@ -216,7 +216,10 @@ class PrivilegedWatch:
         mode, uid, gid, capabilities = found
         user, shown, word = user_name(self._host, uid), safe(path, 300), for_shell(path, 300)
         loose = path.startswith((*(f"{folder}/" for folder in OPEN), "/home/"))
-        look = examine(self._host, path, None, True)
+        try:
+            look = examine(self._host, path, None, True)
+        except OSError:
+            look = None
         owner = self._packages.owner(path)
         if capabilities:
             type_, what = "capability_file", f"has capabilities of its own ({capabilities})"

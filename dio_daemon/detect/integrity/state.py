@@ -6,6 +6,7 @@ something else between two looks is taken as vanished.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -16,6 +17,10 @@ from dio_daemon.detect.integrity.host import Host
 
 MOST_HASHED_BYTES = 4 << 20
 """Of a larger file the size and the times alone are compared."""
+
+
+GONE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG))
+"""What the kernel says of what is not there; with anything else it does not say whether it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,7 @@ class Look:
 
 
 def examine(host: Host, path: str, known: FileState | None, hashed: bool, keep_bytes: int = 0) -> Look | None:
-    """Look at a file; None when there is none, or when it is a folder.
+    """Look at a file; None when there is none, or when it is a folder. Raises OSError where that cannot be told.
 
     Args:
         host: whose file.
@@ -101,7 +106,11 @@ def examine(host: Host, path: str, known: FileState | None, hashed: bool, keep_b
     real = host.at(path)
     try:
         seen = os.lstat(real)
-    except (OSError, ValueError):
+    except ValueError:
+        return None
+    except OSError as error:
+        if error.errno not in GONE:
+            raise
         return None
     if stat.S_ISDIR(seen.st_mode):
         return None

@@ -7,6 +7,7 @@ interval: a storm costs no more steps. Where nobody tells, it looks once a secon
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from dio_daemon.detect.integrity.baseline import Baseline
 from dio_daemon.detect.integrity.concealed import ConcealedWatch
 from dio_daemon.detect.integrity.files import FileWatch
 from dio_daemon.detect.integrity.follow import Follower
+from dio_daemon.detect.integrity.host import can_look
 from dio_daemon.detect.integrity.hostage import HostageWatch
 from dio_daemon.detect.integrity.inotify import Inotify
 from dio_daemon.detect.integrity.listeners import ListenerWatch
@@ -31,6 +33,8 @@ from dio_daemon.detect.integrity.processes import ProcessWatch
 from dio_daemon.detect.integrity.tamper import TamperWatch
 from dio_daemon.detect.integrity.window import ChangeWindow
 from dio_daemon.heartbeat import Heartbeat
+
+log = logging.getLogger(__name__)
 
 STEP_S = 120.0
 """What one step may take on a host that is out of breath before the thread counts as hung."""
@@ -103,6 +107,7 @@ class Integrity:
         self._all: tuple[Finding, ...] = ()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._started = False
+        self._could_look = True
         self.stopping = False
 
     def look(self, sample: Mapping[str, Any], now: float) -> Sequence[Finding]:
@@ -133,6 +138,9 @@ class Integrity:
             self._started = True
             self._sleep(FIRST_S)
             return "waited"
+        if not self._can_look():
+            self._sleep(STEP_WAIT_S)
+            return "waited"
         self._accept_if_asked()
         self._look()
         self._parts.baseline.save()
@@ -148,6 +156,20 @@ class Integrity:
             notify.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
+
+    def _can_look(self) -> bool:
+        """Whether looking tells anything now; what was found stands meanwhile."""
+        can = can_look(self._wake_read)
+        if can != self._could_look:
+            self._could_look = can
+            if can:
+                log.info("Files and processes are looked at again")
+            else:
+                log.warning(
+                    "Files and processes cannot be looked at: no descriptor is free (the agent's limit of open files,"
+                    " LimitNOFILE=, or the host's, fs.file-max)"
+                )
+        return can
 
     def _look(self) -> None:
         parts, now = self._parts, self._clock.monotonic()
