@@ -19,6 +19,7 @@ from dio_daemon.detect.integrity.follow import COMMAND, Follower
 from dio_daemon.detect.integrity.host import Host
 from dio_daemon.detect.integrity.hostage import HostageWatch
 from dio_daemon.detect.integrity.inotify import Inotify
+from dio_daemon.detect.integrity.kernel import KernelWatch
 from dio_daemon.detect.integrity.listeners import ListenerWatch
 from dio_daemon.detect.integrity.logins import LoginWatch
 from dio_daemon.detect.integrity.open_folders import OpenFolders
@@ -100,6 +101,7 @@ def assemble(
             follower=Follower(host, clock, follow),
             people=People(host),
             tamper=TamperWatch(host, runs, baseline, cgroups, window.open, clock),
+            kernel=KernelWatch(host, packages, runs, baseline, window.open),
             baseline=baseline,
             notify=news,
         ),

@@ -15,6 +15,7 @@ from typing import Any
 
 from dio_daemon.clock import Clock
 from dio_daemon.detect.finding import Finding
+from dio_daemon.detect.integrity.audit import AuditTrail
 from dio_daemon.detect.integrity.baseline import Baseline
 from dio_daemon.detect.integrity.histories import Histories
 from dio_daemon.detect.integrity.host import Host
@@ -96,6 +97,7 @@ class TamperWatch:
             self._list("services"),
             lambda known: self._set("services", known),
         )
+        self._audit = AuditTrail(host, runs, announced)
 
     def look(self, now: float) -> list[Finding]:
         """One look; what is the case. `now` is monotonic seconds."""
@@ -107,11 +109,12 @@ class TamperWatch:
             *(finding for _, finding in self._cut.values()),
             *self._histories.look(now),
             *self._services.look(now, wall),
+            *self._audit.look(now, wall),
         ]
 
     def accept(self) -> int:
         """Take all that is told as well; how many they were."""
-        count = len(self._cut) + self._histories.accept() + self._services.accept()
+        count = len(self._cut) + self._histories.accept() + self._services.accept() + self._audit.accept()
         self._cut.clear()
         return count
 

@@ -24,6 +24,7 @@ from dio_daemon.detect.integrity.follow import Follower
 from dio_daemon.detect.integrity.host import can_look
 from dio_daemon.detect.integrity.hostage import HostageWatch
 from dio_daemon.detect.integrity.inotify import Inotify
+from dio_daemon.detect.integrity.kernel import KernelWatch
 from dio_daemon.detect.integrity.listeners import ListenerWatch
 from dio_daemon.detect.integrity.logins import LoginWatch
 from dio_daemon.detect.integrity.open_folders import OpenFolders
@@ -68,6 +69,7 @@ class Parts:
     follower: Follower
     people: People
     tamper: TamperWatch
+    kernel: KernelWatch
     baseline: Baseline
     notify: Sequence[Inotify]
 
@@ -189,6 +191,7 @@ class Integrity:
         if now >= self._due["tamper"]:
             self._due["tamper"] = now + TAMPER_S
             self._found["tamper"] = parts.tamper.look(now)
+            self._found["kernel"] = parts.kernel.look(self._clock.now().timestamp())
             if parts.files.ready:
                 self._found["folders"] = parts.folders.look(now)
 
@@ -205,6 +208,7 @@ class Integrity:
             parts.privileged,
             parts.listeners,
             parts.tamper,
+            parts.kernel,
         ):
             each.accept()
 

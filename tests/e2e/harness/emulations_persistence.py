@@ -229,4 +229,12 @@ PERSISTENCE: tuple[Emulation, ...] = (
     file(
         "tmpfiles rule", "T1543", "/etc/tmpfiles.d/drill.conf", "# z /bin/true 4755", "tmpfiles_rule_changed"
     ),
+    other(
+        "program that the kernel runs at a crash",
+        "T1546",
+        "echo '|/var/tmp/drill %p' > /var/tmp/pattern; mount --bind /var/tmp/pattern /proc/sys/kernel/core_pattern",
+        "umount /proc/sys/kernel/core_pattern",
+        "kernel_setting_changed",
+        "/var/tmp/drill as root whenever a program crashes",
+    ),
 )

@@ -131,6 +131,24 @@ TAMPERING: tuple[Emulation, ...] = (
         ".locked",
         clears=False,
     ),
+    other(
+        "audit switched off at run time",
+        "T1562.012",
+        "echo 'type=CONFIG_CHANGE msg=audit(1764432000.001:7): op=set audit_enabled=0 old=1 auid=0 ses=1 res=1'"
+        " >> /var/log/audit/audit.log",
+        "echo 'type=CONFIG_CHANGE msg=audit(1764432060.001:8): op=set audit_enabled=1 old=0 auid=0 ses=1 res=1'"
+        " >> /var/log/audit/audit.log",
+        "audit_switched_off",
+        "switched off",
+    ),
+    other(
+        "addresses no longer random",
+        "T1562.001",
+        "echo 0 > /var/tmp/aslr; mount --bind /var/tmp/aslr /proc/sys/kernel/randomize_va_space",
+        "umount /proc/sys/kernel/randomize_va_space",
+        "kernel_setting_changed",
+        "kernel/randomize_va_space from 2 to 0",
+    ),
     line("logging turned off", "T1562.006", "/etc/rsyslog.conf", "# & stop", "logging_config_changed"),
     file("audit rules", "T1562.006", "/etc/audit/rules.d/drill.rules", "-e 0", "logging_config_changed"),
     line("firewall turned off", "T1562.004", "/etc/ufw/ufw.conf", "ENABLED=no", "firewall_config_changed"),
