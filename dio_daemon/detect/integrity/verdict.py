@@ -23,7 +23,9 @@ from dio_daemon.detect.integrity.state import FileState, read_regular
 from dio_daemon.detect.integrity.suspicious import MOST_BYTES, SIGNS, only_paths, signs
 from dio_daemon.text import for_shell, safe
 
-_UNIT_LINK = re.compile(r"/etc/systemd/(system|user)/([^/]+\.(wants|requires|upholds)/)?[^/]+")
+_UNIT_LINK = re.compile(
+    r"(/etc/systemd/(system|user)|(/[^/]+)+/\.config/systemd/user)/([^/]+\.(wants|requires|upholds)/)?[^/]+"
+)
 _UNIT_FOLDERS = ("/usr/lib/systemd/", "/lib/systemd/")
 _COMMANDS = ("/usr/bin", "/usr/sbin", "/bin", "/sbin")
 UNSUSPICIOUS = "unsuspicious"

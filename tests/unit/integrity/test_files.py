@@ -184,15 +184,24 @@ def test_announced_changes_are_recorded(fake: FakeHost) -> None:
     assert watch.accept() == 1 and fake.run(watch) == []
 
 
-def test_enabling_a_packages_unit_is_ordinary(fake: FakeHost) -> None:
+@pytest.mark.parametrize(
+    ("units", "links"),
+    [
+        ("system", "/etc/systemd/system"),
+        ("user", "/etc/systemd/user"),
+        ("user", "/home/ann/.config/systemd/user"),
+    ],
+)
+def test_enabling_a_packages_unit_is_ordinary(fake: FakeHost, units: str, links: str) -> None:
     """A link to a unit as its package has it; to any other file it is a finding."""
-    fake.put("/usr/lib/systemd/system/a.service", "[Service]\n")
-    fake.package("a", {"/usr/lib/systemd/system/a.service": "[Service]\n"})
-    fake.path("/etc/systemd/system/multi-user.target.wants").mkdir(parents=True)
+    unit = f"/usr/lib/systemd/{units}/a.service"
+    fake.put(unit, "[Service]\n")
+    fake.package("a", {unit: "[Service]\n"})
+    fake.path(f"{links}/multi-user.target.wants").mkdir(parents=True)
     watch = fake.watch()
     fake.run(watch)
-    link = fake.path("/etc/systemd/system/multi-user.target.wants/a.service")
-    link.symlink_to("/lib/systemd/system/a.service")
+    link = fake.path(f"{links}/multi-user.target.wants/a.service")
+    link.symlink_to(unit.removeprefix("/usr"))
     assert fake.run(watch) == []
     link.unlink()
     assert fake.run(watch) == []
