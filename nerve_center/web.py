@@ -27,7 +27,6 @@ _HEADERS = {
     "X-Frame-Options": "DENY",
     # Forms need their Origin: browsers say "null" under `no-referrer`, and no Sec-Fetch-Site without TLS.
     "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
@@ -54,6 +53,8 @@ def secure(app: Flask) -> None:
     def headers(response: Response) -> Response:
         for name, value in _HEADERS.items():
             response.headers.setdefault(name, value)
+        if request.is_secure:  # in clear, browsers ignore it and call it an error
+            response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
         return response
 
 

@@ -38,7 +38,8 @@ def audit_log(settings: Config, limit: int, as_json: bool) -> None:
     elif entries:
         table: list[tuple[str, ...]] = [("TIME", "ACTOR", "ACTION", "TARGET", "DETAIL")]
         for item in entries:
-            detail = " ".join(f"{key}={value}" for key, value in item.detail.items())
+            known = ((key, value) for key, value in item.detail.items() if value is not None)
+            detail = " ".join(f"{key}={value}" for key, value in known)
             cells = (format_time(item.time_us)[:19] + "Z", item.actor, item.action, item.target, detail)
             table.append(tuple(map(_printable, cells)))
         click.echo(aligned(table))

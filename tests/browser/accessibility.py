@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.browser.conftest import Site
+from tests.browser.browser import Browser
 
 _FAULTS = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
 _NEEDS_A_NAME = ("link", "button", "textbox", "combobox", "searchbox", "image", "checkbox", "table", "region")
 _LANDMARKS = {"main", "banner", "navigation", "heading"}
 
 
-def faults(site: Site, landmarks: bool = True) -> list[str]:
+def faults(browser: Browser, landmarks: bool = True) -> list[str]:
     """What is wrong with the page that is open."""
-    found: list[str] = site.driver.execute_script(_FAULTS)
-    nodes = [node for node in site.command("Accessibility.getFullAXTree")["nodes"] if not node.get("ignored")]
+    found: list[str] = browser.driver.execute_script(_FAULTS)
+    nodes = [
+        node for node in browser.command("Accessibility.getFullAXTree")["nodes"] if not node.get("ignored")
+    ]
     roles = {node["role"]["value"] for node in nodes}
     if landmarks:
         found += [f"no {role}" for role in _LANDMARKS - roles]
@@ -25,16 +27,16 @@ def faults(site: Site, landmarks: bool = True) -> list[str]:
     return found
 
 
-def stops(site: Site, most: int = 400) -> list[str]:
+def stops(browser: Browser, most: int = 400) -> list[str]:
     """What the Tab key comes to, one after the other, from the top of the page; each must show that it has the focus.
 
     Raises AssertionError for one that does not, and where the end of the page is not reached.
     """
     found: list[str] = []
-    site.driver.execute_script("document.activeElement.blur(); scrollTo(0, 0);")
+    browser.driver.execute_script("document.activeElement.blur(); scrollTo(0, 0);")
     for _ in range(most):
-        site.tab()
-        at = site.driver.execute_script(
+        browser.tab()
+        at = browser.driver.execute_script(
             "const e = document.activeElement; const s = getComputedStyle(e);"
             "return e === document.body ? null : [e.id || e.name || e.textContent.trim() || e.tagName,"
             " s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) >= 1];"

@@ -4,124 +4,34 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from selenium import webdriver
-from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
-from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.common.action_chains import ActionChains
-from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.remote.webelement import WebElement
 
 from tests.browser import fleet
-from tests.support.processes import RealCenter, wait_for
+from tests.browser.browser import Browser, chromium
+from tests.support.processes import RealCenter
 
-WITHIN_S = 90.0
-"""A guard against hanging; what is waited for comes in a moment on a machine that is not busy."""
 PASSWORD = "correct horse battery"
-ELSEWHERE = "center.example"
-"""The browser takes the center for a host on the network: without TLS it trusts it less than loopback."""
 PICTURES = Path(__file__).parents[2] / (
     "docs/images" if os.environ.get("DIO_SCREENSHOTS") else "build/screenshots"
 )
 
 
-class Site:
+class Site(Browser):
     """The center, its hosts, and the browser."""
 
     def __init__(self, center: RealCenter, hosts: list[fleet.Host], driver: webdriver.Chrome) -> None:
-        self.center, self.hosts, self.driver = center, hosts, driver
-
-    def open(self, path: str, width: int = 1360, height: int = 900, scheme: str = "light") -> None:
-        """Show a page, as on a screen of that size."""
-        self.command(
-            "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}]
-        )
-        self.command(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=height,
-            deviceScaleFactor=1,
-            mobile=width < 500,
-        )
-        self.driver.get(self.center.url + path)
-
-    def command(self, name: str, **arguments: Any) -> dict[str, Any]:
-        found: dict[str, Any] = self.driver.execute_cdp_cmd(name, arguments)
-        return found
-
-    def press(self, *keys: str) -> None:
-        """Keys, wherever the focus is."""
-        ActionChains(self.driver).send_keys(*keys).perform()
-
-    def tab(self, back: bool = False) -> None:
-        """On to what the Tab key comes to next."""
-        keys = ActionChains(self.driver)
-        (
-            keys.key_down(Keys.SHIFT).send_keys(Keys.TAB).key_up(Keys.SHIFT)
-            if back
-            else keys.send_keys(Keys.TAB)
-        ).perform()
-
-    def tab_to(self, selector: str, back: bool = False) -> None:
-        """On by the Tab key to the first element of a selector. Raises AssertionError where it is not come to."""
-        for _ in range(400):
-            self.tab(back)
-            if self.driver.execute_script("return document.activeElement.matches(arguments[0])", selector):
-                return
-        raise AssertionError(f"the Tab key does not come to {selector}")
-
-    def find(self, selector: str) -> WebElement:
-        return self.driver.find_element(By.CSS_SELECTOR, selector)
-
-    def all(self, selector: str) -> list[WebElement]:
-        return self.driver.find_elements(By.CSS_SELECTOR, selector)
-
-    def texts(self, selector: str) -> list[str]:
-        """What these elements say, read at one moment."""
-        return list(
-            self.driver.execute_script(
-                "return Array.from(document.querySelectorAll(arguments[0]), (e) => e.textContent.trim())",
-                selector,
-            )
-        )
-
-    def wait(self, condition: Callable[[], Any], what: str) -> Any:
-        """The condition's first truthy value, while the page changes under it."""
-
-        def look() -> Any:
-            with suppress(NoSuchElementException, StaleElementReferenceException):
-                return condition()
-            return None
-
-        return wait_for(look, what, WITHIN_S)
-
-    def log_in(self, name: str = "ann") -> None:
-        """By a link that works once, as a person does."""
-        self.open(self.center.control("user", "login-link", name).strip())
-        self.find("main button").click()
-        self.wait(lambda: self.texts("h1") == ["Fleet"], "the fleet after the login")
+        super().__init__(center.url, driver)
+        self.center, self.hosts = center, hosts
 
     def picture(self, name: str) -> None:
         """Keep what is to be seen, for the documentation (DIO_SCREENSHOTS=1) or for whoever looks at a failure."""
         PICTURES.mkdir(parents=True, exist_ok=True)
         shot = self.command("Page.captureScreenshot", format="webp", quality=80)
         (PICTURES / f"{name}.webp").write_bytes(base64.b64decode(shot["data"]))
-
-    def check(self) -> None:
-        """Nothing came from elsewhere, nothing was forbidden by the policy, and no hostile text became code."""
-        assert self.driver.title != "hacked"
-        found = self.driver.execute_script(
-            "return performance.getEntriesByType('resource').map((e) => e.name)"
-        )
-        assert [name for name in found if not name.startswith(self.center.url + "/")] == []
-        told = [item["message"] for item in self.driver.get_log("browser") if item["level"] == "SEVERE"]
-        assert [text for text in told if "Content Security Policy" in text or "Uncaught" in text] == []
 
 
 @pytest.fixture(scope="session")
@@ -137,31 +47,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         driver = chromium(folder / "profile")
         try:
             found = Site(center, hosts, driver)
-            found.log_in()
+            found.log_in(center.control("user", "login-link", "ann").strip())
             yield found
         finally:
             driver.quit()
     finally:
         center.close()
-
-
-def chromium(profile: Path) -> webdriver.Chrome:
-    """Debian's Chromium without a window, with a profile of its own."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--disable-background-networking",
-        "--hide-scrollbars",
-        f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1",
-        f"--user-data-dir={profile}",
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
-    driver.set_page_load_timeout(120)
-    driver.set_script_timeout(90)
-    return driver

@@ -13,13 +13,31 @@ from typing import Any
 HOSTILE = "<script>document.title='hacked'</script>"
 KINDS = ("web", "db", "cache", "mail", "build", "edge")
 MINUTES = 60
+TROUBLE = ("stopped", "paused", "offline", "never", *(f"ill{number}" for number in range(1, 7)))
+OUTBREAK = {
+    "type": "new_setuid_file",
+    "severity": "high",
+    "fingerprint": "setuid:/usr/local/bin/x",
+    "state": "open",
+    "title": "A new setuid file that no package knows",
+    "summary": "/usr/local/bin/x is setuid root and belongs to no package.",
+    "evidence": {"path": "/usr/local/bin/x", "sha256": "3f" * 32, "owner": HOSTILE},
+}
 
 
 class Host:
     """An agent that only talks."""
 
-    def __init__(self, url: str, token: str, hostname: str, labels: dict[str, str], level: float) -> None:
-        self.url, self.hostname, self.level = url, hostname, level
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        hostname: str,
+        labels: dict[str, str],
+        level: float,
+        interval_s: float = 60,
+    ) -> None:
+        self.url, self.hostname, self.level, self.interval_s = url, hostname, level, interval_s
         self.agent_id = f"agent-{secrets.token_hex(8)}"
         self._credential = secrets.token_hex(32)
         self._ids = {"instance_id": secrets.token_hex(16), "run_id": secrets.token_hex(16), "boot_id": None}
@@ -30,7 +48,7 @@ class Host:
             "agent_id": self.agent_id,
             **self._ids,
             "agent_version": "0.1.0",
-            "interval_s": 60,
+            "interval_s": self.interval_s,
             "sent_at": stamp(time.time()),
             "labels": labels,
             "host": {
@@ -59,13 +77,19 @@ class Host:
         body = {
             **self._ids,
             "sent_at": stamp(time.time()),
-            "interval_s": 60,
+            "interval_s": self.interval_s,
             "epoch": self._epoch,
             "stream": stream,
             "after": mark,
             "records": records,
         }
         self._marks[stream] = self._post(f"/api/v1/agents/{self.agent_id}/reports", body, {})["mark"]
+
+    def goodbye(self) -> None:
+        """Stop on purpose."""
+        said = {key: self._ids[key] for key in ("instance_id", "run_id")}
+        body = {**said, "sent_at": stamp(time.time()), "reason": "stopped"}
+        self._post(f"/api/v1/agents/{self.agent_id}/goodbye", body, {})
 
     def sample(self, at: float, cpu: float | None = None) -> dict[str, Any]:
         """A sample that depends on the host and the time alone."""
@@ -115,7 +139,7 @@ class Host:
         sent = {"Content-Type": "application/json", "Authorization": f"Bearer {self._credential}", **headers}
         request = urllib.request.Request(self.url + path, json.dumps(body).encode(), sent)
         with urllib.request.urlopen(request, timeout=60) as answer:
-            found: dict[str, Any] = json.load(answer)
+            found: dict[str, Any] = json.loads(answer.read() or b"{}")
         return found
 
 
@@ -172,6 +196,21 @@ def fill(url: str, token: str) -> list[Host]:
     for host in hosts[6:12:3]:
         host.tell("events", "threat", (now - 900, {**disk, "severity": "medium"}))
     hosts[0].tell("events", "event", (now - 3000, {"type": "agent.start", "message": HOSTILE}))
+    return hosts
+
+
+def trouble(url: str, token: str) -> list[Host]:
+    """Hosts in each state but active, and one finding on six of them, which is an outbreak."""
+    now = time.time()
+    hosts = [Host(url, token, f"{name}.example.net", {"env": "lab"}, 20.0, 1) for name in TROUBLE]
+    stopped, paused, _offline, _never, *ill = hosts
+    for host in hosts[:3]:
+        host.tell("samples", "sample", (now - 5, host.sample(now - 5)))
+    stopped.goodbye()
+    window = {"type": "maintenance.begin", "message": "a new disk", "for_s": 3600}
+    paused.tell("events", "event", (now, window))
+    for host in ill:
+        host.tell("events", "threat", (now, OUTBREAK))
     return hosts
 
 

@@ -11,7 +11,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
 from tests.browser import fleet
-from tests.browser.conftest import ELSEWHERE, PASSWORD, Site
+from tests.browser.browser import ELSEWHERE
+from tests.browser.conftest import PASSWORD, Site
 
 pytestmark = pytest.mark.xdist_group("browser")
 

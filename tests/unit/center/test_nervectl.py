@@ -81,6 +81,8 @@ def test_api_tokens(center: CenterUnderTest) -> None:
     listed = run(center, "api-token", "list", "--json").output
     assert made not in listed
     assert [item["name"] for item in json.loads(listed)["api_tokens"]] == ["grafana", "test"]
+    logged = run(center, "audit").output
+    assert "scope=read" in logged and "None" not in logged
     assert run(center, "api-token", "remove", "grafana").exit_code == 0
     assert problem(center.get("/api/v1/agents", made)) == "credential-unknown"
     assert center.get("/api/v1/agents", API_TOKEN).status_code == 200
