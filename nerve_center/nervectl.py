@@ -3,6 +3,7 @@
     nervectl token show|rotate              the enrollment token that agents enroll with
     nervectl agents [--json]                the hosts under watch
     nervectl agents revoke|allow ID         refuse one, or accept it again
+    nervectl threats [ID]                   what is wrong, on all of them
     nervectl continuity [--agent ID]        whether anything they sampled is unaccounted for
     nervectl enrollment add|list|remove     further tokens, each with an end, a number of uses, labels to give
     nervectl api-token add|list|remove      tokens for programs
@@ -30,7 +31,17 @@ import click
 from sqlalchemy.engine import Connection, Row
 
 from nerve_center import __version__, admin, config, continuity, presence
-from nerve_center.cli import api_tokens, audit_log, database, enrollment, notify, policy, tolerance, users
+from nerve_center.cli import (
+    api_tokens,
+    audit_log,
+    database,
+    enrollment,
+    notify,
+    policy,
+    threats,
+    tolerance,
+    users,
+)
 from nerve_center.cli.base import Failed, actor, admin_call, aligned, read, steady_us, write
 from nerve_center.clock import SystemClock, format_time, parse_time
 from nerve_center.config import Config
@@ -269,6 +280,7 @@ for group in (
     enrollment.enrollment,
     notify.notify,
     policy.policy,
+    threats.threats,
     tolerance.tolerance,
     users.user,
 ):

@@ -34,7 +34,7 @@ _nervectl() {
         esac
     done
     case $command in
-        "") words="token agents continuity api-token audit database enrollment notify policy tolerance user --config --version --help" ;;
+        "") words="token agents continuity api-token audit database enrollment notify policy threats tolerance user --config --version --help" ;;
         token) words="show rotate --help" ;;
         agents) words="revoke allow --json --help" ;;
         continuity) words="--agent --since --json --help" ;;
@@ -42,6 +42,7 @@ _nervectl() {
         "api-token add") words="--scope --expires --help" ;;
         "api-token list" | "enrollment list" | "policy list" | "tolerance list" | "user list") words="--json --help" ;;
         audit) words="--limit --json --help" ;;
+        threats) words="--host --all --limit --json --help" ;;
         database) words="migrate check backup restore copy --help" ;;
         "database check") words="--quick --help" ;;
         "enrollment add") words="--expires --uses --label --help" ;;

@@ -33,6 +33,7 @@ complete -c nervectl -n '__nervectl_at' -a agents -d 'The hosts under watch'
 complete -c nervectl -n '__nervectl_at' -a continuity -d 'Whether anything is unaccounted for'
 complete -c nervectl -n '__nervectl_at' -a api-token -d 'Tokens for programs'
 complete -c nervectl -n '__nervectl_at' -a audit -d 'Who changed what'
+complete -c nervectl -n '__nervectl_at' -a threats -d 'What is wrong on the fleet'
 complete -c nervectl -n '__nervectl_at' -a database -d 'Migrate, check, back up, restore, copy'
 complete -c nervectl -n '__nervectl_at' -a enrollment -d 'Enrollment tokens with an end, uses and labels'
 complete -c nervectl -n '__nervectl_at' -a notify -d 'Who is notified of what'
@@ -77,7 +78,7 @@ complete -c nervectl -n '__nervectl_at user' -a login-link -d 'Print a link that
 complete -c nervectl -n '__nervectl_at user role' -a 'viewer operator admin'
 complete -c nervectl -n '__nervectl_at database backup; or __nervectl_at database restore' -F
 
-for command in agents continuity 'api-token list' audit 'enrollment list' 'policy list' 'tolerance list' 'user list'
+for command in agents continuity 'api-token list' audit 'enrollment list' 'policy list' threats 'tolerance list' 'user list'
     complete -c nervectl -n "__nervectl_at $command" -l json -d 'JSON, for programs'
 end
 complete -c nervectl -n '__nervectl_at continuity' -l agent -x -d 'Only this agent'
@@ -86,7 +87,11 @@ complete -c nervectl -n '__nervectl_at api-token add' -l scope -x -a 'read threa
 for command in 'api-token add' 'enrollment add'
     complete -c nervectl -n "__nervectl_at $command" -l expires -x -d 'How long it holds'
 end
-complete -c nervectl -n '__nervectl_at audit' -l limit -x -d 'How many at most'
+for command in audit threats
+    complete -c nervectl -n "__nervectl_at $command" -l limit -x -d 'How many at most'
+end
+complete -c nervectl -n '__nervectl_at threats' -l host -x -d 'Only those of this host'
+complete -c nervectl -n '__nervectl_at threats' -l all -d 'Also what is over'
 complete -c nervectl -n '__nervectl_at database check' -l quick -d 'Without a look at every row'
 complete -c nervectl -n '__nervectl_at enrollment add' -l uses -x -d 'How often it may be used'
 for command in 'enrollment add' 'policy set' 'policy remove' 'tolerance add'
