@@ -77,6 +77,8 @@ echo '$more = exec("ls");' >> /var/www/html/index.php
 printf '[user]\\n    name = Ada\\n' > /root/.gitconfig
 printf 'Host *\\n    ControlPath /tmp/ssh-master\\n' > /root/.ssh/config
 echo /srv/src > /usr/local/lib/python3.99/dist-packages/editable.pth
+mkdir -p /root/.config/systemd/user/timers.target.wants
+ln -s /usr/lib/systemd/user/systemd-tmpfiles-clean.timer /root/.config/systemd/user/timers.target.wants
 """
 """What is deployed, configured and installed without the package manager, and holds nothing that runs by itself."""
 
