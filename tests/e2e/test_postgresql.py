@@ -3,20 +3,54 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from conftest import MakeHost
 from harness import dio, faults
+from harness.clocks import WrongClock
 from harness.commands import wait_for
 from harness.host import Host
 
 _SETTINGS = "/etc/dio-nerve-center/nerve-center.toml.d/20-postgresql.toml"
+_RETENTION = "/etc/dio-nerve-center/nerve-center.toml.d/30-retention.toml"
 _SERVER = "postgresql.service"
 
 
 def _health(host: Host) -> tuple[int, str]:
     status, body = dio.get(host, dio.CENTER_URL + "/health")
     return status, str(json.loads(body).get("reason", "")) if status else body
+
+
+def _keep(host: Host, raw_h: int) -> None:
+    """Keep samples for so long, from now on."""
+    host.write(_RETENTION, f"[retention]\nraw_h = {raw_h}\n")
+    host.run(f"systemctl restart {dio.CENTER} {dio.KEEPER}")
+
+
+def _sql(host: Host, statement: str) -> str:
+    return host.run(f'runuser -u postgres -- psql -qAt dio -c "{statement}"').strip()
+
+
+def _days_go_whole(host: Host) -> None:
+    """What a host with a clock of four days ago sampled goes with its day's table, and nothing is unaccounted for."""
+    begun = datetime.now(UTC).date() - timedelta(days=4)
+    _keep(host, 240)
+    tables = [f"samples_{begun + timedelta(days=later):%Y%m%d}" for later in (0, 1)]  # midnight may come
+    wait_for("its table", lambda: _sql(host, f"SELECT to_regclass('{tables[1]}')"), within_s=90)
+    clock = WrongClock(host, dio.AGENT)
+    clock.set(-4 * 86400)
+    host.run(f"systemctl restart {dio.AGENT}")
+
+    def stored() -> bool:
+        return any(int(_sql(host, f"SELECT count(*) FROM {table}")) > 2 for table in tables)  # noqa: S608 names of our own
+
+    wait_for("samples of four days ago", stored, within_s=60)
+    clock.set(0)
+    host.run(f"systemctl restart {dio.AGENT}")
+    _keep(host, 48)
+    wait_for("the table is gone", lambda: not _sql(host, f"SELECT to_regclass('{tables[0]}')"), within_s=180)
+    faults.healed(host)
 
 
 @pytest.mark.parametrize("release", ["bookworm"], indirect=True)
@@ -38,6 +72,8 @@ def test_grow_to_postgresql(make_host: MakeHost) -> None:
     host.run(f"systemctl start {dio.CENTER}")
     faults.healed(host)
     assert not faults.stored_once(host, agent["id"], tags)
+
+    _days_go_whole(host)
 
     host.run(f"systemctl stop {_SERVER} postgresql@*")
     wait_for("the center says what is wrong", lambda: _health(host)[0] == 503, within_s=20)
