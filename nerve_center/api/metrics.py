@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from ipaddress import ip_address
+from itertools import product
 
 from flask import Blueprint, Response, request
 
@@ -16,6 +17,7 @@ from nerve_center.api.context import center, credential, query
 from nerve_center.exposition import Figure
 from nerve_center.store import agents, fleet, outbox, place, threat_reading
 from nerve_center.store.engine import reading
+from nerve_center.store.threats import SEVERITIES, STATUSES
 
 blueprint = Blueprint("metrics", __name__)
 
@@ -40,7 +42,8 @@ def _figures(with_fleet: bool) -> Iterator[Figure]:
     now_us = here.steady.now_us()
     with reading(here.engine) as connection:
         hosts = fleet.counts(connection, now_us)
-        threats = threat_reading.counts(connection)
+        # Those that there are none of are told as well: a series that comes and goes has no 0 to show or to alert on.
+        threats = dict.fromkeys(product(STATUSES, SEVERITIES), 0) | threat_reading.counts(connection)
         records = agents.record_counts(connection)
         letters = outbox.counts(connection)
         rows = fleet.page(connection, fleet.Wanted(), 0, _MOST_HOSTS, now_us) if with_fleet else []

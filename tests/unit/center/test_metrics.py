@@ -67,6 +67,7 @@ def test_the_center_and_the_fleet(center: CenterUnderTest) -> None:
     assert found['dio_center_hosts{state="active"}'] == 1
     assert found['dio_center_hosts{state="offline"}'] == 0
     assert found['dio_center_threats{state="open",severity="low"}'] == 1
+    assert found['dio_center_threats{state="open",severity="critical"}'] == 0
     assert found['dio_center_records_total{kind="samples"}'] == 2
     assert found["dio_center_database_bytes"] > 0
     assert found[f"dio_host_up{{{labels}}}"] == 1
