@@ -86,9 +86,13 @@ class FileWatch:
         self._watched: dict[int, str] = {}
         self._watch_of: dict[str, int] = {}
         self._dirty: dict[str, float] = {}
+        self._since: dict[
+            str, float
+        ] = {}  # what the kernel tells of a folder came after this, by the wall clock
+        self._drained = clock.now().timestamp()
         self._queue: deque[str] = deque()
         self._queued: set[str] = set()
-        self._suspects: dict[str, tuple[Group, float]] = {}
+        self._suspects: dict[str, tuple[Group, float, float]] = {}
         self._findings: dict[str, tuple[FileState | None, Finding]] = {}
         self._groups_of: dict[str, Group] = {}
         self._expand_at = self._rescan_at = float("-inf")
@@ -98,8 +102,7 @@ class FileWatch:
         self._rescanned = clock.now().timestamp()
         self._judged_by: object = None
         self._busy_since: float | None = None
-        self.unwatched = 0
-        """Folders that the kernel takes no watch for; they are seen by the backstop."""
+        self.unwatched = 0  # folders that the kernel takes no watch for; they are seen by the backstop
         for path in baseline.files:
             folder, _, name = path.rpartition("/")
             self._names.setdefault(folder, set()).add(name)
@@ -114,7 +117,9 @@ class FileWatch:
             self._rescan_at = now + RESCAN_S
             self._rescanned = self._clock.now().timestamp()
             self._enqueue([*self._places.folders, *(folder for folder in self._names)])
+        wall = self._clock.now().timestamp()
         self._drain(now)
+        self._drained = wall
         settle = BUSY_SETTLE_S if busy else SETTLE_S
         for folder in [folder for folder, since in self._dirty.items() if now - since >= settle]:
             del self._dirty[folder]
@@ -172,15 +177,12 @@ class FileWatch:
         if not self._runs.busy(self._clock.now().timestamp()):
             self._busy_since = None
             return False
-        if self._busy_since is None:
-            self._busy_since = now
+        self._busy_since = now if self._busy_since is None else self._busy_since
         return now - self._busy_since < MOST_BUSY_S
 
     def _expand(self, now: float) -> None:
-        self._expand_at = now + EXPAND_S
         before = set(self._places.folders)
-        if not self._places.expand():
-            self._expand_at = now + RESCAN_S
+        self._expand_at = now + (EXPAND_S if self._places.expand() else RESCAN_S)
         folders = self._places.folders
         self._enqueue([folder for folder in folders if folder not in before])
         self._enqueue([folder for folder in before if folder not in folders])
@@ -227,11 +229,13 @@ class FileWatch:
             if mask & (inotify.IGNORED | inotify.DELETE_SELF | inotify.MOVE_SELF):
                 self._expand_at = min(self._expand_at, now + SETTLE_S)
                 self._dirty.setdefault(folder, now)
+                self._since.setdefault(folder, self._drained)
         elif mask & inotify.IS_DIR:
             if at.leads_on(name) and mask & ~inotify.ATTRIB & inotify.CHANGES:
                 self._expand_at = min(self._expand_at, now + SETTLE_S)
         elif at.group(name) is not None:
             self._dirty.setdefault(folder, now)
+            self._since.setdefault(folder, self._drained)
 
     def _enqueue(self, folders: Sequence[str], first: bool = False) -> None:
         for folder in folders:
@@ -266,6 +270,7 @@ class FileWatch:
                 return 0, 0
             names = []
         files = read_bytes = 0
+        since = self._since.pop(folder, None)
         seen: set[str] = set()
         for name in names:
             group = at.group(name) if at is not None else None
@@ -292,7 +297,7 @@ class FileWatch:
             self._current.pop(path, None)
             if path in self._baseline.files or path in self._findings:
                 group = self._groups_of.get(path) or (at.group(name) if at is not None else None)
-                self._suspect(path, group or self._any_group(path))
+                self._suspect(path, group or self._any_group(path), since)
         self._names[folder] = seen
         if not seen:
             del self._names[folder]
@@ -319,10 +324,11 @@ class FileWatch:
                 self._baseline.files[path] = state
                 self._baseline.changed()
 
-    def _suspect(self, path: str, group: Group) -> None:
+    def _suspect(self, path: str, group: Group, since: float | None = None) -> None:
         self._pending = True
         if len(self._suspects) < MOST_SUSPECTS:
-            self._suspects.setdefault(path, (group, self._clock.now().timestamp()))
+            now = self._clock.now().timestamp()
+            self._suspects.setdefault(path, (group, now if since is None else since, now))
 
     def _note_judged(self) -> None:
         if self._suspects or self._queue or self._first:
@@ -343,13 +349,13 @@ class FileWatch:
 
     def _judge(self) -> None:
         recorded: dict[str, list[str]] = {}
-        for path, (group, noticed_at) in list(self._suspects.items())[:STEP_JUDGED]:
+        for path, (group, since, noticed_at) in list(self._suspects.items())[:STEP_JUDGED]:
             del self._suspects[path]
             before, after = self._baseline.files.get(path), self._current.get(path)
             if (before is None and after is None) or (after is not None and after.same(before)):
                 self._findings.pop(path, None)
                 continue
-            change = Change(path, group, before, after, noticed_at)
+            change = Change(path, group, before, after, noticed_at, since)
             text_before = self._baseline.text(path)
             known = self._verdict.known(change, text_before)
             if known is None:

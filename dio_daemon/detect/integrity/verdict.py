@@ -46,6 +46,8 @@ class Change:
     after: FileState | None
     noticed_at: float
     """Wall clock, in seconds."""
+    since: float
+    """It happened after this, as far as the kernel told; else the moment when it was noticed."""
 
     @property
     def what(self) -> str:
@@ -188,9 +190,8 @@ class Verdict:
         if change.path.startswith("/run/"):  # a reboot empties it
             return "runtime"
         start, end = self._away
-        if self._runs.during(change.noticed_at) or (
-            change.noticed_at <= end + FIRST_LOOK_S and self._runs.between(start, end)
-        ):
+        told = self._runs.during(change.noticed_at) or self._runs.between(change.since, change.noticed_at)
+        if told or (change.noticed_at <= end + FIRST_LOOK_S and self._runs.between(start, end)):
             # A package's file that is gone after a run that left the package in place was not removed by it;
             # removed conffiles and what scripts clear away are nobody's any more.
             return "package" if owner is None or owner.conffile or owner.md5 is None else None

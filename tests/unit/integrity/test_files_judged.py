@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dio_daemon.detect.integrity.inotify import Inotify
 from tests.unit.integrity.conftest import FakeHost
 
 
@@ -124,3 +125,20 @@ def test_a_name_that_would_be_a_command_is_one_word(fake: FakeHost) -> None:
     fake.put("/usr/bin/$(reboot) x", "\x7fELF")
     (found,) = fake.run(watch)
     assert found.next.startswith("dpkg -S '/usr/bin/$(reboot) x' and ")
+
+
+def test_what_a_run_removed_and_a_breathless_agent_notices_later(fake: FakeHost) -> None:
+    """The kernel told of it while nobody listened: it may have been then."""
+    notify = Inotify()
+    try:
+        commands = [fake.put(f"/usr/bin/{name}", "x", 0o755) for name in ("python3.11", "python3.12")]
+        watch = fake.watch(notify=notify)
+        fake.run(watch)
+        fake.dpkg_ran(begin_s=2, end_s=5)
+        commands[0].unlink()
+        fake.clock.ahead_s += 30  # nothing was asked of the kernel meanwhile
+        assert fake.run(watch) == []
+        commands[1].unlink()
+        assert [found.subject for found in fake.run(watch)] == ["/usr/bin/python3.12"]
+    finally:
+        notify.close()
