@@ -1,4 +1,4 @@
-"""What people are told: an agent's threats on an installed host, all the way to a webhook that takes the messages."""
+"""What people are told and shown: an agent's threats on a host, all the way to a webhook and to the pages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from conftest import MakeHost, Note
-from harness import dio
+from harness import dio, pages
 from harness.commands import wait_for
 from harness.host import Host
 
@@ -76,8 +76,8 @@ def crowd(host: Host, number: int) -> None:
     )
 
 
-@pytest.mark.parametrize("release", ["trixie"], indirect=True)
-def test_a_threat_and_an_absence_are_told(make_host: MakeHost, note: Note) -> None:
+@pytest.mark.long
+def test_a_threat_and_an_absence_are_told_and_shown(make_host: MakeHost, note: Note) -> None:
     host = make_host("alpha", files=FILES)
     host.run(
         "chgrp dio-nerve-center /etc/dio-nerve-center/notify.toml; chmod 0640 /etc/dio-nerve-center/notify.toml"
@@ -139,3 +139,8 @@ def test_a_threat_and_an_absence_are_told(make_host: MakeHost, note: Note) -> No
     assert len(set(ids)) == len(told), "each message has an id of its own"
     note("messages, refused ones included", len(messages(host)))
     assert "json://" not in "\n".join(host.messages(dio.KEEPER)), "addresses are secrets"
+
+    # Every page, with all that happened here and hosts of every kind beside it.
+    host.run("nervectl user add ann --role admin --password-file -", stdin="correct horse battery\n")
+    assert pages.faults(host, "ann") == {}
+    assert dio.wrong(host, dio.CENTER) == []
