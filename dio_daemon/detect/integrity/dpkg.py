@@ -46,7 +46,9 @@ class Packages:
         self._version: object = None
         self._owners: dict[str, Owner | None] = {}
         self._conffiles: dict[str, Owner] = {}
-        self._diverted: dict[str, str] = {}
+        self._diverted: dict[str, tuple[str, str]] = {}
+        self._diverters: dict[str, str] = {}
+        """By path in the package: the one whose file is there instead of the others'."""
 
     def version(self) -> object:
         """Another one after every run of dpkg."""
@@ -75,13 +77,15 @@ class Packages:
 
     def _search(self, paths: list[str]) -> dict[str, Owner | None]:
         found: dict[str, Owner | None] = dict.fromkeys(paths)
-        wanted: dict[bytes, str] = {}
+        left: dict[bytes, list[tuple[str, str]]] = {}
         for path in paths:
-            for name in aliases(path):
+            names = aliases(path)
+            for name in names:
                 if name in self._conffiles:
                     found[path] = self._conffiles[name]
-                wanted[os.fsencode(self._diverted.get(name, name))] = path
-        left = {name: path for name, path in wanted.items() if found[path] is None}
+            for name in names if found[path] is None else ():
+                original, _ = self._diverted.get(name, (name, ""))
+                left.setdefault(os.fsencode(original), []).append((path, name))
         try:
             lists = sorted(
                 name for name in os.listdir(self._host.at(f"{DPKG}/info")) if name.endswith(".list")
@@ -97,8 +101,19 @@ class Packages:
                 continue
             for line in [line for line in left if b"\n" + line + b"\n" in text]:
                 package = name.removesuffix(".list")
-                found[left.pop(line)] = Owner(package, self._md5(package, line))
+                for asked in [asked for asked in left[line] if self._may_have(package, asked[1])]:
+                    found[asked[0]] = Owner(package, self._md5(package, line))
+                    left[line].remove(asked)
+                if not left[line]:
+                    del left[line]
         return found
+
+    def _may_have(self, package: str, name: str) -> bool:
+        """Whether a file can be this package's: where files are diverted, others' lie aside under another name."""
+        package = package.partition(":")[0]
+        if name in self._diverted:
+            return self._diverted[name][1] != package
+        return self._diverters.get(name, package) == package
 
     def _md5(self, package: str, line: bytes) -> str | None:
         try:
@@ -130,6 +145,7 @@ class Packages:
             self._diverted = diversions(self._host.read(f"{DPKG}/diversions", MOST_LIST_BYTES))
         except OSError:
             self._diverted = {}
+        self._diverters = dict(self._diverted.values())
 
 
 def conffiles(status: bytes) -> dict[str, Owner]:
@@ -150,10 +166,11 @@ def conffiles(status: bytes) -> dict[str, Owner]:
     return found
 
 
-def diversions(text: bytes) -> dict[str, str]:
-    """Where a diverted file's original is looked for: its path as it is now to its path in the package.
+def diversions(text: bytes) -> dict[str, tuple[str, str]]:
+    """Where a diverted file's original is looked for: its path as it is now to its path in the package, and by whom.
 
     The file records three lines for each: the path in the package, the path that it has instead, and by whom.
     """
     lines = text.split(b"\n")
-    return {os.fsdecode(lines[at + 1]): os.fsdecode(lines[at]) for at in range(0, len(lines) - 2, 3)}
+    found = [[os.fsdecode(line) for line in lines[at : at + 3]] for at in range(0, len(lines) - 2, 3)]
+    return {now: (original, by) for original, now, by in found}

@@ -47,7 +47,7 @@ def test_names_in_the_database() -> None:
     status = b"Package: a\nConffiles:\n /etc/a 0123456789abcdef0123456789abcdef\n /etc/b newconffile\n"
     status += b" /etc/c 0123456789abcdef0123456789abcdef obsolete\nVersion: 1\n\nPackage: b\n"
     assert set(conffiles(status)) == {"/etc/a"}
-    assert diversions(b"/bin/sh\n/bin/sh.distrib\ndash\n") == {"/bin/sh.distrib": "/bin/sh"}
+    assert diversions(b"/bin/sh\n/bin/sh.distrib\ndash\n") == {"/bin/sh.distrib": ("/bin/sh", "dash")}
 
 
 def test_runs_from_logs() -> None:
@@ -258,3 +258,20 @@ def test_the_worker_is_told_and_looks_seldom_otherwise(
             assert rest_s == pytest.approx(0.75)
     finally:
         worker.finish()
+
+
+def test_a_diverted_file_and_the_one_in_its_place(fake: FakeHost) -> None:
+    """perl's perldoc lies aside while perl-doc's is there; a diversion of another alias changes nothing."""
+    fake.package("perl", {"/usr/bin/perldoc": "stub", "/usr/lib/ld.so": "x"})
+    fake.package("perl-doc", {"/usr/bin/perldoc": "whole"})
+    fake.put(
+        "/var/lib/dpkg/diversions",
+        "/usr/bin/perldoc\n/usr/bin/perldoc.stub\nperl-doc\n/lib/ld.so\n/lib/ld.so.aside\nbase-files\n",
+    )
+    packages = Packages(fake.host)
+    paths = ["/usr/bin/perldoc", "/usr/bin/perldoc.stub", "/usr/lib/ld.so"]
+    owners = packages.owners(paths)
+    assert [owner and owner.package for owner in owners.values()] == ["perl-doc", "perl", "perl"]
+    for path, content in zip(paths, (b"whole", b"stub", b"x"), strict=True):
+        owner = packages.owner(path)
+        assert owner is not None and packages.matches(path, owner, content) is True
