@@ -17,7 +17,7 @@ from dio_daemon.clock import Clock
 from dio_daemon.detect.finding import Finding
 from dio_daemon.detect.integrity.baseline import Baseline
 from dio_daemon.detect.integrity.capabilities import capabilities_of
-from dio_daemon.detect.integrity.dpkg import Packages
+from dio_daemon.detect.integrity.dpkg import Packages, aliases
 from dio_daemon.detect.integrity.facts import user_name
 from dio_daemon.detect.integrity.host import Host
 from dio_daemon.detect.integrity.inotify import Inotify
@@ -197,9 +197,9 @@ class PrivilegedWatch:
             return False
         at = path.find("/", 1)
         while at != -1:
-            original = path[at:]
-            if self._known.get(original) == found and self._packages.owner(original) is not None:
-                return self._same_content(path, original)
+            for original in aliases(path[at:]):
+                if self._known.get(original) == found and self._packages.owner(original) is not None:
+                    return self._same_content(path, original)
             at = path.find("/", at + 1)
         return False
 

@@ -102,6 +102,7 @@ def test_copies_of_the_tree(fake: FakeHost, watch: PrivilegedWatch) -> None:
     fake.package("login", {"/usr/bin/su": "x"})
     for path, content, mode in (
         ("/srv/backup/usr/bin/su", "x", 0o4755),
+        ("/srv/mirror/bin/su", "x", 0o4755),
         ("/srv/other/usr/bin/su", "y", 0o4755),
         ("/srv/more/usr/bin/su", "x", 0o6755),
         ("/srv/named/usr/bin/sh", "x", 0o4755),
