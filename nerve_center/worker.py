@@ -28,8 +28,10 @@ from typing import Any
 
 import gevent
 import gevent.socket
+from gevent.server import StreamServer
 from gevent.threadpool import ThreadPool
 from gunicorn.http.errors import ParseException
+from gunicorn.workers import ggevent
 from gunicorn.workers.ggevent import GeventWorker
 
 from nerve_center.accepting import Refusals
@@ -47,6 +49,9 @@ _ROOM_S = 0.005
 _plain = gevent.socket.socket
 """Its methods act on the connection below TLS: there is nothing left to say to the client."""
 _HANG_UP_EVERY_S = 0.2
+_ACCEPTED_AT_ONCE = 16
+"""Connections that a worker takes at a time. With gunicorn's one, each report is committed alone where every agent
+comes with a connection of its own, and thousands of them wait in the kernel until they give up."""
 _GARBAGE_EVERY = 50_000
 """New objects between two looks for cycles. A report of 60 samples makes 5,000 that are gone by themselves; with
 Python's own 700 a quarter of a worker's time went into looking at them."""
@@ -143,6 +148,18 @@ def _gone() -> ConnectionResetError:
     return ConnectionResetError(errno.ECONNRESET, "the connection is past its bounds or was lost")
 
 
+class Listener(StreamServer):  # type: ignore[misc]  # gevent has no types
+    """Takes as many connections at a time as stands above, whatever it is told."""
+
+    @property
+    def max_accept(self) -> int:
+        return _ACCEPTED_AT_ONCE
+
+    @max_accept.setter
+    def max_accept(self, count: int) -> None:
+        pass
+
+
 class BoundedWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
     """See the module."""
 
@@ -169,6 +186,7 @@ class BoundedWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type
         center.people.passwords.apart = ThreadPool(_PASSWORDS_AT_ONCE).apply
         center.turns.give_way = _give_way
         center.start()
+        ggevent.StreamServer = Listener
         try:
             super().run()
         finally:

@@ -178,6 +178,20 @@ def prometheus_scrapes(host: Host) -> None:
 
     (series,) = wait_for("Prometheus has the host", up, within_s=WITHIN_S)
     assert series["metric"]["hostname"] == host.name
+    panels = [
+        (panel["title"], target["expr"].replace("$hostname", ".*"))
+        for panel in json.loads((DOCS / "grafana" / "dio-fleet.json").read_text())["panels"]
+        for target in panel.get("targets", [])
+    ]
+    for title, query in panels:
+        wait_for(f"{title} has data", lambda query=query: answered(host, query), within_s=WITHIN_S)
+
+
+def answered(host: Host, query: str) -> bool:
+    """Whether Prometheus answers a query of the dashboard with data; one that shows what is wrong may have none."""
+    asked = f"curl -sf -G http://127.0.0.1:9090/api/v1/query --data-urlencode {shlex.quote('query=' + query)}"
+    found = json.loads(host.run(asked))
+    return found["status"] == "success" and bool(found["data"]["result"] or re.search("(== 0|> 0)", query))
 
 
 @pytest.mark.parametrize("release", ["trixie"], indirect=True)

@@ -86,9 +86,8 @@ class FileWatch:
         self._watched: dict[int, str] = {}
         self._watch_of: dict[str, int] = {}
         self._dirty: dict[str, float] = {}
-        self._since: dict[
-            str, float
-        ] = {}  # what the kernel tells of a folder came after this, by the wall clock
+        # By folder: what the kernel told of it happened after this moment of the wall clock.
+        self._since: dict[str, float] = {}
         self._drained = clock.now().timestamp()
         self._queue: deque[str] = deque()
         self._queued: set[str] = set()

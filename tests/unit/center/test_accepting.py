@@ -1,14 +1,42 @@
 """A worker without descriptors says so once a minute, and nothing else is hidden."""
 
 import errno
+import json
 import logging
 import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
 from nerve_center.accepting import QUIET_S, Refusals
 from tests.support.clock import FakeClock
+
+_TOGETHER = """
+from gevent import monkey
+
+monkey.patch_all()
+import json, socket
+import gevent
+from nerve_center.worker import Listener
+
+turn, taken_in = 0, []
+def next_turn():
+    global turn
+    turn += 1
+counter = gevent.get_hub().loop.prepare()
+counter.start(next_turn)
+server = Listener(("127.0.0.1", 0), lambda *_: taken_in.append(turn))
+server.max_accept = 1  # gunicorn says so
+server.init_socket()
+clients = [socket.create_connection(server.address) for _ in range(12)]
+server.start_accepting()
+while len(taken_in) < len(clients):
+    gevent.sleep(0.01)
+print(json.dumps(taken_in))
+"""
+"""Prints in which turn of the loop each of twelve connections was taken."""
 
 
 class Server:
@@ -46,3 +74,11 @@ def test_other_errors_are_the_hub_s(caplog: pytest.LogCaptureFixture) -> None:
     handler(Server(), ValueError, ValueError("x"), None)
     assert len(others) == 3
     assert caplog.records == []
+
+
+def test_connections_that_wait_together_are_taken_together() -> None:
+    """What comes in one turn of the loop is committed as one; gunicorn itself takes a connection a turn."""
+    done = subprocess.run(
+        [sys.executable, "-c", _TOGETHER], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert len(set(json.loads(done.stdout))) <= 2, done.stdout
