@@ -48,6 +48,10 @@ class Pair:
             f'[nerve_center]\nurl = "http://127.0.0.1:{reached}"\nenrollment_token_file = "{token}"\n'
             f'[paths]\nstate_dir = "{self.state}"\nsocket = "{self.socket}"\n'
         )
+        for compiler in {python, sys.executable}:
+            subprocess.run(
+                [compiler, "-m", "compileall", "-q", "dio_daemon", "nerve_center"], cwd=REPOSITORY, check=True
+            )
         self.center = [sys.executable, "-m", "nerve_center.serve", "--config", str(folder / "center.toml")]
         self.agent = [python, "-m", "dio_daemon.start", "--config", str(folder / "agent.toml")]
 

@@ -27,9 +27,14 @@ build() {
     printf '# %s\\n@daily root /usr/bin/demo\\n' $1 > /root/pkg/etc/cron.d/demo
     printf '#!/bin/sh\\nexec sleep infinity # %s\\n' $1 > /root/pkg/usr/bin/demo
     chmod 755 /root/pkg/usr/bin/demo
+    cp /root/pkg/usr/bin/demo /root/pkg/usr/bin/clear
     cp /usr/bin/true /root/pkg/usr/bin/demo-helper && chmod 4755 /root/pkg/usr/bin/demo-helper
     printf '/etc/cron.d/demo\\n' > /root/pkg/DEBIAN/conffiles
     (cd /root/pkg && find usr -type f -exec md5sum {} +) > /root/pkg/DEBIAN/md5sums
+    cat > /root/pkg/DEBIAN/preinst <<'END'
+#!/bin/sh
+exec dpkg-divert --package demo --rename --divert /usr/bin/clear.stub --add /usr/bin/clear
+END
     cat > /root/pkg/DEBIAN/postinst <<'END'
 #!/bin/sh
 set -e
@@ -41,6 +46,7 @@ END
 #!/bin/sh
 set -e
 systemctl disable demo.service 2> /dev/null || true
+if [ "$1" = remove ]; then dpkg-divert --package demo --rename --remove /usr/bin/clear; fi
 if [ "$1" = purge ]; then rm -f /etc/profile.d/demo.sh; userdel demo || true; fi
 END
     printf '#!/bin/sh\\nsystemctl stop demo.service || true\\n' > /root/pkg/DEBIAN/prerm
@@ -59,8 +65,9 @@ logger -t sshd -p authpriv.info "Accepted password for ada from 192.0.2.7 port 5
 """
 """Four mistakes and a login, as sshd logs them."""
 _BACKUP = """
-mkdir -p /srv/usr/bin
+mkdir -p /srv/usr/bin /srv/mirror
 cp -a /usr/bin/su /usr/bin/passwd /srv/usr/bin
+cp -a /usr/bin /srv/mirror
 tar -C / -czf /srv/etc.tgz etc
 mkdir /srv/logs; for n in $(seq 40); do cp /etc/services /srv/logs/$n.log; done; gzip /srv/logs/*.log
 cp -a /etc /srv/etc
@@ -111,7 +118,7 @@ def _watched(make_host: MakeHost) -> tuple[Host, dio.Api]:
 
 
 def test_an_ordinary_week_raises_nothing(make_host: MakeHost) -> None:
-    """A package with a unit, a cron job, a user and a setuid file comes, changes and goes; logs rotate, backups run."""
+    """A package with a unit, a cron job, a user, a setuid file and a diversion comes, changes and goes; backups run."""
     host, api = _watched(make_host)
     host.run(_PACKAGE, timeout_s=120)
     host.run("printf 'x%.0s' $(seq 2000) > /var/log/syslog; sleep 7")

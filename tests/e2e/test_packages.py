@@ -205,12 +205,11 @@ def test_upgrade_while_the_center_is_away(make_host: MakeHost) -> None:
     host.run(f"systemctl enable --now {dio.CENTER} {dio.AGENT}")
     host.run(f"systemctl stop {dio.CENTER}")
     pid = host.prop(dio.AGENT, "MainPID")
-    begun = time.monotonic()
     host.run(f"{APT} {bring(host, 'deb-next')}/dio-agent_*.deb")
-    assert time.monotonic() - begun < 30
     wait_for(
         "the agent was restarted", lambda: host.prop(dio.AGENT, "MainPID") not in (pid, "0"), within_s=15
     )
+    assert host.prop(dio.AGENT, "ActiveState") == "activating"
     wait_for("it waits", lambda: "waiting" in dio.status_text(host), within_s=10)
     host.run(f"systemctl start {dio.CENTER}")
     dio.wait_active(host, within_s=15)
