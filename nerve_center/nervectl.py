@@ -48,6 +48,7 @@ from nerve_center.config import Config
 from nerve_center.errors import ConfigError
 from nerve_center.store import agents, audit, migrate
 from nerve_center.store.continuity import stored as histories
+from nerve_center.text import one_line
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _AGE = re.compile(r"([0-9]{1,6})([smhd])")
@@ -257,10 +258,10 @@ def _as_json(row: Row[Any], now_us: int) -> dict[str, Any]:
 def _as_line(row: Row[Any], now_us: int) -> tuple[str, ...]:
     return (
         row.id,
-        "".join(char if char.isprintable() else "?" for char in row.hostname),
+        one_line(row.hostname),
         _state(row, now_us),
         "never" if row.last_report_us is None else _age(now_us - row.last_report_us),
-        "".join(char if char.isprintable() else "?" for char in row.agent_version),
+        one_line(row.agent_version),
         str(row.samples),
     )
 

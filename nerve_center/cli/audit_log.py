@@ -10,6 +10,7 @@ from nerve_center.cli.base import aligned, read
 from nerve_center.clock import format_time
 from nerve_center.config import Config
 from nerve_center.store import audit
+from nerve_center.text import one_line
 
 
 @click.command("audit")
@@ -41,11 +42,7 @@ def audit_log(settings: Config, limit: int, as_json: bool) -> None:
             known = ((key, value) for key, value in item.detail.items() if value is not None)
             detail = " ".join(f"{key}={value}" for key, value in known)
             cells = (format_time(item.time_us)[:19] + "Z", item.actor, item.action, item.target, detail)
-            table.append(tuple(map(_printable, cells)))
+            table.append(tuple(map(one_line, cells)))
         click.echo(aligned(table))
     else:
         click.echo("Nothing was changed yet.")
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in text)

@@ -18,6 +18,7 @@ from nerve_center.errors import Refused
 from nerve_center.store import agents
 from nerve_center.store import policies as store
 from nerve_center.store.policies import Policy
+from nerve_center.text import one_line
 
 _MOST_BYTES = 32768
 
@@ -126,7 +127,7 @@ def _refusing(connection: Connection) -> list[dict[str, Any]]:
     return [
         {
             "agent_id": row.id,
-            "hostname": _printable(row.hostname),
+            "hostname": one_line(row.hostname),
             **_printables(json.loads(row.policy)["refused"]),
         }
         for row in agents.refusing_policy(connection)
@@ -134,11 +135,7 @@ def _refusing(connection: Connection) -> list[dict[str, Any]]:
 
 
 def _printables(texts: dict[str, str]) -> dict[str, str]:
-    return {name: _printable(text) for name, text in texts.items()}
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in text)
+    return {name: one_line(text) for name, text in texts.items()}
 
 
 def _line(item: Policy) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from nerve_center.config import Config
 from nerve_center.store import threat_reading
 from nerve_center.store.threat_reading import Filter, Threat
 from nerve_center.store.threats import ACTIVE
+from nerve_center.text import one_line
 
 _FLEET = "the fleet"
 """The host of what the nerve center itself has found, such as an outbreak."""
@@ -43,7 +44,7 @@ def threats(
         for each in found:
             since = format_time(each.opened_us)[:19] + "Z"
             cells = (str(each.key), each.severity, each.status, since, each.hostname or _FLEET, each.summary)
-            table.append(tuple(map(_printable, cells)))
+            table.append(tuple(map(one_line, cells)))
         click.echo(aligned(table))
         if more is not None:
             click.echo(f"There are more than these {limit}: --limit, --host.")
@@ -58,12 +59,12 @@ def _show(settings: Config, number: int, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(_document(found) | {"evidence": found.evidence}, indent=2))
         return
-    click.echo(_printable(f"{found.title} ({found.severity}, {found.status}) on {found.hostname or _FLEET}"))
-    click.echo(f"Since {format_time(found.opened_us)[:19]}Z, type {_printable(found.type)}")
+    click.echo(one_line(f"{found.title} ({found.severity}, {found.status}) on {found.hostname or _FLEET}"))
+    click.echo(f"Since {format_time(found.opened_us)[:19]}Z, type {one_line(found.type)}")
     parts = (("", found.summary), ("Why it matters: ", _more(found, "why")), ("Next: ", _more(found, "next")))
     for word, text in parts:
         if text:
-            click.echo(_printable(word + text))
+            click.echo(one_line(word + text))
     click.echo(json.dumps(found.evidence, indent=2))
 
 
@@ -72,7 +73,7 @@ def _document(threat: Threat) -> dict[str, Any]:
         "id": threat.key,
         "type": threat.type,
         "severity": threat.severity,
-        "status": threat.status,
+        "state": threat.status,
         "agent_id": threat.agent_id,
         "hostname": threat.hostname,
         "title": threat.title,
@@ -88,7 +89,3 @@ def _document(threat: Threat) -> dict[str, Any]:
 def _more(threat: Threat, name: str) -> str:
     value = threat.more.get(name)
     return value if isinstance(value, str) else ""
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in text)

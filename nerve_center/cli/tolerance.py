@@ -15,6 +15,7 @@ from nerve_center.policy import tolerance_as_json
 from nerve_center.store import agents
 from nerve_center.store import tolerances as store
 from nerve_center.store.tolerances import Scope, Tolerance
+from nerve_center.text import one_line
 
 _MOST_TEXT = 1024
 
@@ -115,8 +116,4 @@ def _done(settings: Config, work: object) -> Tolerance:
 
 def _line(item: Tolerance) -> tuple[str, ...]:
     texts = (item.type, item.subject[:80], store.scope_text(item), shown_end(item.until_us), item.created_by)
-    return (str(item.key), *map(_printable, texts), _printable(item.reason[:80]))
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in text)
+    return (str(item.key), *map(one_line, texts), one_line(item.reason[:80]))

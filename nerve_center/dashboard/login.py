@@ -18,6 +18,7 @@ from nerve_center.clock import format_time
 from nerve_center.dashboard.site import blueprint, hidden, local_path, me, requires
 from nerve_center.errors import Refused
 from nerve_center.people import LINK_S
+from nerve_center.text import one_line
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{32,128}")
 _FORM_S = 3600
@@ -170,5 +171,4 @@ def _form_cookie() -> str:
 
 
 def _browser() -> str:
-    text = request.headers.get("User-Agent", "")[:255]
-    return "".join(char if char.isprintable() else "?" for char in text)
+    return one_line(request.headers.get("User-Agent", "")[:255])

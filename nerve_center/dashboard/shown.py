@@ -78,7 +78,7 @@ def share(value: float | None, of: str) -> Markup:
         return Markup('<span class="quiet" title="{}">{}</span>').format("not available", NONE)
     level = "full" if value >= _FULL else "much" if value >= _MUCH else ""
     # Put together as text, numbers but for the title: a page has hundreds, and `Markup.format` is slow.
-    return Markup(  # noqa: S704
+    return Markup(  # noqa: S704 - as said above
         f'<span class="share" title="{escape(of)}">'
         f'<svg class="{level}" aria-hidden="true" preserveAspectRatio="none">'
         f'<rect width="{min(max(value, 0.0), 100.0):.1f}%" height="100%"/></svg>{percent(value)}</span>'

@@ -43,7 +43,7 @@ def _days_go_whole(host: Host) -> None:
     host.run(f"systemctl restart {dio.AGENT}")
 
     def stored() -> bool:
-        return any(int(_sql(host, f"SELECT count(*) FROM {table}")) > 2 for table in tables)  # noqa: S608 names of our own
+        return any(len(_sql(host, f"TABLE {table}").splitlines()) > 2 for table in tables)
 
     wait_for("samples of four days ago", stored, within_s=60)
     clock.set(0)

@@ -57,6 +57,9 @@ FAULTS = (
 """What `FaultProxy.fault` may be beside `PASS` and `PROBLEMS`."""
 
 
+ANYWHERE = Place()
+
+
 class FaultProxy:
     """Listens on a port of its own and forwards to another one on loopback.
 
@@ -72,7 +75,7 @@ class FaultProxy:
         self,
         target: int,
         rng: random.Random,
-        place: Place = Place(),  # noqa: B008 - it never changes
+        place: Place = ANYWHERE,
         port: int = 0,
         delay_s: float = 3.0,
     ) -> None:

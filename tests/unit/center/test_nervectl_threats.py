@@ -44,7 +44,7 @@ def test_what_is_wrong_on_the_fleet(center: CenterUnderTest) -> None:
     assert "the fleet" in listed.output and "host.example" in listed.output
     assert len(json.loads(run(center, "threats", "--all", "--json").output)["threats"]) == 3
     of_host = json.loads(run(center, "threats", "--host", "host.example", "--json").output)["threats"]
-    assert [each["hostname"] for each in of_host] == ["host.example"]
+    assert [(each["hostname"], each["state"]) for each in of_host] == [("host.example", "open")]
     assert "more than these 1" in run(center, "threats", "--limit", "1").output
 
     shown = run(center, "threats", rows[0][0])

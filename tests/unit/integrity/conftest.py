@@ -15,6 +15,7 @@ from typing import IO, Any
 import pytest
 
 from dio_daemon.detect.finding import Finding
+from dio_daemon.detect.integrity.assemble import assemble
 from dio_daemon.detect.integrity.baseline import Baseline
 from dio_daemon.detect.integrity.dpkg import Packages
 from dio_daemon.detect.integrity.files import FileWatch
@@ -24,6 +25,9 @@ from dio_daemon.detect.integrity.inotify import Inotify
 from dio_daemon.detect.integrity.runs import Runs
 from dio_daemon.detect.integrity.verdict import Verdict
 from dio_daemon.detect.integrity.watched import GROUPS
+from dio_daemon.detect.integrity.window import ChangeWindow
+from dio_daemon.detect.integrity.worker import Integrity
+from dio_daemon.heartbeat import Heartbeat
 
 
 class Hands:
@@ -125,6 +129,26 @@ class FakeHost:
             self.clock,
             lambda *event: self.recorded.append(event),
         )
+
+    def worker(
+        self, changed: Callable[[], None] = lambda: None, follow: tuple[str, ...] = ()
+    ) -> tuple[Integrity, ChangeWindow]:
+        """All detectors, as after a start of the agent, and the change window that they heed."""
+        state = self.root / "state"
+        window = ChangeWindow(state / "window.json", self.clock)
+        made = assemble(
+            self.host,
+            state,
+            (),
+            window,
+            Heartbeat("integrity", self.clock),
+            self.clock,
+            lambda *event: self.recorded.append(event),
+            changed,
+            str(self.root / "cgroup"),
+            follow,
+        )
+        return made, window
 
     def run(self, watch: FileWatch) -> list[Finding]:
         """Let a minute pass, so that everything is looked at again; what is found."""

@@ -5,17 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from dio_daemon.detect.integrity import inotify, words
-from dio_daemon.detect.integrity.assemble import assemble
 from dio_daemon.detect.integrity.dpkg import Packages, aliases, conffiles, diversions
 from dio_daemon.detect.integrity.runs import Runs, runs_of_history, runs_of_log
 from dio_daemon.detect.integrity.suspicious import WEB_SHELL, signs
 from dio_daemon.detect.integrity.window import ChangeWindow
-from dio_daemon.heartbeat import Heartbeat
 from tests.support.control import Socket
 from tests.unit.integrity.conftest import FakeHost, Hands
 
@@ -177,23 +174,8 @@ def test_the_window_on_the_control_socket(tmp_path: Path) -> None:
 
 def test_the_worker_looks_tells_and_accepts(fake: FakeHost) -> None:
     """All detectors over a made-up host: silent at first, then told at once, accepted, and gone."""
-    recorded: list[Any] = []
     asked: list[int] = []
-    state = fake.root / "state"
-    window = ChangeWindow(state / "window.json", fake.clock)
-    heartbeat = Heartbeat("integrity", fake.clock)
-    worker = assemble(
-        fake.host,
-        state,
-        (),
-        window,
-        heartbeat,
-        fake.clock,
-        lambda *event: recorded.append(event),
-        lambda: asked.append(1),
-        str(fake.root / "cgroup"),
-        (),
-    )
+    worker, window = fake.worker(lambda: asked.append(1))
     worker.wake()
 
     def steps(count: int = 6) -> set[str]:
@@ -203,7 +185,11 @@ def test_the_worker_looks_tells_and_accepts(fake: FakeHost) -> None:
             fake.clock.monotonic_s += 10
         return {finding.subject for finding in worker.look({}, 0.0)}
 
-    assert steps(30) == set() and worker.ready and [event[0] for event in recorded] == ["integrity_baseline"]
+    assert (
+        steps(30) == set()
+        and worker.ready
+        and [event[0] for event in fake.recorded] == ["integrity_baseline"]
+    )
     fake.put("/etc/cron.d/evil", "x\n")
     fake.put("/tmp/x", "x", 0o4755)
     fake.clock.monotonic_s += 60
@@ -213,7 +199,7 @@ def test_the_worker_looks_tells_and_accepts(fake: FakeHost) -> None:
     worker.stop()
     assert worker.stopping
     worker.finish()
-    assert (state / "integrity.json.gz").stat().st_mode & 0o777 == 0o600
+    assert (fake.root / "state/integrity.json.gz").stat().st_mode & 0o777 == 0o600
 
 
 def test_the_worker_is_told_and_looks_seldom_otherwise(
@@ -230,18 +216,7 @@ def test_the_worker_is_told_and_looks_seldom_otherwise(
 
     monkeypatch.setattr(inotify, "wait_for", wait_for)
     fake.put("/etc/passwd", "root:x:0:0:root:/root:/bin/bash\n")
-    worker = assemble(
-        fake.host,
-        fake.root / "state",
-        (),
-        ChangeWindow(fake.root / "state" / "window.json", fake.clock),
-        Heartbeat("integrity", fake.clock),
-        fake.clock,
-        lambda *event: None,
-        lambda: None,
-        str(fake.root / "cgroup"),
-        ("sleep", "600"),  # a journal in which nobody says anything
-    )
+    worker, _ = fake.worker(follow=("sleep", "600"))  # a journal in which nobody says anything
     try:
         while not (worker.ready and waits[-1][1] == 0.0 and waits[-2][1] > 2.0):
             worker.step()

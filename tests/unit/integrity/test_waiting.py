@@ -9,11 +9,8 @@ from typing import Any
 
 import pytest
 
-from dio_daemon.detect.integrity.assemble import assemble
 from dio_daemon.detect.integrity.host import can_look
 from dio_daemon.detect.integrity.inotify import wait_for
-from dio_daemon.detect.integrity.window import ChangeWindow
-from dio_daemon.heartbeat import Heartbeat
 from tests.unit.integrity.conftest import FakeHost
 
 
@@ -47,19 +44,7 @@ def test_nothing_is_gone_because_no_file_can_be_opened(
     fake: FakeHost, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Detectors do not look then, and say so once; what happens meanwhile is found afterwards."""
-    recorded: list[Any] = []
-    worker = assemble(
-        fake.host,
-        fake.root / "state",
-        (),
-        ChangeWindow(fake.root / "state" / "window.json", fake.clock),
-        Heartbeat("integrity", fake.clock),
-        fake.clock,
-        lambda *event: recorded.append(event),
-        lambda: None,
-        str(fake.root / "cgroup"),
-        (),
-    )
+    worker, _ = fake.worker()
 
     def steps(count: int) -> set[str]:
         for _ in range(count):
@@ -79,7 +64,7 @@ def test_nothing_is_gone_because_no_file_can_be_opened(
     with _no_descriptors():
         assert steps(6) == {"/etc/cron.d/evil"}
     worker.finish()
-    assert [event[0] for event in recorded] == ["integrity_baseline"]
+    assert [event[0] for event in fake.recorded] == ["integrity_baseline"]
 
 
 def test_the_last_descriptor_goes_between_two_files(fake: FakeHost) -> None:
