@@ -31,13 +31,6 @@ class _Helper:
     """Whether only a value that begins with `|` names a program."""
 
 
-@dataclass(frozen=True)
-class _Protection:
-    """A number that protects less when it is smaller."""
-
-    words: str
-
-
 HELPERS = {
     "/proc/sys/kernel/core_pattern": _Helper("whenever a program crashes", pipe=True),
     "/proc/sys/kernel/modprobe": _Helper("whenever it looks for a module"),
@@ -45,13 +38,14 @@ HELPERS = {
     "/sys/kernel/uevent_helper": _Helper("at every event of a device"),
 }
 PROTECTIONS = {
-    "/proc/sys/kernel/randomize_va_space": _Protection("programs lie where an attack expects them"),
-    "/proc/sys/kernel/yama/ptrace_scope": _Protection("programs may look into others of the same user"),
-    "/proc/sys/kernel/unprivileged_bpf_disabled": _Protection("every user may load programs into it"),
-    "/proc/sys/fs/protected_symlinks": _Protection("links in folders open to everybody lead programs astray"),
-    "/proc/sys/fs/protected_hardlinks": _Protection("everybody may make links to files of others"),
-    "/sys/fs/selinux/enforce": _Protection("SELinux only notes what it would forbid"),
+    "/proc/sys/kernel/randomize_va_space": "programs lie where an attack expects them",
+    "/proc/sys/kernel/yama/ptrace_scope": "programs may look into others of the same user",
+    "/proc/sys/kernel/unprivileged_bpf_disabled": "every user may load programs into it",
+    "/proc/sys/fs/protected_symlinks": "links in folders open to everybody lead programs astray",
+    "/proc/sys/fs/protected_hardlinks": "everybody may make links to files of others",
+    "/sys/fs/selinux/enforce": "SELinux only notes what it would forbid",
 }
+"""Numbers that protect less when they are smaller, and what that means."""
 
 
 class KernelWatch:
@@ -180,7 +174,7 @@ def _protection(path: str, before: str | None, now: str) -> Finding:
         severity="medium",
         confidence=0.7,
         subject=path,
-        summary=f"A protection of the kernel was lowered: {name} from {before} to {now} ({PROTECTIONS[path].words})",
+        summary=f"A protection of the kernel was lowered: {name} from {before} to {now} ({PROTECTIONS[path]})",
         why="It makes other attacks on this host easier, and is seldom needed.",
         next=f"Who was there: present, in the evidence. Back: echo {before} > {path}.",
         technique="T1562.001",
