@@ -12,6 +12,7 @@ from selenium import webdriver
 
 from tests.browser import fleet
 from tests.browser.browser import Browser, chromium
+from tests.browser.installed import InstalledCenter
 from tests.support.processes import RealCenter
 
 PASSWORD = "correct horse battery"
@@ -20,10 +21,26 @@ PICTURES = Path(__file__).parents[2] / (
 )
 
 
+class TreeCenter(RealCenter):
+    """The one of the source tree, with what the installed one has."""
+
+    def token(self) -> str:
+        """The enrollment token of its file."""
+        return self.token_file.read_text()
+
+    def enroll(self, commands: list[str]) -> str:
+        """Take a host in by the token of the commands that the page shows; returns its name."""
+        name = "enrolled.example.net"
+        fleet.Host(self.url, commands[-1].splitlines()[1], name, {}, 5.0)
+        return name
+
+
 class Site(Browser):
     """The center, its hosts, and the browser."""
 
-    def __init__(self, center: RealCenter, hosts: list[fleet.Host], driver: webdriver.Chrome) -> None:
+    def __init__(
+        self, center: TreeCenter | InstalledCenter, hosts: list[fleet.Host], driver: webdriver.Chrome
+    ) -> None:
         super().__init__(center.url, driver)
         self.center, self.hosts = center, hosts
 
@@ -37,13 +54,13 @@ class Site(Browser):
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("browser")
-    center = RealCenter(folder)
+    center = InstalledCenter() if "DIO_CENTER_PID" in os.environ else TreeCenter(folder)
     center.start()
     try:
         center.healthy()
-        (folder / "password").write_text(PASSWORD + "\n")
-        center.control("user", "add", "ann", "--role", "admin", "--password-file", str(folder / "password"))
-        hosts = fleet.fill(center.url, center.token_file.read_text())
+        add = ("user", "add", "ann", "--role", "admin", "--password-file", "-")
+        center.control(*add, stdin=PASSWORD + "\n")
+        hosts = fleet.fill(center.url, center.token())
         driver = chromium(folder / "profile")
         try:
             found = Site(center, hosts, driver)

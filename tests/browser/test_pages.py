@@ -140,10 +140,9 @@ def test_the_commands_that_enroll_a_host(site: Site) -> None:
     button = site.find('[data-copy="enroll"]')
     button.click()
     site.wait(lambda: button.text in ("Copied", "Press Ctrl+C"), "what the button says")
-    token = command.splitlines()[1]
-    fleet.Host(site.center.url, token, "enrolled.example.net", {}, 5.0)
-    site.open("/?q=enrolled")
-    assert names(site) == ["enrolled.example.net"]
+    name = site.center.enroll([site.find("#install").text, command])
+    site.open(f"/?q={name}")
+    assert names(site) == [name]
     assert "env=prod" in site.texts("#hosts .label")
     site.check()
 

@@ -201,10 +201,10 @@ class RealCenter(Service):
     def database(self) -> Path:
         return self.folder / "state/nerve-center.db"
 
-    def control(self, *arguments: str) -> str:
+    def control(self, *arguments: str, stdin: str = "") -> str:
         """What nervectl prints; fails where it fails."""
         command = [sys.executable, "-m", "nerve_center.nervectl", "--config", str(self.config), *arguments]
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        done = subprocess.run(command, check=False, capture_output=True, text=True, input=stdin)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -1,11 +1,11 @@
-"""The pages of a nerve center in a real Chromium, which runs on this machine, in the host's network."""
+"""The pages of an installed nerve center in a real Chromium, which runs on this machine, in the host's network."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from .commands import run
+from .commands import run, run_full
 from .dio import CENTER_URL
 from .host import Host
 from .roots import REPOSITORY
@@ -25,3 +25,22 @@ def faults(host: Host, person: str) -> dict[str, Any]:
     command = [*inside, str(_PYTHON), "-m", "tests.browser.look", *looks, CENTER_URL, link, token]
     found: dict[str, Any] = json.loads(run(command, timeout_s=300))
     return found
+
+
+def by_hand(center: Host, new: Host) -> str:
+    """Everything that the tests of the pages do, on the host's nerve center; returns their last line.
+
+    `new` has the agent's package in /srv/deb, and is enrolled by the commands that the page shows.
+    """
+    given = {
+        "DIO_CENTER_PID": center.leader,
+        "DIO_CENTER_ADDRESS": center.address,
+        "DIO_NEW_HOST_PID": new.leader,
+        "PYTHONPATH": REPOSITORY,
+    }
+    settings = [f"{name}={value}" for name, value in given.items()]
+    inside = ["nsenter", "-t", str(center.leader), "-n", "--", "env", "-C", str(REPOSITORY), *settings]
+    tests = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/browser"]
+    done = run_full([*inside, str(_PYTHON), *tests], check=False, timeout_s=400)
+    assert done.returncode == 0, done.stdout
+    return done.stdout.splitlines()[-1]
