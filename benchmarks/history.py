@@ -69,7 +69,7 @@ def measure(path: Path, hosts: int, days: int) -> dict[str, Any]:
     now_s = int(time.time()) // 3600 * 3600
     with writing.connect() as connection:
         keys = in_transaction(connection, lambda: [add_host(connection, number) for number in range(hosts)])
-        found: dict[str, Any] = {"raw_bytes_per_sample": raw_bytes(connection, path, keys[0], now_s - 7200)}
+        found: dict[str, Any] = {"raw_bytes_per_sample": raw_bytes(connection, path, keys, now_s - 7200)}
         _, took_s = timed(lambda: in_transaction(connection, lambda: roll(connection, keys[0], now_s)))
         found["roll_ms_per_host_hour"] = round(took_s / HOURS * 1000, 1)
         minute = connection.execute(tables.minutes.select().limit(1)).one().data
@@ -154,7 +154,7 @@ def sample(at_s: int) -> dict[str, Any]:
     total, used = 500 << 30, int(2e11 + at_s % 100000)
     traffic = {"rx_bytes_per_s": rate, "tx_bytes_per_s": rate / 7}
     moved = {"read_bytes_per_s": rate, "write_bytes_per_s": rate / 3, "busy_percent": wave / 5}
-    return {
+    figures_of_host: dict[str, Any] = {
         "cpu": {**figures_of_cpu, "iowait_percent": 1.25, "steal_percent": 0.0},
         "memory": {"total_bytes": 16 << 30, "used_bytes": int(wave * 1e8), "percent": wave / 2},
         "swap": {"total_bytes": 0, "used_bytes": 0, "percent": None},
@@ -168,9 +168,20 @@ def sample(at_s: int) -> dict[str, Any]:
         "network": {**traffic, "interfaces": [{"name": name, **traffic} for name in ("eth0", "eth1")]},
         "processes": {"count": 200 + int(wave), "running": 2, "zombies": 0},
     }
+    rounded_figures: dict[str, Any] = rounded(figures_of_host)
+    return rounded_figures
 
 
-def raw_bytes(connection: Connection, path: Path, key: int, from_s: int) -> int:
+def rounded(value: Any) -> Any:
+    """With two decimals, as agents send their figures."""
+    if isinstance(value, dict):
+        return {name: rounded(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [rounded(each) for each in value]
+    return round(value, 2) if isinstance(value, float) else value
+
+
+def raw_bytes(connection: Connection, path: Path, keys: list[int], from_s: int) -> int:
     """Store samples as reports do; by how many bytes the file grew for each: rows, keys and indices, all of it."""
 
     def size() -> int:
@@ -179,32 +190,29 @@ def raw_bytes(connection: Connection, path: Path, key: int, from_s: int) -> int:
         return path.stat().st_size
 
     before, count = size(), HOURS * SAMPLES_AN_HOUR
-    in_transaction(connection, lambda: add_samples(connection, key, from_s, count))
-    return round((size() - before) / count)
+    in_transaction(connection, lambda: add_samples(connection, keys, from_s, count))
+    return round((size() - before) / (count * len(keys)))
 
 
-def add_samples(connection: Connection, key: int, from_s: int, count: int) -> None:
-    """So many samples of this machine, with figures that change as those of a busy host do, by the store's own way."""
+def add_samples(connection: Connection, keys: list[int], from_s: int, count: int) -> None:
+    """So many samples of each host, in turns as they come.
+
+    They are those of this machine, with figures that change as a busy host's do, stored by the store's own way.
+    """
     collector = HostCollector(AgentClock(), Collect())
     collector.prime()
     look = collector.sample()
-    taken = []
-    for index in range(count):
-        at_s = from_s + index * INTERVAL_S
-        value = {**look, **sample(at_s)}
-        value["processes"] = changed(look["processes"], at_s)
-        taken.append(
-            Record(
-                index + 1,
-                index + 1,
-                secrets.token_bytes(8),
-                "sample",
-                at_s * 1_000_000,
-                packed_json(value),
-                value,
-            )
-        )
-    records.append(connection, key, secrets.token_bytes(8), "samples", Mark(None, 0, None), taken, 0)
+    epoch = secrets.token_bytes(8)
+    marks = dict.fromkeys(keys, Mark(None, 0, None))
+    for seq in range(1, count + 1):
+        at_s = from_s + (seq - 1) * INTERVAL_S
+        for key in keys:
+            value = {**look, **sample(at_s), "processes": changed(look["processes"], at_s)}
+            tag = secrets.token_bytes(8)
+            record = Record(seq, seq, tag, "sample", at_s * 1_000_000, packed_json(value), value)
+            added = records.append(connection, key, epoch, "samples", marks[key], [record], 0)
+            _, moved = added.move
+            marks[key] = Mark(moved["of_key"], seq, tag)
 
 
 def packed_json(value: dict[str, Any]) -> bytes:

@@ -16,7 +16,7 @@ from pathlib import Path
 from sqlalchemy.engine import Connection
 
 from nerve_center.keeper.task import Desk, Task
-from nerve_center.store import aging, partitions, removal
+from nerve_center.store import aging, deflation, partitions, removal
 from nerve_center.store.engine import is_postgresql
 from nerve_center.store.sqlite import checkpoint
 
@@ -69,6 +69,7 @@ def _of_agent(desk: Desk, key: int, before_hour: int | None) -> int:
             limit=_ROWS,
         ),
     )
+    desk.write(partial(deflation.remove_unused, agent_key=key, before_hour=over))
     removed += desk.write(
         partial(
             aging.remove_rollups,

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import bindparam, insert, literal, select, tuple_, update
 from sqlalchemy.engine import Connection
 
+from nerve_center.store.deflation import Deflation
 from nerve_center.store.insertion import insert_new
 from nerve_center.store.prepared import Prepared, Values, run_all
 from nerve_center.store.tables import events, gaps, samples, skipped, streams
@@ -113,6 +114,7 @@ def append(
     last = records[-1]
     key = at.key if at.key is not None else _new_stream(connection, agent_key, epoch, stream, last, now_us)
     common = {"agent_key": agent_key, "stream_key": key, "received_us": now_us}
+    deflation = Deflation(connection, agent_key)
     of_samples: list[dict[str, Any]] = []
     of_gaps: list[dict[str, Any]] = []
     of_events: list[dict[str, Any]] = []
@@ -123,15 +125,15 @@ def append(
             row.update(from_seq=record.from_seq, count=record.value["count"], reason=record.value["reason"])
             of_gaps.append(row)
             continue
-        row["data"] = zlib.compress(record.json, 6)
         if record.kind == "sample":
+            row["data"] = deflation.deflate(record.time_us, record.json)
             of_samples.append(row)
+            continue
+        row.update(data=zlib.compress(record.json, 6), kind=record.kind)
+        if record.kind == "threat":
+            of_threats.append((row, record))
         else:
-            row["kind"] = record.kind
-            if record.kind == "threat":
-                of_threats.append((row, record))
-            else:
-                of_events.append(row)
+            of_events.append(row)
     new_threats = [record for row, record in of_threats if insert_new(connection, events, [row])]
     of_samples_new = insert_new(connection, samples, of_samples)
     of_events_new = insert_new(connection, events, of_events) + len(new_threats)
@@ -234,13 +236,14 @@ def sample_page(
         query = query.order_by(samples.c.time_us.desc(), samples.c.tag.desc())
     else:
         query = query.order_by(samples.c.time_us, samples.c.tag)
+    deflation = Deflation(connection, agent_key)
     found: list[Sample] = []
     size, more = 0, False
     for row in connection.execute(query.limit(limit + 1)):
         if len(found) == limit or size >= PAGE_BYTES:
             more = True
             break
-        text = zlib.decompress(row.data)
+        text = deflation.inflate(row.time_us, row.data)
         size += len(text)
         found.append(Sample(row.time_us, row.tag, row.seq, row.epoch, row.received_us, text))
     return found[::-1] if newest else found, more

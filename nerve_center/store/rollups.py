@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,6 +25,7 @@ from sqlalchemy.engine import Connection
 
 from nerve_center.figures import Chunk, Clock, figures, lateness, unpack
 from nerve_center.store import removal
+from nerve_center.store.deflation import Deflation
 from nerve_center.store.records import Record
 from nerve_center.store.tables import agents, dirty_hours, minutes, quarters, samples
 
@@ -155,9 +155,10 @@ def _gathered(
             samples.c.time_us < (hour + 1) * HOUR_US,
         )
     )
+    deflation = Deflation(connection, agent_key)
     for row in rows:
         late = lateness(row.time_us, row.received_us, clock)
-        chunk.add(row.time_us, {**figures(json.loads(zlib.decompress(row.data))), **late})
+        chunk.add(row.time_us, {**figures(json.loads(deflation.inflate(row.time_us, row.data))), **late})
         keys.append((row.time_us, row.tag, row.stream_key, row.seq))
     return chunk, keys
 

@@ -8,7 +8,6 @@ minutes, 6 hours. Hours whose rollups are not made yet are read from the samples
 from __future__ import annotations
 
 import json
-import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +18,7 @@ from nerve_center.config import Retention
 from nerve_center.figures import Chunk, Clock, Wanted, figures, lateness, unpack
 from nerve_center.means import Means
 from nerve_center.store import rollups
+from nerve_center.store.deflation import Deflation
 from nerve_center.store.tables import agents, dirty_hours, minutes, quarters, samples
 from nerve_center.turns import breathe
 
@@ -210,10 +210,11 @@ def _samples(
             samples.c.time_us < to_s * _SECOND_US,
         )
     )
+    deflation = Deflation(connection, agent_key)
     for number, row in enumerate(rows):
         if not number % _SAMPLES_A_BREATH:
             breathe()
-        found = figures(json.loads(zlib.decompress(row.data)))
+        found = figures(json.loads(deflation.inflate(row.time_us, row.data)))
         found.update(lateness(row.time_us, row.received_us, clock))
         grid.add(
             row.time_us,

@@ -6,6 +6,7 @@
     streams     one row a history (agent, epoch, stream) with its mark: every seq up to `seq` is a record,
                 a counted gap or one of the `duplicates` that came before under another epoch
     samples     measurements  \
+    dictionaries  what an agent's samples of an hour are deflated with (`deflation`)
     events      events, threats, unknown kinds   > keyed by agent, time and tag
     gaps        ranges that are known to be missing  /
     skipped     ranges of a history whose records were there already, from another epoch
@@ -156,6 +157,15 @@ samples = Table(
     "samples",
     metadata,
     *_record_columns(),
+    Column("data", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+dictionaries = Table(
+    "dictionaries",
+    metadata,
+    Column("agent_key", ForeignKey("agents.key"), primary_key=True),
+    Column("hour", Integer, primary_key=True, autoincrement=False),
     Column("data", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )
