@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dio_daemon.collect.processes import parse_stat
-from dio_daemon.collect.procfs import read
+from dio_daemon.collect.procfs import read, read_line
 from dio_daemon.detect.integrity.dpkg import Packages
 from dio_daemon.detect.integrity.host import Host
 from dio_daemon.detect.integrity.net import Connection, connections
@@ -82,7 +82,7 @@ def status_of(host: Host, pid: int) -> tuple[int | None, int | None]:
 def name_of(host: Host, pid: int) -> str | None:
     """What a process calls itself."""
     try:
-        found = parse_stat(read(f"{host.proc}/{pid}/stat", 4096))
+        found = parse_stat(read_line(f"{host.proc}/{pid}/stat"))
     except OSError:
         return None
     return None if found is None else safe(found.name, 64)

@@ -8,7 +8,6 @@ event, the rest is a finding until the file is as it was.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -21,11 +20,11 @@ from dio_daemon.detect.integrity.baseline import MOST_TEXT_BYTES, Baseline
 from dio_daemon.detect.integrity.group import Group
 from dio_daemon.detect.integrity.host import Host
 from dio_daemon.detect.integrity.inotify import Inotify
+from dio_daemon.detect.integrity.listing import look_into
 from dio_daemon.detect.integrity.places import MOST_ENTRIES, Places
 from dio_daemon.detect.integrity.runs import Runs
 from dio_daemon.detect.integrity.state import GONE, FileState, examine
-from dio_daemon.detect.integrity.verdict import UNSUSPICIOUS, Change, Verdict
-from dio_daemon.text import safe
+from dio_daemon.detect.integrity.verdict import UNSUSPICIOUS, Change, Verdict, known_work
 
 SETTLE_S = 0.7
 BUSY_SETTLE_S = 5.0
@@ -35,6 +34,8 @@ EXPAND_S = 300.0
 MOST_BUSY_S = 3600.0
 """Longer than this, changes do not wait for a run of dpkg to end."""
 STEP_FILES = 400
+SETTLED_COST = 8
+"""So many files that are as they were cost no more than one that is examined."""
 STEP_BYTES = 2 << 20
 STEP_READS = 16
 STEP_JUDGED = 50
@@ -164,9 +165,7 @@ class FileWatch:
 
     def _new_groups(self, groups: Sequence[Group]) -> set[str]:
         """Groups that this host was not watched for before: what they have now is taken as well."""
-        digests = {
-            group.name: hashlib.sha256(repr(group.patterns).encode()).hexdigest()[:16] for group in groups
-        }
+        digests = {group.name: group.digest() for group in groups}
         known = self._baseline.memory.get("groups")
         known = known if isinstance(known, dict) else {}
         self._baseline.memory["groups"] = digests
@@ -262,17 +261,18 @@ class FileWatch:
 
     def _scan_folder(self, folder: str) -> tuple[int, int]:
         at = self._places.folders.get(folder)
+        names: list[str] = []
+        seen: set[str] = set()
         try:
-            names = os.listdir(self._host.at(folder or "/"))[:MOST_ENTRIES] if at is not None else []
+            if at is not None:
+                names, seen = look_into(self._host, folder, self._well(folder), MOST_ENTRIES)
         except OSError as error:
             if error.errno not in GONE:  # no descriptor, a disk that fails: nothing is known of it now
                 return 0, 0
-            names = []
-        files = read_bytes = 0
+        files, read_bytes = len(seen) // SETTLED_COST, 0
         since = self._since.pop(folder, None)
-        seen: set[str] = set()
         for name in names:
-            group = at.group(name) if at is not None else None
+            group = at.group(name) if at is not None and name not in seen else None
             if group is None:
                 continue
             path = f"{folder}/{name}"
@@ -301,6 +301,22 @@ class FileWatch:
         if not seen:
             del self._names[folder]
         return files, read_bytes
+
+    def _well(self, folder: str) -> dict[str, FileState]:
+        """The files of a folder that were well at the last look, by their names, if they need no further one."""
+        found = {}
+        for name in self._names.get(folder, ()):
+            path = f"{folder}/{name}"
+            state, group = self._current.get(path), self._groups_of.get(path)
+            if state is None or group is None or state is not self._baseline.files.get(path):
+                continue
+            if (
+                path not in self._suspects
+                and path not in self._findings
+                and not state.lacks_hash(group.hashed)
+            ):
+                found[name] = state
+        return found
 
     def _any_group(self, path: str) -> Group:
         """The group of a file whose folder is gone."""
@@ -365,11 +381,7 @@ class FileWatch:
                 if known != UNSUSPICIOUS:
                     recorded.setdefault(known, []).append(path)
         for known, paths in recorded.items():
-            self._record(
-                "known_changes",
-                f"{len(paths)} watched files changed ({_REASONS[known]})",
-                {"reason": known, "count": len(paths), "paths": [safe(path, 300) for path in paths[:50]]},
-            )
+            self._record("known_changes", *known_work(known, paths))
 
     def _take(self, path: str, state: FileState | None) -> None:
         content = None
@@ -385,15 +397,3 @@ class FileWatch:
         except OSError:
             return None
         return look.content if look is not None and look.state.same(state) else None
-
-
-_REASONS = {
-    "package": "the package manager's work",
-    "announced": "in an announced change window",
-    "unit": "a unit of a package was enabled or disabled",
-    "skel": "a new home as /etc/skel has it",
-    "home removed": "a home was removed",
-    "runtime": "what was made for this boot only is gone",
-    "path": "folders for Python, and no code",
-    "local command": "a command of this host's own that the system has none of",
-}

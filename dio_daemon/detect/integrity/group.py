@@ -6,6 +6,7 @@ everything below, `MOST_DEPTH` folders deep.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -50,3 +51,7 @@ class Group:
     only_with: Signs = ()
     hashed: bool = True
     ignored: tuple[re.Pattern[str], ...] = ()
+
+    def digest(self) -> str:
+        """Another one for other patterns."""
+        return hashlib.sha256(repr(self.patterns).encode()).hexdigest()[:16]

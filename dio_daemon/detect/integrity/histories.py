@@ -58,11 +58,15 @@ class Histories:
         for home in self._host.homes(MOST_HOMES, services=True):
             for name in HISTORIES:
                 path = f"{home}/{name}"
-                if self._leads_nowhere(path):
+                try:
+                    seen = os.lstat(self._host.at(path))
+                except OSError:
+                    seen = None
+                if seen is not None and stat.S_ISLNK(seen.st_mode) and self._leads_nowhere(path):
                     off.append(path)
                     self._sizes.pop(path, None)
-                else:
-                    self._look_at(home, path, now)
+                elif seen is not None or path in self._sizes:
+                    self._look_at(home, path, seen, now)
         if self._known is None or self._announced():
             self._known = sorted({*(self._known or []), *off})
             self._keep(self._known)
@@ -85,14 +89,11 @@ class Histories:
         except OSError:
             return False
 
-    def _look_at(self, home: str, path: str, now: float) -> None:
-        try:
-            seen = os.lstat(self._host.at(path))
-            size = seen.st_size if stat.S_ISREG(seen.st_mode) else None
-        except OSError:
-            size = 0 if path in self._sizes else None
-        if size is None:
+    def _look_at(self, home: str, path: str, seen: os.stat_result | None, now: float) -> None:
+        """Judge one that is there, or was and is gone."""
+        if seen is not None and not stat.S_ISREG(seen.st_mode):
             return
+        size = seen.st_size if seen is not None else 0
         before = self._sizes.get(path, 0)
         if size >= LEAST_BYTES or size * LEFT > before:
             self._sizes[path] = size

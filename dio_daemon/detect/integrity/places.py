@@ -32,10 +32,18 @@ class Folder:
     names: list[tuple[re.Pattern[str], Group]] = field(default_factory=list)
     inner: list[re.Pattern[str]] = field(default_factory=list)
     recursive: bool = False
+    _any: re.Pattern[str] | None = None
+
+    def watch(self, pattern: re.Pattern[str], group: Group) -> None:
+        """Watch what is called so."""
+        self.names.append((pattern, group))
+        self._any = None
 
     def group(self, name: str) -> Group | None:
         """The first group that a name is watched for."""
-        if NOT_LOADED.fullmatch(name):
+        if self._any is None:  # one question for the many names that none is watched for
+            self._any = re.compile("|".join(f"(?:{pattern.pattern})" for pattern, _ in self.names) or "(?!)")
+        if not self._any.fullmatch(name) or NOT_LOADED.fullmatch(name):
             return None
         return next((group for pattern, group in self.names if pattern.fullmatch(name)), None)
 
@@ -112,14 +120,14 @@ class Places:
             if parts[-1] == "**":
                 self._below(folder, group, MOST_DEPTH)
             else:
-                at.names.append((_compiled(parts[-1]), group))
+                at.watch(_compiled(parts[-1]), group)
 
     def _below(self, folder: str, group: Group, depth: int) -> None:
         at = self._folder(folder)
         if at is None:
             return
         at.recursive = depth > 1
-        at.names.append((_compiled("*"), group))
+        at.watch(_compiled("*"), group)
         if depth > 1:
             for name in self._inner(folder):
                 self._below(f"{folder}/{name}", group, depth - 1)

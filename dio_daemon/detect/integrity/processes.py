@@ -22,6 +22,7 @@ from dio_daemon.detect.integrity.dpkg import Packages
 from dio_daemon.detect.integrity.facts import (
     DELETED,
     describe,
+    exe_of,
     name_of,
     parents,
     status_of,
@@ -89,14 +90,21 @@ MINER_CORES = 0.5
 MINER_LOOKS = 3
 NAME_LOOKS = 12
 """A process may call itself otherwise at any time: so often that is looked at again."""
+OLD_LOOKS = 12
+"""From then on the executable of a process is asked for at every third look, of each third of them in turn."""
+OLD_EVERY = 3
 MOST_PROCESSES = 20_000
 MOST_TOLD = 100
 
 
-@dataclass
+@dataclass(slots=True)
 class _Known:
     exe: str
+    """Empty for a thread of the kernel, and for what may not be looked at."""
     looks: int = 0
+    shell: bool = False
+    guarded: bool = False
+    """Whether passwords go through it."""
     kind: str | None = None
     hinted: bool = False
     disguised: bool = False
@@ -128,18 +136,11 @@ class ProcessWatch:
         """One look at all processes; what is the case. `now` is monotonic seconds."""
         elapsed = None if self._looked is None else now - self._looked
         self._looked = now
-        seen: dict[int, _Known] = {}
-        exes = self._exes()
+        seen = {pid: self._seen(pid) for pid in self._pids()}
+        exes = {pid: known.exe for pid, known in seen.items() if known.exe}
         current: dict[tuple[int, str], Finding] = {}
         for pid, exe in exes.items():
-            known = self._known.get(pid)
-            if known is None or known.exe != exe:
-                known = _Known(exe, hinted=self._hinted(pid))
-                known.kind = self._kind(pid, exe)
-                known.preloaded = preloaded(self._host, pid, TEMPORARY)
-            known.looks += 1
-            seen[pid] = known
-            for kind in self._kinds(pid, known, elapsed, exes):
+            for kind in self._kinds(pid, seen[pid], elapsed, exes):
                 key = (pid, kind)
                 if len(current) < MOST_TOLD:
                     finding = self._findings.get(key) or self._finding(pid, exe, kind, exes)
@@ -148,15 +149,20 @@ class ProcessWatch:
         self._known, self._findings = seen, current
         return list(current.values())
 
-    def _exes(self) -> dict[int, str]:
-        """The executables of all processes, as the kernel names them."""
-        found = {}
-        for pid in self._pids():
-            try:
-                found[pid] = os.readlink(f"{self._host.proc}/{pid}/exe")
-            except OSError:  # a kernel thread, one that has ended, or one that may not be looked at
-                continue
-        return found
+    def _seen(self, pid: int) -> _Known:
+        """A process at one more look."""
+        known = self._known.get(pid)
+        if known is None or known.looks < OLD_LOOKS or (known.looks + pid) % OLD_EVERY == 0:
+            exe = exe_of(self._host, pid) or ""
+            if known is None or known.exe != exe:
+                known = _Known(exe)
+                if exe:
+                    known.shell, known.guarded = is_shell(exe), handles_passwords(exe)
+                    known.hinted = self._hinted(pid)
+                    known.kind = self._kind(pid, exe)
+                    known.preloaded = preloaded(self._host, pid, TEMPORARY)
+        known.looks += 1
+        return known
 
     def _pids(self) -> Iterable[int]:
         try:
@@ -166,14 +172,14 @@ class ProcessWatch:
         return [int(name) for name in names[:MOST_PROCESSES] if name.isdigit() and int(name) not in self._own]
 
     def _kinds(self, pid: int, known: _Known, elapsed: float | None, exes: dict[int, str]) -> list[str]:
-        kinds = []
+        kinds: list[str] = []
         if known.kind is not None and known.looks >= 2:
             temporary = known.kind == "process_from_temporary_folder"
             if known.looks == 2 and temporary and self._built(pid):
                 known.kind = None
             else:
                 kinds.append(known.kind)
-        if is_shell(known.exe) and remote_end(self._host, pid, exes) is not None:
+        if known.shell and remote_end(self._host, pid, exes) is not None:
             kinds.append("shell_on_socket")
         if known.hinted and self._burns(pid, known, elapsed):
             kinds.append("miner_like_process")
@@ -185,7 +191,7 @@ class ProcessWatch:
             known.preloaded = None
         if known.preloaded is not None and known.looks >= 2:
             kinds.append("process_preloads")
-        if handles_passwords(known.exe) and tracer(self._host, pid) is not None:
+        if known.guarded and tracer(self._host, pid) is not None:
             kinds.append("process_traced")
         return kinds
 
@@ -220,7 +226,7 @@ class ProcessWatch:
         """Whether a program calls itself like a thread of the kernel; a real one has no executable."""
         try:
             name = name_of(self._host, pid) or ""
-            first = read(f"{self._host.proc}/{pid}/cmdline", 256).split(b"\0")[0]
+            first = read_line(f"{self._host.proc}/{pid}/cmdline")[:256].split(b"\0")[0]
         except OSError:
             return False
         shown = os.fsdecode(first)

@@ -33,6 +33,7 @@ SERVICES = (
 SET_UP = ("ufw", "nftables", "netfilter-persistent", "shorewall", "ferm", "apparmor")
 """Those that have no process of their own."""
 UNIT_FOLDERS = ("/usr/lib/systemd/system", "/lib/systemd/system", "/etc/systemd/system")
+UNITS = "/run/systemd/units"
 STOPPED_S = 20.0
 MOST_PROCESSES = 64
 _STOPPED = (b"T", b"t")
@@ -70,7 +71,7 @@ class Services:
 
     def look(self, now: float, wall: float) -> list[Finding]:
         """One look; what is the case. `now` is monotonic, `wall` the wall clock, both in seconds."""
-        states = {name: self._state(name) for name in (*SERVICES, *SET_UP)}
+        states = self._states()
         running = {name for name, state in states.items() if state != "stopped"}
         if not running <= self._known:
             self._set(self._known | running)
@@ -106,20 +107,26 @@ class Services:
             self._set(self._known - {name})
         return excused
 
-    def _state(self, name: str) -> str:
-        """`runs`, `frozen` or `stopped`."""
-        if name in SET_UP:
-            link = self._host.at(f"/run/systemd/units/invocation:{name}.service")
-            return "runs" if os.path.lexists(link) else "stopped"
+    def _states(self) -> dict[str, str]:
+        """`runs`, `frozen` or `stopped`, of each; one look into each folder, since most hosts have few of them."""
+        states = dict.fromkeys((*SERVICES, *SET_UP), "stopped")
         for top in self._tops:
-            try:
-                pids = read(f"{top}/system.slice/{name}.service/cgroup.procs", 4096).split()[:MOST_PROCESSES]
-            except OSError:
-                continue
-            if pids:
-                frozen = self._frozen(f"{top}/system.slice/{name}.service") or all(map(self._halted, pids))
-                return "frozen" if frozen else "runs"
-        return "stopped"
+            slice_ = f"{top}/system.slice"
+            groups = _names(slice_)
+            for name in SERVICES:
+                if f"{name}.service" in groups and states[name] == "stopped":
+                    states[name] = self._state(f"{slice_}/{name}.service")
+        links = _names(self._host.at(UNITS))
+        return states | {name: "runs" for name in SET_UP if f"invocation:{name}.service" in links}
+
+    def _state(self, cgroup: str) -> str:
+        try:
+            pids = read(f"{cgroup}/cgroup.procs", 4096).split()[:MOST_PROCESSES]
+        except OSError:
+            return "stopped"
+        if not pids:
+            return "stopped"
+        return "frozen" if self._frozen(cgroup) or all(map(self._halted, pids)) else "runs"
 
     def _frozen(self, cgroup: str) -> bool:
         try:
@@ -144,6 +151,14 @@ class Services:
     def _set(self, known: set[str]) -> None:
         self._known = known
         self._keep(sorted(known))
+
+
+def _names(folder: str) -> frozenset[str]:
+    """What is in a folder; nothing where there is none."""
+    try:
+        return frozenset(os.listdir(folder))
+    except OSError:
+        return frozenset()
 
 
 _NOW = {

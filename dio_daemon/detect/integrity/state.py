@@ -51,6 +51,18 @@ class FileState:
             return self.sha256 == other.sha256
         return self.size == other.size and self.stamp[1] == other.stamp[1]
 
+    def is_as(self, seen: os.stat_result) -> bool:
+        """Whether the file is as it was when this was seen; inode and times tell of any change."""
+        return (
+            self.stamp == (seen.st_ino, seen.st_mtime_ns, seen.st_ctime_ns)
+            and self.size == seen.st_size
+            and self.kind == kind_of(seen)
+        )
+
+    def lacks_hash(self, hashed: bool) -> bool:
+        """Whether its content is to be compared (`hashed`), and could not be read."""
+        return hashed and self.kind == "file" and self.sha256 is None
+
     def shown(self) -> dict[str, Any]:
         """For evidence."""
         shown: dict[str, Any] = {
@@ -69,6 +81,11 @@ class FileState:
         """As JSON, for the disk."""
         state = (self.kind, self.mode, self.uid, self.gid, self.size, self.sha256, self.target)
         return [*state, *self.stamp]
+
+
+def kind_of(seen: os.stat_result) -> str:
+    """What a file is: file, link, or other."""
+    return "file" if stat.S_ISREG(seen.st_mode) else "link" if stat.S_ISLNK(seen.st_mode) else "other"
 
 
 def from_kept(row: Any) -> FileState:
@@ -114,12 +131,10 @@ def examine(host: Host, path: str, known: FileState | None, hashed: bool, keep_b
         return None
     if stat.S_ISDIR(seen.st_mode):
         return None
-    stamp = (seen.st_ino, seen.st_mtime_ns, seen.st_ctime_ns)
-    kind = "file" if stat.S_ISREG(seen.st_mode) else "link" if stat.S_ISLNK(seen.st_mode) else "other"
+    kind = kind_of(seen)
     sha256 = target = content = None
     count = 0
-    unchanged = known is not None and (known.stamp, known.size, known.kind) == (stamp, seen.st_size, kind)
-    if known is not None and unchanged and (kind != "file" or known.sha256 is not None or not hashed):
+    if known is not None and known.is_as(seen) and not known.lacks_hash(hashed):
         return Look(known)
     if kind == "link":
         try:
@@ -132,6 +147,7 @@ def examine(host: Host, path: str, known: FileState | None, hashed: bool, keep_b
             count = len(data)
             sha256 = hashlib.sha256(data).hexdigest()
             content = data if count <= keep_bytes else None
+    stamp = (seen.st_ino, seen.st_mtime_ns, seen.st_ctime_ns)
     state = FileState(
         kind, stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid, seen.st_size, sha256, target, stamp
     )

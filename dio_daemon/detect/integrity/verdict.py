@@ -12,6 +12,7 @@ import posixpath
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from dio_daemon.detect.finding import SEVERITIES, Finding, level
 from dio_daemon.detect.integrity import words
@@ -261,3 +262,24 @@ def _severity(change: Change, signs_found: bool, replaced: bool) -> str:
 def read_folder_gone(host: Host, folder: str) -> bool:
     """Whether a folder is no longer there."""
     return not os.path.lexists(host.at(folder))
+
+
+def known_work(known: str, paths: list[str]) -> tuple[str, dict[str, Any]]:
+    """Message and data of the event for files that changed by known work, as `Verdict.known` names it."""
+    shown = [safe(path, 300) for path in paths[:50]]
+    return (
+        f"{len(paths)} watched files changed ({_REASONS[known]})",
+        {"reason": known, "count": len(paths), "paths": shown},
+    )
+
+
+_REASONS = {
+    "package": "the package manager's work",
+    "announced": "in an announced change window",
+    "unit": "a unit of a package was enabled or disabled",
+    "skel": "a new home as /etc/skel has it",
+    "home removed": "a home was removed",
+    "runtime": "what was made for this boot only is gone",
+    "path": "folders for Python, and no code",
+    "local command": "a command of this host's own that the system has none of",
+}

@@ -183,17 +183,27 @@ class Integrity:
         parts.people.take(lines, now)
         parts.logins.take(lines, now)
         self._found["logins"] = parts.logins.look(now)
-        if now >= self._due["processes"]:
-            self._due["processes"] = now + PROCESSES_S
+        if self._is_due("processes", PROCESSES_S, now):
             self._found["processes"] = parts.processes.look(now)
             self._found["listeners"] = parts.listeners.look()
             self._found["concealed"] = parts.concealed.look(now)
-        if now >= self._due["tamper"]:
-            self._due["tamper"] = now + TAMPER_S
+        if self._is_due("tamper", TAMPER_S, now):
             self._found["tamper"] = parts.tamper.look(now)
             self._found["kernel"] = parts.kernel.look(self._clock.now().timestamp())
             if parts.files.ready:
                 self._found["folders"] = parts.folders.look(now)
+
+    def _is_due(self, what: str, every_s: float, now: float) -> bool:
+        """Whether something is to be looked at now; asked once, it is done.
+
+        The times stay a whole number of `every_s` apart: they would drift into the sampler's otherwise, and two threads
+        that work at once wake each other again and again for Python's lock.
+        """
+        missed = (now - self._due[what]) // every_s
+        if missed < 0:
+            return False
+        self._due[what] += (missed + 1) * every_s
+        return True
 
     def _accept_if_asked(self) -> None:
         if not self._window.accept_asked:

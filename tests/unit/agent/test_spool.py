@@ -2,13 +2,17 @@
 
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from dio_daemon import spool_store
 from dio_daemon.errors import SpoolCorrupt, SpoolUnavailable
 from dio_daemon.safe_spool import RETURN_EVERY_S, SafeSpool
 from dio_daemon.spool import Budget, Settled, Spool
+from dio_daemon.spool_store import LOG_BYTES
 from dio_daemon.wire import EVENTS, SAMPLES, Mark, to_json
 from tests.support.clock import FakeClock
 
@@ -262,3 +266,35 @@ def test_one_transaction_and_no_fsync_for_an_acknowledgement(tmp_path: Path) -> 
     spool.settle(batch.epoch, SAMPLES, Mark(1, batch.records[0].tag))
     assert [s for s in statements if s.startswith(("BEGIN", "COMMIT"))] == ["BEGIN IMMEDIATE", "COMMIT"]
     spool.close()
+
+
+def test_a_sample_costs_few_bytes_of_the_disk(tmp_path: Path) -> None:
+    """What a commit writes is whole pages of the log, so they are small; the log itself stays within its bound."""
+    spool = SafeSpool(tmp_path / "spool.db", ROOMY, FakeClock())
+    log = tmp_path / "spool.db-wal"
+    sizes = []
+    for number in range(600):
+        seq = spool.append(SAMPLES, "sample", incompressible(number), 10.0)
+        batch = spool.batch(SAMPLES, 60)
+        assert spool.settle(batch.epoch, SAMPLES, Mark(seq, batch.records[-1].tag)) is Settled.ADVANCED
+        sizes.append(log.stat().st_size)
+    assert sizes[99] - sizes[0] < 99 * 8192
+    assert sizes[-1] < 1.1 * LOG_BYTES  # then it is begun anew
+    spool.close()
+
+
+def test_a_file_with_larger_pages_is_used_as_it_is(tmp_path: Path) -> None:
+    """So earlier versions made it."""
+    path = tmp_path / "spool.db"
+    with mock.patch.object(spool_store, "PAGE_BYTES", 4096):
+        spool = SafeSpool(path, ROOMY, FakeClock())
+        spool.append(SAMPLES, "sample", incompressible(1), 10.0)
+        spool.close()
+    spool = SafeSpool(path, ROOMY, FakeClock())
+    for number in range(300):
+        spool.append(SAMPLES, "sample", incompressible(number), 10.0)
+    assert spool.pending == 301
+    assert (tmp_path / "spool.db-wal").stat().st_size < 1.1 * LOG_BYTES
+    spool.close()
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA page_size").fetchone() == (4096,)
