@@ -5,17 +5,21 @@ PYTEST = $(PYTHON) -m pytest
 CODE = dio_daemon nerve_center tests scripts benchmarks setup.py
 
 .DEFAULT_GOAL = help
-.PHONY: help venv tools run test screenshots chaos e2e deb install lint format bench coverage clean
+.PHONY: help venv tools run test test-postgresql screenshots chaos e2e deb install lint format bench coverage clean
 
 help: ## This list
 	@echo "make TARGET"
-	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  \1:\2/p' $(MAKEFILE_LIST) | awk -F: '{ printf "%-10s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1:\2/p' $(MAKEFILE_LIST) | awk -F: '{ printf "%-18s %s\n", $$1, $$2 }'
 
 run: venv ## Run nerve center and agent here, without systemd, with a live view of this host (Ctrl-C stops both)
 	@exec $(PYTHON) scripts/run.py
 
 test: venv tools ## All tests that need no root, with their coverage
 	$(PYTEST) -n auto --dist loadgroup --cov --cov-report=term
+
+test-postgresql: venv tools ## The tests of the nerve center with PostgreSQL in place of SQLite
+	DIO_TEST_DATABASE=postgresql $(PYTEST) -n auto --dist loadgroup \
+		tests/unit/center tests/unit/scripts tests/contract tests/integration tests/browser
 
 screenshots: venv ## The pictures in docs/images, made anew by the tests of the pages
 	DIO_SCREENSHOTS=1 $(PYTEST) -q tests/browser

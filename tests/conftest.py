@@ -5,7 +5,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
+
+from tests.support import stores
 
 # The same examples each time, so that a failure is the change's own. HYPOTHESIS_PROFILE=search draws new ones.
 settings.register_profile("same", derandomize=True, deadline=None)
@@ -24,3 +27,11 @@ def _keep_folders_in_memory() -> None:
 
 
 _keep_folders_in_memory()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where nerve centers have PostgreSQL, leave out the tests of SQLite itself."""
+    if stores.ON_POSTGRESQL:
+        apart = [item for item in items if item.get_closest_marker("sqlite")]
+        items[:] = [item for item in items if item not in apart]
+        config.hook.pytest_deselected(items=apart)

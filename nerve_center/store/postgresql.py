@@ -48,7 +48,7 @@ _BESIDE_OTHERS = f"SELECT pg_advisory_xact_lock_shared({_LOCK})"
 _AWAY = ("away", "the database cannot be reached")
 # https://www.postgresql.org/docs/15/errcodes-appendix.html; the first that fits, so a code goes before its class.
 _KINDS = (
-    ("55P03", ("locked", "the database is locked")),
+    ("55P03", ("locked", "database is locked")),
     ("57014", ("locked", "the database took too long")),
     ("57P", ("away", "the database is starting up or shutting down")),
     ("25P03", _AWAY),

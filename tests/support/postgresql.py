@@ -37,7 +37,7 @@ _SETTINGS = {
     "synchronous_commit": "off",
     "full_page_writes": "off",
     "shared_buffers": "32MB",
-    "max_connections": "60",
+    "max_connections": "150",
     "autovacuum": "off",
     "dynamic_shared_memory_type": "mmap",
     "log_min_messages": "warning",
@@ -48,7 +48,7 @@ class Cluster:
     """A running server; `stop` ends it and removes what it kept."""
 
     def __init__(self, **settings: str) -> None:
-        self._programs = _programs()
+        self.programs = _programs()
         self._user = _user()
         self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
         aside = self.folder / "aside"
@@ -72,7 +72,7 @@ class Cluster:
         options = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as log:
             self._server = subprocess.Popen(
-                [self._programs / "postgres", "-D", str(self._data), *options],
+                [self.programs / "postgres", "-D", str(self._data), *options],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -134,7 +134,7 @@ class Cluster:
 
     def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run(
-            [self._programs / program, *arguments],
+            [self.programs / program, *arguments],
             cwd=self.folder,
             capture_output=True,
             text=True,

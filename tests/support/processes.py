@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support import stores
+
 GUARD_S = 90.0
 """How long to wait for what should come in a moment: only a guard against hanging, the machine may be busy."""
 
@@ -186,10 +188,10 @@ class RealCenter(Service):
         self.port = free_port()
         self.token_file = folder / "token"
         self.token_file.write_text(secrets.token_urlsafe(32))
+        self.store = stores.make(folder / "state/nerve-center.db")
         config = folder / "nerve-center.toml"
         config.write_text(
-            f'[server]\nport = {self.port}\n[database]\npath = "{folder}/state/nerve-center.db"\n'
-            f'[enrollment]\ntoken_file = "{self.token_file}"\n{settings}'
+            f'[server]\nport = {self.port}\n{self.store.toml}[enrollment]\ntoken_file = "{self.token_file}"\n{settings}'
         )
         super().__init__(folder, "center", "nerve_center.serve", config)
         self.url = f"http://127.0.0.1:{self.port}"
@@ -197,8 +199,13 @@ class RealCenter(Service):
         """Exit codes of supervisors that ended by themselves."""
         self._api_token = ""
 
+    def close(self) -> None:
+        super().close()
+        self.store.end()
+
     @property
     def database(self) -> Path:
+        """The file, where it is one of SQLite."""
         return self.folder / "state/nerve-center.db"
 
     def control(self, *arguments: str, stdin: str = "") -> str:

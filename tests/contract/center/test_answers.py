@@ -209,7 +209,7 @@ def test_the_audit_log(center: CenterUnderTest) -> None:
     hold(center.get(path, made, after="x"), path, "get")
 
 
-@pytest.mark.databases("sqlite")
+@pytest.mark.sqlite("how long its lock is waited for")
 def test_while_the_database_takes_no_writes(center: CenterUnderTest) -> None:
     agent = center.agent()
     other = sqlite3.connect(center.settings.database.path, isolation_level=None)

@@ -11,7 +11,7 @@ def test_one_of_two_centers_dies(tmp_path: Path, center: RealCenter, agent: Real
     # Later settings win: the second serves the database of the first.
     drop_ins = other.config.with_name("nerve-center.toml.d")
     drop_ins.mkdir()
-    (drop_ins / "shared.toml").write_text(f'[database]\npath = "{center.database}"\n')
+    (drop_ins / "shared.toml").write_text(center.store.toml)
     urls = f'[nerve_center]\nurls = ["{center.url}", "{other.url}"]\n'
     (agent.folder / "agent.toml.d/20-test.toml").write_text(urls)
     try:

@@ -6,12 +6,9 @@ import http.client
 import json
 import signal
 import socket
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,25 +55,6 @@ class CenterProcess(RealCenter):
         return list(
             wait_for(lambda: found if len(found := children(self.master)) == 2 else None, "two workers")
         )
-
-    @contextmanager
-    def locked_database(self) -> Iterator[None]:
-        """The database, locked by another process for as long as the block takes."""
-        code = (
-            "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None); "
-            "c.execute('BEGIN EXCLUSIVE'); print('locked', flush=True); sys.stdin.read()"
-        )
-        with subprocess.Popen(
-            [sys.executable, "-c", code, str(self.database)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        ) as other:
-            assert other.stdout is not None
-            assert other.stdout.readline() == b"locked\n"
-            try:
-                yield
-            finally:
-                assert other.stdin is not None
-                other.stdin.close()
-                other.wait()
 
     def make_database(self) -> None:
         """The database as a first start leaves it."""

@@ -310,7 +310,7 @@ def test_reports_wait_out_a_short_lock_and_are_sent_away_by_a_long_one(running: 
     agent = Agent(running)
     agent.register()
     running.get(f"/api/v1/agents/{agent.agent_id}")
-    with running.locked_database():
+    with running.store.locked():
         body, _ = agent.report()
         asked = time.monotonic()
         status, answer = agent.post("reports", body)

@@ -11,6 +11,7 @@ import pytest
 
 from nerve_center.clock import SystemClock
 from nerve_center.store import migrate
+from tests.support import stores
 from tests.support.processes import Service, wait_for
 
 WITHIN_S = 90
@@ -22,10 +23,11 @@ class Keepers:
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.folder = folder
         self.stack = stack
-        self.database = folder / "nerve-center.db"
+        self.store = stores.make(folder / "nerve-center.db")
+        stack.callback(self.store.end)
         self.config = folder / "nerve-center.toml"
-        self.config.write_text(f'[database]\npath = "{self.database}"\n[keeper]\nlease_s = 4\n')
-        migrate.prepare(self.database, SystemClock())
+        self.config.write_text(f"{self.store.toml}[keeper]\nlease_s = 4\n")
+        migrate.prepare(self.store.place, SystemClock())
 
     def start(self, name: str) -> Service:
         keeper = Service(self.folder, name, "nerve_center.keeper.main", self.config)
@@ -80,8 +82,10 @@ def test_a_reload_keeps_it_ready_and_a_bad_configuration_changes_nothing(keepers
     assert keeper.ended(WITHIN_S) == 0
 
 
+@pytest.mark.sqlite("a file can be replaced while it is open")
 def test_it_ends_when_its_database_is_replaced(keepers: Keepers) -> None:
     keeper = keepers.start("one")
-    keepers.database.rename(keepers.database.with_name("elsewhere.db"))
+    file = keepers.folder / "nerve-center.db"
+    file.rename(file.with_name("elsewhere.db"))
     assert keeper.ended(WITHIN_S) == 1
     assert "was deleted or replaced" in keeper.log()

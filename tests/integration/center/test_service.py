@@ -28,7 +28,7 @@ def test_ready_means_healthy(running: CenterProcess) -> None:
 
 def test_not_ready_before_the_database_takes_writes(center: CenterProcess) -> None:
     center.make_database()
-    with center.locked_database():
+    with center.store.locked():
         center.start()
         wait_for(lambda: center.said.lines("STATUS=unhealthy: database is locked"), "the status says so")
         assert center.health()[0] == 503
@@ -40,7 +40,7 @@ def test_a_lock_in_operation(running: CenterProcess) -> None:
     def answers_of_both_workers() -> set[int]:
         return {running.health()[0] for _ in range(8)}
 
-    with running.locked_database():
+    with running.store.locked():
         wait_for(lambda: answers_of_both_workers() == {503}, "unhealthy", within_s=60)
         _, body = running.health()  # does not wait for the lock, which is held
         assert body["status"] == "unhealthy"
@@ -51,7 +51,7 @@ def test_a_lock_in_operation(running: CenterProcess) -> None:
 def test_the_watchdog_is_fed_while_unhealthy_and_by_the_same_question(center: CenterProcess) -> None:
     center.start(WATCHDOG_USEC="1500000")
     center.wait_ready()
-    with center.locked_database():
+    with center.store.locked():
         wait_for(lambda: center.health()[0] == 503, "unhealthy")
         wait_for(lambda: center.said.lines("STATUS=unhealthy: database is locked"), "the status says so")
         fed = len(center.said.lines("WATCHDOG=1"))
@@ -251,6 +251,7 @@ def test_without_systemd_it_runs_just_as_well(center: CenterProcess) -> None:
     assert center.complaints() == []
 
 
+@pytest.mark.sqlite("modes of files")
 def test_the_database_is_for_its_owner_alone(running: CenterProcess) -> None:
     files = list(running.database.parent.glob("nerve-center.db*"))
     assert running.database in files

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -31,6 +29,7 @@ def unhealthy(center: RealCenter, word: str) -> None:
     wait_for(look, f"unhealthy: {word}")
 
 
+@pytest.mark.sqlite("the center itself writes to the disk")
 def test_full_and_free_again(center: RealCenter, hosts: list[Host]) -> None:
     with disks.full(center.processes()):
         unhealthy(center, "")
@@ -42,17 +41,16 @@ def test_full_and_free_again(center: RealCenter, hosts: list[Host]) -> None:
 
 @pytest.mark.timeout(180)
 def test_locked_by_another_process_for_half_a_minute(center: RealCenter, hosts: list[Host]) -> None:
-    with closing(sqlite3.connect(center.database, timeout=20, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with center.store.locked():
         unhealthy(center, "locked")
         for host in hosts:
             host.pending(30, within_s=60)
-        other.execute("ROLLBACK")
     all_there(center, hosts)
     status = hosts[0].agent.status()
     assert status["error_kind"] is None
 
 
+@pytest.mark.sqlite("the center itself writes to the disk")
 def test_read_only_at_a_start(center: RealCenter, hosts: list[Host]) -> None:
     center.before = disks.OBEDIENT
     center.kill()
@@ -69,7 +67,7 @@ def test_read_only_at_a_start(center: RealCenter, hosts: list[Host]) -> None:
 
 def test_lost_while_stopped(center: RealCenter, hosts: list[Host]) -> None:
     center.kill(signal.SIGTERM)
-    disks.damage(center.database, "delete")
+    center.store.lose()
     for host in hosts:
         host.failing()
     center.start()
@@ -77,6 +75,7 @@ def test_lost_while_stopped(center: RealCenter, hosts: list[Host]) -> None:
     all_there(center, hosts)
 
 
+@pytest.mark.sqlite("a file can go while it is open")
 def test_lost_while_running(center: RealCenter, hosts: list[Host]) -> None:
     disks.damage(center.database, "delete")
     center.keep(lambda: center.database.exists() and center.database.stat().st_size > 0, "a new database")
@@ -87,23 +86,19 @@ def test_lost_while_running(center: RealCenter, hosts: list[Host]) -> None:
 
 def test_restored_from_an_older_copy(center: RealCenter, hosts: list[Host], tmp_path: Path) -> None:
     """What was delivered after the copy is delivered again, also that of an agent that enrolled later."""
-    with (
-        closing(sqlite3.connect(center.database)) as source,
-        closing(sqlite3.connect(tmp_path / "copy")) as copy,
-    ):
-        source.backup(copy)
+    center.store.copy(tmp_path / "copy")
     before = {host.name: len(host.committed()) for host in hosts}
     for host in hosts:
         wait_for(lambda host=host: len(host.committed()) >= before[host.name] + 3, "records after the copy")
         host.drained()
     center.kill(signal.SIGTERM)
-    disks.damage(center.database, "delete")
-    (tmp_path / "copy").rename(center.database)
+    center.store.restore(tmp_path / "copy")
     center.start()
     center.wait_ready()
     all_there(center, hosts)
 
 
+@pytest.mark.sqlite("its log")
 def test_write_ahead_log_lost(center: RealCenter, hosts: list[Host]) -> None:
     center.kill()
     for path in disks.files_of(center.database)[1:]:
@@ -113,6 +108,7 @@ def test_write_ahead_log_lost(center: RealCenter, hosts: list[Host]) -> None:
     all_there(center, hosts)
 
 
+@pytest.mark.sqlite("its log")
 @pytest.mark.parametrize("wal", ["whole", "cut"])
 def test_power_lost(center: RealCenter, hosts: list[Host], tmp_path: Path, wal: str) -> None:
     disks.snapshot(center.database, tmp_path / "then", center.groups())
@@ -132,6 +128,7 @@ def test_power_lost(center: RealCenter, hosts: list[Host], tmp_path: Path, wal: 
     all_there(center, hosts)
 
 
+@pytest.mark.sqlite("a file that is damaged")
 def test_damaged_while_stopped(center: RealCenter, hosts: list[Host], tmp_path: Path) -> None:
     """It does not start and says what to do; with the file moved away the agents fill it up again."""
     center.kill(signal.SIGTERM)

@@ -3,14 +3,11 @@
 import secrets
 import shutil
 import signal
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.integration.faults.conftest import QUICK, MakeHost
-from tests.support import disks
 from tests.support.hosts import Host
 from tests.support.oracle import account, never_mixed, settled
 from tests.support.processes import RealCenter, wait_for
@@ -22,13 +19,8 @@ def samples_of(center: RealCenter, agent_id: str) -> set[str]:
 
 def threats_of(center: RealCenter, agent_id: str) -> list[str]:
     """Types of the open threats of one agent that are about its identity: its host's disk may be full as well."""
-    with closing(sqlite3.connect(f"{center.database.as_uri()}?mode=ro", uri=True, timeout=10)) as database:
-        rows = database.execute(
-            "SELECT threats.type FROM threats JOIN agents ON agents.key = threats.agent_key"
-            " WHERE agents.id = ? AND threats.state = 'open' AND threats.type LIKE '%identity%'",
-            (agent_id,),
-        )
-        return [str(row[0]) for row in rows]
+    found = center.get(f"/api/v1/threats?host={agent_id}&state=open")["threats"]
+    return [threat["type"] for threat in found if "identity" in threat["type"]]
 
 
 def clone_of(host: Host, make_host: MakeHost, center: RealCenter, with_state: bool = True) -> Host:
@@ -145,7 +137,7 @@ def test_database_lost_and_token_rotated(center: RealCenter, make_host: MakeHost
     known = host.id
     settled(center, host)
     center.kill(signal.SIGTERM)
-    disks.damage(center.database, "delete")
+    center.store.lose()
     center.control("token", "rotate")
     center.start()
     center.wait_ready()

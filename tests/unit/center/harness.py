@@ -12,6 +12,7 @@ import secrets
 import sqlite3
 import tempfile
 import threading
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,11 @@ from nerve_center.contract import Contract
 from nerve_center.passwords import Cost, Passwords
 from nerve_center.store import migrate, tokens
 from nerve_center.store.engine import writing_engine
+from nerve_center.store.place import Place
 from nerve_center.store.tables import meta
 from nerve_center.web import EXTENSION
 from tests.support import postgresql
+from tests.support.stores import ON_POSTGRESQL
 
 TOKEN = "an-enrollment-token-of-some-length"
 CHEAP = Cost(n=16, r=8, p=1)
@@ -43,8 +46,13 @@ class Databases:
     """Which kind of database the test at hand runs on; for PostgreSQL one for each folder."""
 
     def __init__(self) -> None:
-        self.postgresql = False
+        self.postgresql = ON_POSTGRESQL
         self._made: dict[Path, str] = {}
+
+    def begin(self, on_postgresql: bool) -> frozenset[Path]:
+        """A test begins; for `end`."""
+        self.postgresql = on_postgresql
+        return frozenset(self._made)
 
     def url(self, folder: Path) -> str:
         """The URL of a folder's database, "" where it is a file of SQLite in it."""
@@ -55,12 +63,35 @@ class Databases:
             self._made[folder] = cluster.create(postgresql.template(_make_empty))
         return cluster.url(self._made[folder])
 
-    def end(self) -> None:
+    def empty(self, folder: Path) -> Place:
+        """Where a database may be made, in which there is nothing yet."""
+        if not self.postgresql:
+            return folder / "n.db"
+        cluster = postgresql.cluster()
+        self._made[folder] = cluster.create()
+        return make_url(cluster.url(self._made[folder]))
+
+    def copy(self, folder: Path, aside: Path) -> None:
+        """Copy the database of a folder to that of another one; nobody may be using them."""
+        if not self.postgresql:
+            for suffix in ("", "-wal", "-shm"):
+                (aside / f"nerve-center.db{suffix}").unlink(missing_ok=True)
+            with (
+                closing(sqlite3.connect(folder / "nerve-center.db")) as source,
+                closing(sqlite3.connect(aside / "nerve-center.db")) as target,
+            ):
+                source.backup(target)
+            return
+        cluster = postgresql.cluster()
+        if aside in self._made:
+            cluster.drop(self._made[aside])
+        self._made[aside] = cluster.create(self._made[folder])
+
+    def end(self, before: frozenset[Path]) -> None:
         """Remove what the test has made."""
-        self.postgresql = False
-        for name in self._made.values():
-            postgresql.cluster().drop(name)
-        self._made.clear()
+        self.postgresql = ON_POSTGRESQL
+        for folder in self._made.keys() - before:
+            postgresql.cluster().drop(self._made.pop(folder))
 
 
 databases = Databases()

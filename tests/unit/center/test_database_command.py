@@ -16,7 +16,7 @@ from nerve_center.store.tables import meta
 from tests.unit.center.harness import CenterUnderTest, FakeClock
 from tests.unit.center.test_nervectl import run
 
-pytestmark = pytest.mark.databases("sqlite")
+pytestmark = pytest.mark.sqlite("copies of its file; those of PostgreSQL are in test_postgresql")
 
 
 @pytest.fixture

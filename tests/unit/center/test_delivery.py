@@ -8,8 +8,6 @@ or was dropped on purpose.
 
 import copy
 import random
-import shutil
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from hypothesis import strategies as st
 from nerve_center.clock import format_time
 from nerve_center.ingest import fit
 from nerve_center.store.records import Mark, Record
-from tests.unit.center.harness import AgentUnderTest, CenterUnderTest
+from tests.unit.center.harness import AgentUnderTest, CenterUnderTest, databases
 
 Kept = tuple[int, str, int | None]  # from_seq, tag, uid (None for a gap)
 
@@ -102,6 +100,7 @@ class World:
 
     def __init__(self, folder: Path, rng: random.Random) -> None:
         self.folder, self.rng = folder, rng
+        self.aside = folder / "aside"
         self.center = CenterUnderTest(folder)
         self.agent: AgentUnderTest = self.center.agent()
         self.hosts = [Spool(rng)]
@@ -129,20 +128,17 @@ class World:
         return {"seq": seq, "from_seq": seq, "tag": tag, "kind": "sample", "time": time, "data": {"uid": uid}}
 
     def back_up(self) -> None:
-        source = sqlite3.connect(self.center.settings.database.path)
-        target = sqlite3.connect(self.folder / "backup.db")
-        source.backup(target)
-        source.close()
-        target.close()
+        self.aside.mkdir(exist_ok=True)
+        self._stopped(self.folder, self.aside)
 
     def restore(self) -> None:
-        if not (self.folder / "backup.db").exists():
-            return
+        if self.aside.exists():
+            self._stopped(self.aside, self.folder)
+
+    def _stopped(self, source: Path, target: Path) -> None:
         clock = self.center.clock
         self.center.close()
-        for suffix in ("-wal", "-shm"):
-            (self.folder / f"nerve-center.db{suffix}").unlink(missing_ok=True)
-        shutil.copy(self.folder / "backup.db", self.folder / "nerve-center.db")
+        databases.copy(source, target)
         self.center = CenterUnderTest(self.folder, clock)
         self.agent.center = self.center
 
@@ -159,8 +155,9 @@ class World:
         raise AssertionError("no rest")
 
 
+@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize("seed", range(24))
-def test_nothing_is_lost_and_nothing_counted_twice(tmp_path: Path, seed: int) -> None:
+def test_nothing_is_lost_and_nothing_counted_twice(database: str, tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     world = World(tmp_path, rng)
     excused: set[int] = set()

@@ -130,7 +130,7 @@ def test_hosts_are_found_by_label_and_text(center: CenterUnderTest) -> None:
         assert [tuple(row) for row in labels.known(connection, 9)] == [("env", "stage", 2)]
 
 
-@pytest.mark.databases("sqlite")
+@pytest.mark.sqlite("its query plans")
 def test_no_query_of_the_fleet_reads_a_table_without_an_index(center: CenterUnderTest) -> None:
     agent = center.agent()
     agent.deliver(sample(agent, 1, 10.0))

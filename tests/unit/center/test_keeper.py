@@ -31,10 +31,10 @@ class Keepers:
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.clock = FakeClock()
         self.settings = settings(folder)
-        self.path = self.settings.database.path
-        migrate.prepare(self.path, self.clock)
-        self.engine = reading_engine(self.path)
-        self.writer = Writer(self.path, self.clock)
+        place = self.settings.database.place
+        migrate.prepare(place, self.clock)
+        self.engine = reading_engine(place)
+        self.writer = Writer(place, self.clock)
         self.writer.start()
         stack.callback(self.engine.dispose)
         stack.callback(self.writer.stop)
@@ -49,7 +49,7 @@ class Keepers:
 
 
 @pytest.fixture
-def keepers(tmp_path: Path) -> Iterator[Keepers]:
+def keepers(database: str, tmp_path: Path) -> Iterator[Keepers]:
     with ExitStack() as stack:
         yield Keepers(tmp_path, stack)
 

@@ -43,7 +43,7 @@ def test_the_first_one_who_asks_waits_for_the_first_probe(center: CenterUnderTes
     later.join()
 
 
-@pytest.mark.databases("sqlite")
+@pytest.mark.sqlite("how long its lock is waited for")
 def test_while_the_database_is_locked(center: CenterUnderTest, caplog: pytest.LogCaptureFixture) -> None:
     center.center.probe.step()
     other = sqlite3.connect(center.settings.database.path, isolation_level=None)
@@ -70,7 +70,7 @@ def test_while_the_database_is_locked(center: CenterUnderTest, caplog: pytest.Lo
     ]
 
 
-@pytest.mark.databases("sqlite")
+@pytest.mark.sqlite("how long its lock is waited for")
 def test_a_report_while_the_database_is_locked(center: CenterUnderTest) -> None:
     agent = center.agent()
     other = sqlite3.connect(center.settings.database.path, isolation_level=None)

@@ -16,7 +16,7 @@ from tests.unit.center.harness import AgentUnderTest, CenterUnderTest
 from tests.unit.center.keeping import desk
 
 __all__ = ["desk"]
-pytestmark = pytest.mark.databases("sqlite")
+pytestmark = pytest.mark.sqlite("its query plans")
 
 SMALL = {
     *("meta", "users", "sessions", "login_links", "policies", "tolerances", "silences", "leases"),

@@ -108,7 +108,7 @@ def test_ranges_are_joined_whatever_their_order(center: CenterUnderTest, desk: D
     assert [tuple(row) for row in rows] == [(1, 9), (11, 12)]
 
 
-@pytest.mark.databases("sqlite")
+@pytest.mark.sqlite("its file")
 def test_the_file_shrinks(center: CenterUnderTest, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aging, "_SPARE_PAGES", 10)
     monkeypatch.setattr(retention, "_VACUUM_PAGES", 30)
@@ -123,7 +123,7 @@ def test_the_file_shrinks(center: CenterUnderTest, desk: Desk, monkeypatch: pyte
     assert free <= 20
 
 
-@pytest.mark.databases("sqlite")
+@pytest.mark.sqlite("its log")
 def test_a_log_that_has_grown_is_cut(
     center: CenterUnderTest, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

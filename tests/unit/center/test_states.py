@@ -112,7 +112,7 @@ def test_a_short_restart_excuses_nobody(center: CenterUnderTest) -> None:
     assert agent.seen()["state"] == "offline"
 
 
-@pytest.mark.databases("sqlite")  # with PostgreSQL it goes by the database's clock
+@pytest.mark.sqlite("the center's own clock; PostgreSQL has one for all centers")
 def test_after_a_reboot_steady_time_goes_on_also_where_the_boot_has_no_name(
     center: CenterUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

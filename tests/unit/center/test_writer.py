@@ -1,7 +1,6 @@
 import sqlite3
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -10,17 +9,18 @@ from sqlalchemy.engine import Connection
 from nerve_center.errors import DatabaseUnavailable
 from nerve_center.store import migrate
 from nerve_center.store.engine import reading, reading_engine
+from nerve_center.store.place import Place
 from nerve_center.store.writer import Writer, WriterFailed
 from tests.unit.center.harness import FakeClock
 
 
 class Fixture:
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "n.db"
+    def __init__(self, place: Place) -> None:
+        self.place = place
         self.clock = FakeClock()
-        migrate.prepare(self.path, self.clock)
-        self.writer = Writer(self.path, self.clock)
-        self.engine = reading_engine(self.path)
+        migrate.prepare(place, self.clock)
+        self.writer = Writer(place, self.clock)
+        self.engine = reading_engine(place)
 
     def names(self) -> list[str]:
         with reading(self.engine) as connection:
@@ -49,8 +49,8 @@ class Fixture:
 
 
 @pytest.fixture
-def fixture(tmp_path: Path) -> Iterator[Fixture]:
-    found = Fixture(tmp_path)
+def fixture(place: Place) -> Iterator[Fixture]:
+    found = Fixture(place)
     yield found
     found.writer.stop()
     found.engine.dispose()
@@ -78,29 +78,25 @@ def test_one_that_fails_hurts_nobody_else(fixture: Fixture) -> None:
 
 
 def test_a_group_is_one_transaction(fixture: Fixture) -> None:
-    watcher = sqlite3.connect(fixture.path, check_same_thread=False)
     seen: list[int] = []
 
     def look(connection: Connection) -> None:
-        seen.append(watcher.execute("SELECT count(*) FROM meta WHERE name LIKE 't-%'").fetchone()[0])
+        seen.append(len(fixture.names()))
 
     fixture.together(Put("a"), look, Put("b"), look, Put("c"), look)
-    watcher.close()
     assert seen == [0, 0, 0]
     assert fixture.names() == ["t-a", "t-b", "t-c"]
 
 
 def test_a_group_ends_after_a_moment_and_others_have_their_turn(fixture: Fixture) -> None:
-    watcher = sqlite3.connect(fixture.path, check_same_thread=False)
     seen: list[int] = []
 
     def slow(connection: Connection) -> None:
         fixture.clock.advance(0.15)
-        seen.append(watcher.execute("SELECT count(*) FROM meta WHERE name LIKE 't-%'").fetchone()[0])
+        seen.append(len(fixture.names()))
         Put(str(len(seen)))(connection)
 
     assert fixture.together(slow, slow, slow, slow, slow) == [None] * 5
-    watcher.close()
     assert seen == [0, 0, 2, 2, 4], "two of them take longer than a moment"
     assert len(fixture.names()) == 5
 
@@ -128,8 +124,9 @@ def test_the_answer_comes_after_the_commit(fixture: Fixture) -> None:
         assert f"t-{number}" in fixture.names()
 
 
+@pytest.mark.sqlite("how its lock is waited for; that of PostgreSQL is in test_postgresql")
 def test_while_another_process_has_the_lock(fixture: Fixture) -> None:
-    other = sqlite3.connect(fixture.path, isolation_level=None)
+    other = sqlite3.connect(str(fixture.place), isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     fixture.writer.start()
     with pytest.raises(DatabaseUnavailable) as caught:
@@ -144,8 +141,9 @@ def test_while_another_process_has_the_lock(fixture: Fixture) -> None:
     assert fixture.names() == ["t-b"]
 
 
+@pytest.mark.sqlite("its lock")
 def test_a_lock_that_goes_away_in_time(fixture: Fixture) -> None:
-    other = sqlite3.connect(fixture.path, isolation_level=None, check_same_thread=False)
+    other = sqlite3.connect(str(fixture.place), isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
     release = threading.Timer(0.1, lambda: other.execute("COMMIT"))
     release.start()
@@ -155,6 +153,7 @@ def test_a_lock_that_goes_away_in_time(fixture: Fixture) -> None:
     other.close()
 
 
+@pytest.mark.sqlite("the size of its file")
 def test_a_full_disk(fixture: Fixture) -> None:
     fixture.writer.start()
 
@@ -172,6 +171,7 @@ def test_a_full_disk(fixture: Fixture) -> None:
     assert fixture.writer.submit(Put("small")) == "t-small"
 
 
+@pytest.mark.sqlite("its own way to forbid writing")
 def test_a_read_only_database(fixture: Fixture) -> None:
     fixture.writer.start()
     fixture.writer.submit(lambda connection: connection.exec_driver_sql("PRAGMA query_only = ON") and None)
@@ -202,6 +202,7 @@ def test_after_the_stop_nothing_is_taken(fixture: Fixture) -> None:
     assert caught.value.kind == "closed"
 
 
+@pytest.mark.sqlite("its settings for a connection")
 def test_connections_are_durable_and_cannot_write_where_they_only_read(fixture: Fixture) -> None:
     fixture.writer.start()
     pragmas = ("synchronous", "foreign_keys", "journal_mode", "auto_vacuum")
