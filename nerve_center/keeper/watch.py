@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy.engine import Connection, Row
@@ -31,6 +32,8 @@ _MOST_LISTED = 200
 _MOST_THREATS = 5000
 _TOGETHER_US = 600 * 1_000_000
 _LEAST_RANK = 2
+_BATCH = 10
+_PAUSE_S = 0.02
 _Work = Callable[[Connection], None]
 
 
@@ -46,35 +49,39 @@ def step(desk: Desk, plan: Plan) -> str:
         if not states.is_listening(connection, heard_us):
             return "the nerve center is not listening; nobody is missed"
         found = _silence(connection, plan, now_us, heard_us) + _outbreaks(connection, plan, now_us)
-    for work in found:
-        desk.write(work)
-        desk.pause(0.0)
+    for start in range(0, len(found), _BATCH):
+        desk.write(partial(_do, found[start : start + _BATCH]))
+        desk.pause(_PAUSE_S)
     return f"{len(found)} findings" if found else ""
 
 
+def _do(some: Sequence[_Work], connection: Connection) -> None:
+    for work in some:
+        work(connection)
+
+
 def _silence(connection: Connection, plan: Plan, now_us: int, heard_us: int) -> list[_Work]:
-    known = {threat.agent_key: threat for threat in _open(connection, OFFLINE)}
-    isolated = _open(connection, ISOLATED)
-    gone = fleet.offline(connection, heard_us, heard_us)
-    long_gone = {
-        row.key for row in fleet.offline(connection, heard_us, heard_us - round(plan.offline_after_s * 1e6))
-    }
-    hosts = fleet.counts(connection, heard_us)
-    watched = hosts["active"] + hosts["warning"] + hosts["offline"]
+    known = threat_reading.hosts_of_open(connection, OFFLINE, f"center:{OFFLINE}")
+    isolated = threat_reading.open_of_type(connection, ISOLATED, f"center:{ISOLATED}")
+    gone = fleet.offline(connection, heard_us, heard_us - round(plan.offline_after_s * 1e6))
     untold = [row for row in gone if row.key not in known]
     work: list[_Work] = []
     still_gone = {row.key for row in gone}
-    for key, threat in known.items():
+    for key, hostname in known.items():
         if key not in still_gone:
-            work.append(_own(key, now_us, {**_offline(threat.hostname or ""), "state": "cleared"}))
+            work.append(_own(key, now_us, {**_offline(hostname), "state": "cleared"}))
+    if not untold and not isolated:
+        return work
+    hosts = fleet.counts(connection, heard_us)
+    watched = hosts["active"] + hosts["warning"] + hosts["offline"]
     if len(untold) >= max(_LEAST_HOSTS, watched / 2):
-        if long_gone and (not isolated or isolated[0].more.get("count") != len(untold)):
+        if any(row.before for row in gone) and (not isolated or isolated[0].more.get("count") != len(untold)):
             work.append(_own(None, now_us, _isolated(untold, watched)))
         return work
     if isolated:
         work.append(_own(None, now_us, {**_isolated(untold, watched), "state": "cleared"}))
     for row in untold:
-        if row.key in long_gone:
+        if row.before:
             work.append(_own(row.key, now_us, _offline(row.hostname)))
     return work
 
@@ -113,11 +120,11 @@ def _isolated(silent: Sequence[Row[Any]], watched: int) -> dict[str, Any]:
 
 def _outbreaks(connection: Connection, plan: Plan, now_us: int) -> list[_Work]:
     groups: dict[tuple[str, str], list[Threat]] = {}
-    wanted = Filter(statuses=ACTIVE)
+    wanted = Filter(statuses=ACTIVE, but=OFFLINE)
     found, _ = threat_reading.page(connection, wanted, _MOST_THREATS, worst_first=True)
     known = {threat.fingerprint: threat for threat in found if threat.type == OUTBREAK}
     for threat in found:
-        if threat.agent_key is not None and threat.rank >= _LEAST_RANK and threat.type != OFFLINE:
+        if threat.agent_key is not None and threat.rank >= _LEAST_RANK:
             groups.setdefault((threat.type, threat.subject), []).append(threat)
     work: list[_Work] = []
     for (type_, subject), group in groups.items():
@@ -188,11 +195,6 @@ def _over(threat: Threat) -> dict[str, Any]:
 
 def _listed(hosts: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
     return [{"agent_id": id_, "hostname": hostname} for id_, hostname in hosts[:_MOST_LISTED]]
-
-
-def _open(connection: Connection, type_: str) -> list[Threat]:
-    """Threats of a type of the center's own that it has not cleared, whatever people say of them."""
-    return threat_reading.open_of_type(connection, type_, f"center:{type_}")
 
 
 def _own(agent_key: int | None, now_us: int, data: dict[str, Any]) -> _Work:

@@ -238,8 +238,11 @@ def silent(connection: Connection, now_us: int, limit: int) -> list[Row[Any]]:
 
 
 def offline(connection: Connection, now_us: int, then_us: int) -> list[Row[Any]]:
-    """Every host (key, id, hostname) that is offline, and was so at `then_us` already (both steady time)."""
-    query = select(agents.c.key, agents.c.id, agents.c.hostname).where(
-        state_of(now_us) == "offline", state_of(then_us) == "offline"
+    """Every host that is offline (key, id, hostname), and whether it was so `before`: at `then_us` (steady time)."""
+    least_us = round((presence.OFFLINE_INTERVALS + presence.GRACE_S) * 1_000_000)
+    query = select(
+        agents.c.key, agents.c.id, agents.c.hostname, (state_of(then_us) == "offline").label("before")
+    ).where(
+        agents.c.goodbye_us.is_(None), agents.c.heard_us < now_us - least_us, state_of(now_us) == "offline"
     )
     return list(connection.execute(query.order_by(agents.c.hostname, agents.c.id)))

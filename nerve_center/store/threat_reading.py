@@ -58,6 +58,8 @@ class Filter:
     statuses: Sequence[str] = ()
     severities: Sequence[str] = ()
     type: str | None = None
+    but: str | None = None
+    """A type that is left out."""
     host: str | None = None
     """An agent's id, or a host name."""
     label: tuple[str, str] | None = None
@@ -122,6 +124,13 @@ def open_of_type(connection: Connection, type_: str, fingerprint: str) -> list[T
     return [_threat(row) for row in connection.execute(query.where(*conditions))]
 
 
+def hosts_of_open(connection: Connection, type_: str, fingerprint: str) -> dict[int, str]:
+    """The agents that have one of a type and fingerprint whose cause is there, with their host names."""
+    query = select(threats.c.agent_key, agents.c.hostname).join(agents, agents.c.key == threats.c.agent_key)
+    conditions = (threats.c.type == type_, threats.c.fingerprint == fingerprint, threats.c.state == "open")
+    return {row.agent_key: row.hostname for row in connection.execute(query.where(*conditions))}
+
+
 def counts(connection: Connection) -> dict[tuple[str, str], int]:
     """How many there are by status and severity; those that there are none of are left out."""
     rows = connection.execute(
@@ -165,6 +174,8 @@ def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
         found.append(threats.c.severity.in_(wanted.severities))
     if wanted.type is not None:
         found.append(threats.c.type == wanted.type)
+    if wanted.but is not None:
+        found.append(threats.c.type != wanted.but)
     if wanted.host is not None:
         found.append(or_(agents.c.id == wanted.host, agents.c.hostname == wanted.host))
     if wanted.label is not None:
