@@ -41,7 +41,6 @@ COMMANDS = {
         "-W",
         "dio-agent",
         "python3-psutil",
-        "python3-requests",
         "python3-sdnotify",
         "systemd",
     ],
