@@ -7,6 +7,7 @@ walked slowly, a slice a step. What is there after the first walk is the baselin
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import stat
@@ -21,15 +22,18 @@ from dio_daemon.detect.integrity.dpkg import Packages, aliases
 from dio_daemon.detect.integrity.facts import user_name
 from dio_daemon.detect.integrity.host import Host
 from dio_daemon.detect.integrity.inotify import Inotify
-from dio_daemon.detect.integrity.quick import OPEN, QuickFolders, entries_of
+from dio_daemon.detect.integrity.quick import OPEN, Entry, QuickFolders, entries_of
 from dio_daemon.detect.integrity.runs import Runs
 from dio_daemon.detect.integrity.state import examine
 from dio_daemon.text import for_shell, safe
 
 BITS = stat.S_ISUID | stat.S_ISGID
 WALK_S = 3 * 3600.0
-"""Between two walks of all disks."""
-STEP_ENTRIES = 500
+"""From the beginning of a walk of all disks to the next."""
+MOST_ENTRIES, LEAST_ENTRIES = 500, 20
+"""Of a slice. The first walk, which makes the baseline, takes the most; the next ones what they need for `WALK_SHARE`
+of the time, since each name of a cold disk costs a read; one that is late, the most again."""
+WALK_SHARE = 0.8
 SLICE_S = 5.0
 """Between two slices of a walk: as often as processes are looked at, so that the walk wakes nobody by itself."""
 MOST_KNOWN = 5000
@@ -80,7 +84,11 @@ class PrivilegedWatch:
         self._known: dict[str, Any] = dict(known) if isinstance(known, dict) else {}
         self._complete: bool = memory.get("complete") is True
         self._quick_known: bool = memory.get("quick") is True
-        self._walk: Iterator[tuple[str, os.DirEntry[str]]] | None = None
+        names = memory.get("names")
+        self._names = names if isinstance(names, int) else 0
+        """How many there were at the last whole walk."""
+        self._walked = 0
+        self._walk: Iterator[Entry] | None = None
         self._walk_at = float("-inf")
         self._slice_at = float("-inf")
         self._quick = QuickFolders(host, notify, clock, appeared)
@@ -92,7 +100,7 @@ class PrivilegedWatch:
         now = self._clock.monotonic()
         self._look_at_quick_ones()
         if self._walk is None and now >= self._walk_at:
-            self._walk = entries_of(self._host, "/", MOST_DEPTH)
+            self._walk, self._walked, self._walk_at = entries_of(self._host, "/", MOST_DEPTH), 0, now + WALK_S
         if self._walk is not None and now >= self._slice_at:
             self._slice_at = now + SLICE_S
             self._go_on(now)
@@ -119,39 +127,41 @@ class PrivilegedWatch:
 
     def _look_at_quick_ones(self) -> None:
         if self._quick.all_due():
-            for path, entry in self._quick.everything():
-                self._consider(path, entry, self._quick_known)
+            for entry in self._quick.everything():
+                self._consider(entry, self._quick_known)
             if not self._quick_known:
                 self._quick_known = True
                 self._keep()
         names, entries = self._quick.told()
         for path in names:
             self._look(path, self._quick_known)
-        for path, entry in entries:
-            self._consider(path, entry, self._quick_known)
+        for entry in entries:
+            self._consider(entry, self._quick_known)
 
     def _go_on(self, now: float) -> None:
         if self._walk is None:
             return
-        for _ in range(STEP_ENTRIES):
+        for _ in range(self._slice(now)):
             found = next(self._walk, None)
             if found is None:
-                self._walk, self._walk_at = None, now + WALK_S
+                self._walk, self._names = None, self._walked
                 if not self._complete:
                     self._complete = True
                     self._keep()
                 return
-            self._consider(*found, self._complete)
+            self._walked += 1
+            self._consider(found, self._complete)
 
-    def _consider(self, path: str, entry: os.DirEntry[str], tell: bool) -> None:
-        try:
-            if not entry.is_file(follow_symlinks=False):
-                return
-            mode = entry.stat(follow_symlinks=False).st_mode
-        except OSError:
-            return
-        if mode & BITS or mode & 0o111:
-            self._look(path, tell)
+    def _slice(self, now: float) -> int:
+        """How many names to look at now."""
+        if self._names == 0 or now >= self._walk_at:
+            return MOST_ENTRIES
+        needed = math.ceil(self._names * SLICE_S / (WALK_S * WALK_SHARE))
+        return min(MOST_ENTRIES, max(LEAST_ENTRIES, needed))
+
+    def _consider(self, entry: Entry, tell: bool) -> None:
+        if entry.mode & BITS or entry.mode & 0o111:
+            self._look(entry.path, tell)
 
     def _look(self, path: str, tell: bool) -> None:
         found = _privilege(self._host, path)
@@ -265,6 +275,7 @@ class PrivilegedWatch:
             "files": self._known,
             "complete": self._complete,
             "quick": self._quick_known,
+            "names": self._names,
         }
         self._baseline.changed()
 

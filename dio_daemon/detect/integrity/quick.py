@@ -9,6 +9,9 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import islice
+from typing import NamedTuple
 
 from dio_daemon.clock import Clock
 from dio_daemon.detect.integrity import inotify
@@ -42,9 +45,17 @@ MOST_WATCHES = 2000
 """A kernel allows 8,192 at least; each keeps a KiB of its memory."""
 MOST_NAMES = 256
 MOST_FOLDER_QUEUE = 100_000
+PIECE = 1000
+"""Names of a folder that are looked at at once."""
 READS = 4
 
-Entry = tuple[str, "os.DirEntry[str]"]
+
+class Entry(NamedTuple):
+    """What stands in a folder. `mode` is that of a regular file, 0 for anything else."""
+
+    path: str
+    is_folder: bool
+    mode: int
 
 
 class QuickFolders:
@@ -118,10 +129,10 @@ class QuickFolders:
         """What is in a folder and in those below it, each of which is watched before it is looked into."""
         self._watch(top, depth)
         level = top.count("/")
-        for (path, entry), _ in zip(entries_of(self._host, top, depth), range(most), strict=False):
-            if is_folder(entry):
-                self._watch(path, depth - (path.count("/") - level))
-            yield path, entry
+        for entry, _ in zip(entries_of(self._host, top, depth), range(most), strict=False):
+            if entry.is_folder:
+                self._watch(entry.path, depth - (entry.path.count("/") - level))
+            yield entry
 
     def _watch(self, folder: str, depth: int) -> None:
         if self._notify is None:
@@ -188,19 +199,36 @@ def entries_of(host: Host, top: str, depth: int) -> Iterator[Entry]:
         if host.off_limits(folder or "/") or host.foreign(folder) or folder in SKIPPED:
             continue
         try:
-            with os.scandir(host.at(folder or "/")) as entries:
-                for entry in entries:
-                    path = f"{folder}/{entry.name}"
-                    yield path, entry
-                    if left > 1 and len(queue) < MOST_FOLDER_QUEUE and is_folder(entry):
-                        queue.append((path, left - 1))
+            for entry in _inside(host, folder):
+                yield entry
+                if left > 1 and len(queue) < MOST_FOLDER_QUEUE and entry.is_folder:
+                    queue.append((entry.path, left - 1))
         except OSError:
             continue
 
 
-def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a folder itself, no link to one."""
+def _inside(host: Host, folder: str) -> Iterator[Entry]:
+    """What is in one folder; it is open only as long as that takes, for nobody can unmount what is open, except one
+    that is larger than a piece. Raises OSError.
+
+    Names are asked for from the folder: from process 1's root on, each would take twice as long.
+    """
+    fd = os.open(host.at(folder or "/"), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    with ExitStack() as open_ones:
+        open_ones.callback(os.close, fd)
+        found = open_ones.enter_context(os.scandir(fd))
+        while piece := [_entry(f"{folder}/{each.name}", each) for each in islice(found, PIECE)]:
+            if len(piece) < PIECE:
+                open_ones.close()
+            yield from piece
+            if len(piece) < PIECE:
+                return
+
+
+def _entry(path: str, found: os.DirEntry[str]) -> Entry:
     try:
-        return entry.is_dir(follow_symlinks=False)
+        folder = found.is_dir(follow_symlinks=False)
+        regular = not folder and found.is_file(follow_symlinks=False)
+        return Entry(path, folder, found.stat(follow_symlinks=False).st_mode if regular else 0)
     except OSError:
-        return False
+        return Entry(path, False, 0)

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import os
 import struct
+from pathlib import Path
 
 import pytest
 
 from dio_daemon.detect.finding import Finding
+from dio_daemon.detect.integrity import quick
 from dio_daemon.detect.integrity.capabilities import capabilities_of
 from dio_daemon.detect.integrity.dpkg import Packages
 from dio_daemon.detect.integrity.inotify import Inotify
-from dio_daemon.detect.integrity.privileged import PrivilegedWatch
-from dio_daemon.detect.integrity.quick import QUICK_S, TOLD_S
+from dio_daemon.detect.integrity.privileged import (
+    LEAST_ENTRIES,
+    MOST_ENTRIES,
+    SLICE_S,
+    WALK_S,
+    PrivilegedWatch,
+)
+from dio_daemon.detect.integrity.quick import QUICK_S, TOLD_S, Entry, QuickFolders, entries_of
 from dio_daemon.detect.integrity.runs import Runs
 from tests.unit.integrity.conftest import FakeHost
 
@@ -188,3 +196,67 @@ def test_capabilities() -> None:
     )
     assert capabilities_of(struct.pack("<5I", 0x02000001, 0, 0, 0, 0)) is None
     assert capabilities_of(b"short") is None
+
+
+def names_asked_for(
+    fake: FakeHost, watch: PrivilegedWatch, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> list[int]:
+    """How many names each of some slices of the walk looks at."""
+    asked = [0]
+    consider = PrivilegedWatch._consider
+
+    def counting(self: PrivilegedWatch, entry: Entry, tell: bool) -> None:
+        asked[-1] += 1
+        consider(self, entry, tell)
+
+    monkeypatch.setattr(PrivilegedWatch, "_consider", counting)
+    monkeypatch.setattr(QuickFolders, "all_due", lambda self: False)
+    for _ in range(steps):
+        fake.clock.monotonic_s += SLICE_S
+        watch.step()
+        asked.append(0)
+    monkeypatch.undo()
+    return asked[:-1]
+
+
+def test_the_first_walk_hurries_and_the_next_ones_take_their_time(
+    fake: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.watch()
+    for number in range(3000):
+        fake.put(f"/usr/share/d{number % 2}/{number}")
+    watch = begin(fake)
+    first = names_asked_for(fake, watch, 10, monkeypatch)
+    assert first[:6] == [MOST_ENTRIES] * 6 and sum(first) > 3000 and first[-1] == 0
+    fake.baseline.save(at_once=True)
+    for made in (watch, begin(fake)):  # one that goes on, and one that was started again
+        fake.clock.monotonic_s += WALK_S
+        slow = names_asked_for(fake, made, 10, monkeypatch)
+        assert slow == [LEAST_ENTRIES] * 10
+        fake.clock.monotonic_s += WALK_S
+        assert names_asked_for(fake, made, 2, monkeypatch) == [MOST_ENTRIES] * 2  # it is late
+
+
+def descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def test_a_walk_keeps_no_folder_open(fake: FakeHost, watch: PrivilegedWatch) -> None:
+    """Nobody could unmount its filesystem."""
+    for number in range(100):
+        fake.put(f"/srv/data/{number}")
+    walk = entries_of(fake.host, "/srv", 9)
+    before = descriptors()
+    seen = [next(walk).path for _ in range(50)]
+    assert seen[0] == "/srv/data" and descriptors() == before
+
+
+def test_a_folder_larger_than_a_piece_is_seen_whole(fake: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quick, "PIECE", 10)
+    for number in range(40):
+        fake.put(f"/srv/data/{number}")
+    before = descriptors()
+    assert {entry.path for entry in entries_of(fake.host, "/srv/data", 1)} == {
+        f"/srv/data/{n}" for n in range(40)
+    }
+    assert descriptors() == before
