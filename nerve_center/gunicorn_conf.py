@@ -32,6 +32,9 @@ class Log(glogging.Logger):  # type: ignore[misc]  # gunicorn has no types
         for handler in self.error_log.handlers:
             handler.setFormatter(logs.formatter())
 
+    def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
+        """There is no log of accesses."""
+
 
 def _settings() -> Any:
     try:

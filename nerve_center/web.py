@@ -51,8 +51,8 @@ def secure(app: Flask) -> None:
 
     @app.after_request
     def headers(response: Response) -> Response:
-        for name, value in _HEADERS.items():
-            response.headers.setdefault(name, value)
+        there = {name.lower() for name, _ in response.headers}
+        response.headers.extend([item for item in _HEADERS.items() if item[0].lower() not in there])
         if request.is_secure:  # in clear, browsers ignore it and call it an error
             response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
         return response
@@ -66,10 +66,12 @@ def take_turns(app: Flask, blueprints: frozenset[str], apart: frozenset[str]) ->
         reads = request.method in ("GET", "HEAD") and request.blueprint in blueprints
         if reads and request.endpoint not in apart:
             center().turns.enter()
+            g.turn = True
 
     @app.teardown_request
     def done(_error: BaseException | None) -> None:
-        center().turns.leave()
+        if "turn" in g:
+            center().turns.leave()
 
 
 def cookie_name() -> str:

@@ -4,6 +4,7 @@
     between two requests of one connection                                              gunicorn's keepalive
     sending one answer                                                                   request_timeout_s
     bytes of one request, header and body                                                the body's limit and 1 MiB
+    connections of a worker        worker_connections; near that each new one ends the one that has idled longest
 
 gunicorn itself bounds the header only. A connection past a bound is closed without a word in the log: it
 happens at the will of strangers. A request that is not HTTP gets a problem document, also without a word. The
@@ -52,6 +53,8 @@ _HANG_UP_EVERY_S = 0.2
 _ACCEPTED_AT_ONCE = 16
 """Connections that a worker takes at a time. With gunicorn's one, each report is committed alone where every agent
 comes with a connection of its own, and thousands of them wait in the kernel until they give up."""
+_SHARE_BEFORE_ROOM = 0.9
+"""Of the connections that a worker may hold; past it each new one takes the place of one that is idle."""
 _GARBAGE_EVERY = 50_000
 """New objects between two looks for cycles. A report of 60 samples makes 5,000 that are gone by themselves; with
 Python's own 700 a quarter of a worker's time went into looking at them."""
@@ -69,9 +72,15 @@ class BoundedSocket:
         self._most_bytes = most_bytes
         self._deadline: float | None = time.monotonic() + total_s
         self._received = 0
+        self._head = b""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
+
+    @property
+    def idle(self) -> bool:
+        """Whether it waits between two requests."""
+        return self._deadline is None and not self.handling
 
     def request_done(self) -> None:
         """A request was answered; what comes next is another one."""
@@ -96,12 +105,27 @@ class BoundedSocket:
         self._received += len(data)
         return data
 
-    def sendall(self, data: bytes, *flags: int) -> None:
+    def sendall(self, data: bytes) -> None:
+        """Send. A head by itself waits for what follows it, or for `flush`: one packet wakes the client once."""
+        if data.startswith(b"HTTP/") and data.endswith(b"\r\n\r\n"):
+            self._head = data
+            return
+        data, self._head = self._head + data, b""
         try:
             self._sock.settimeout(self._total_s)
-            self._sock.sendall(data, *flags)
+            self._sock.sendall(data)
         except OSError as exc:
             raise _gone() from exc
+
+    def sendfile(self, *arguments: Any, **named: Any) -> Any:
+        """As the socket does."""
+        self.flush()
+        return self._sock.sendfile(*arguments, **named)
+
+    def flush(self) -> None:
+        """Send a head that nothing has followed."""
+        if self._head:
+            self.sendall(b"")
 
     def drain(self) -> None:
         """End the sending side and swallow, for a short while, what the client still sends."""
@@ -169,7 +193,8 @@ class BoundedWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type
         super().__init__(*args, **kwargs)
         self.tmp.close()
         self.tmp = Pulse(self.cfg)
-        self._open: set[BoundedSocket] = set()
+        self._open: dict[BoundedSocket, None] = {}
+        """Whose last request was answered, or who came, longest ago stands first."""
 
     @property
     def _center(self) -> Center:
@@ -218,11 +243,13 @@ class BoundedWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type
             self.cfg.keepalive,
             int(config.limits.body_mib * 1024 * 1024) + _HEADER_BYTES,
         )
-        self._open.add(bounded)
+        self._open[bounded] = None
+        if len(self._open) > _SHARE_BEFORE_ROOM * self.worker_connections:
+            self._make_room()
         try:
             super().handle(listener, bounded, addr)
         finally:
-            self._open.discard(bounded)
+            self._open.pop(bounded, None)
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         sock.handling = True
@@ -231,12 +258,16 @@ class BoundedWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type
         try:
             super().handle_request(listener_name, req, sock, addr)
         except StopIteration:
+            sock.flush()
             if _unread(req):
                 sock.drain()
             raise
+        sock.flush()
         if not self.alive:
             raise StopIteration
         sock.request_done()
+        self._open.pop(sock, None)
+        self._open[sock] = None
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         if not isinstance(exc, ParseException):
@@ -263,6 +294,13 @@ class BoundedWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type
         with contextlib.suppress(OSError):
             client.sendall(head.encode("ascii") + body)
             client.drain()
+
+    def _make_room(self) -> None:
+        """Connections are running out: the one that has been idle for longest goes."""
+        idle = next((bounded for bounded in self._open if bounded.idle), None)
+        if idle is not None:
+            idle.hang_up()
+            self._open.pop(idle, None)
 
     def _hang_up(self) -> None:
         while self._open:

@@ -15,12 +15,12 @@ import resource
 import secrets
 import shutil
 import signal
-import sqlite3
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from tests.support.hosts import Host
 from tests.support.oracle import settled
 from tests.support.processes import RealCenter
 from tests.support.proxy import FAULTS, PASS, PROBLEMS
+from tests.support.stores import CANNOT_LOCK
 
 MOST_AT_ONCE = 4
 ACTIVE_WITHIN_S = 15.0
@@ -244,18 +245,12 @@ class Chaos:
         return Active(f"center {kind}", self._until(0, 4), start)
 
     def _database(self) -> Active | None:
-        lock = sqlite3.connect(self.center.database, timeout=0, isolation_level=None)
+        lock = ExitStack()
         try:
-            lock.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError:
-            lock.close()
+            lock.enter_context(self.center.store.locked(patience_s=0))
+        except CANNOT_LOCK:
             return None
-
-        def undo() -> None:
-            lock.execute("ROLLBACK")
-            lock.close()
-
-        return Active("database locked", self._until(1, 8), undo)
+        return Active("database locked", self._until(1, 8), lock.close)
 
 
 def main() -> int:

@@ -18,6 +18,7 @@ from sqlalchemy.engine import URL, make_url
 from tests.support import disks, postgresql
 
 ON_POSTGRESQL = os.environ.get("DIO_TEST_DATABASE", "sqlite") == "postgresql"
+CANNOT_LOCK = (sqlite3.OperationalError, psycopg2.OperationalError)
 _LOCK = "SELECT pg_advisory_lock(x'44494F'::int)"
 """The lock of whoever writes, as `nerve_center.store.postgresql` names it."""
 
@@ -31,9 +32,9 @@ class SqliteStore:
         self.toml = f'[database]\npath = "{path}"\n'
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Nobody else can write, or read what is not in memory, for as long as the block takes."""
-        with closing(sqlite3.connect(self._path, timeout=20, isolation_level=None)) as other:
+    def locked(self, patience_s: float = 20) -> Iterator[None]:
+        """Nobody else can write for as long as the block takes. Raises `CANNOT_LOCK`."""
+        with closing(sqlite3.connect(self._path, timeout=patience_s, isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
             yield
             other.execute("ROLLBACK")
@@ -66,11 +67,11 @@ class PostgresqlStore:
         self.toml = f'[database]\nurl = "{self._cluster.url(self._name)}"\n'
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Nobody else can write for as long as the block takes."""
+    def locked(self, patience_s: float = 20) -> Iterator[None]:
+        """Nobody else can write for as long as the block takes. Raises `CANNOT_LOCK`."""
         with closing(psycopg2.connect(self._cluster.dsn(self._name))) as other:
             other.autocommit = True
-            other.cursor().execute(_LOCK)
+            other.cursor().execute(f"SET lock_timeout = {max(1, round(patience_s * 1000))}; {_LOCK}")
             yield
 
     def lose(self) -> None:

@@ -172,6 +172,22 @@ def test_a_connection_carries_many_requests(running: CenterProcess) -> None:
             assert read_answer(connection).startswith(b"HTTP/1.1 200")
 
 
+def test_where_connections_run_out_the_one_that_idled_longest_makes_room(center: CenterProcess) -> None:
+    center.configure("[server]\nworkers = 1\nworker_connections = 20\n")
+    center.start()
+    center.wait_ready()
+    held: list[socket.socket] = []
+    for _ in range(60):
+        held.append(center.connect())
+        held[-1].sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert read_answer(held[-1]).startswith(b"HTTP/1.1 200")
+    held[-1].sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert read_answer(held[-1]).startswith(b"HTTP/1.1 200"), "the newest is kept"
+    assert held[0].recv(1) == b"", "the oldest was closed"
+    for connection in held:
+        connection.close()
+
+
 @pytest.mark.parametrize("length", [2 * 1024 * 1024, 12 * 1024 * 1024])
 def test_the_answer_to_a_body_that_is_too_large_arrives(running: CenterProcess, length: int) -> None:
     agent = Agent(running)

@@ -184,6 +184,7 @@ def test_a_port_that_is_taken(center: CenterProcess) -> None:
     assert f"cannot listen on 127.0.0.1:{center.port}: another program listens there" in lines[0]
 
 
+@pytest.mark.sqlite("where its file is")
 def test_a_database_that_cannot_be_opened(center: CenterProcess) -> None:
     center.configure('[database]\npath = "/nonexistent/n.db"\n')
     code, lines = failed_start(center)

@@ -21,7 +21,7 @@ def test_beyond_the_most_it_is_refused_and_a_place_comes_free() -> None:
 
 def test_a_full_center_answers_503_spread_and_health_still_answers(center: CenterUnderTest) -> None:
     agent = center.agent()
-    center.center.admission._most = 0
+    center.center.admission = Admission(most=0)
     waits = set()
     for _ in range(60):
         answer = agent.send(agent.report([agent.record(1)]))
