@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dio_daemon.cli.imitations import IMITATIONS, WORD, Imitation, Undo
+from dio_daemon.cli.imitations import IMITATIONS, WORD, Imitation, Undo, Unplayable
 from dio_daemon.cli.terminal import table
 from dio_daemon.clock import Clock, SystemClock
 from dio_daemon.errors import DioError
@@ -69,6 +69,7 @@ def drill(client: Client, options: argparse.Namespace) -> int:
     else:
         print(table(["IMITATION", "SEEN", "AS", "WHAT"], [_row(each) for each in outcomes]))
         print("All is undone; what was seen clears by itself.")
+        say_impossible(outcomes)
     return 1 if missed else 0
 
 
@@ -97,12 +98,14 @@ def play(
             each.begun = clock.monotonic()
             hidden_by = each.imitation.hidden_by & {threat["type"] for threat in before}
             if hidden_by:
-                each.impossible = f"{', '.join(sorted(hidden_by))} is open already"
+                each.impossible = f"{', '.join(sorted(hidden_by))} is open already: wait until it has cleared"
                 continue
             try:
                 undos.append(each.imitation.begin(root))
+            except Unplayable as lacking:
+                each.impossible = str(lacking)
             except OSError as error:
-                each.impossible = error.strerror or str(error)
+                each.impossible = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         while any(_waits(each, clock.monotonic()) for each in outcomes):
             clock.wait(never, EVERY_S)
             found = [each for each in threats() if each.get("count", 1) > known.get(each["fingerprint"], 0)]
@@ -141,7 +144,18 @@ def _row(outcome: Outcome) -> list[str]:
         seen = "not possible here"
     else:
         seen = "NO" if outcome.seen_after_s is None else f"after {outcome.seen_after_s:.0f} s"
-    return [outcome.imitation.name, seen, outcome.threat or outcome.impossible or "-", outcome.imitation.what]
+    return [outcome.imitation.name, seen, outcome.threat or "-", outcome.imitation.what]
+
+
+def say_impossible(outcomes: Sequence[Outcome]) -> None:
+    """Why some could not be played, and how they can be."""
+    left = [each for each in outcomes if each.impossible]
+    if left:
+        print("\nNot possible here:")
+        for each in left:
+            print(f"  {each.imitation.name:<10} {each.impossible}")
+        names = " ".join(f"--only {each.imitation.name}" for each in left)
+        print(f"When that is mended: dioctl drill --yes {names}")
 
 
 def _document(outcome: Outcome) -> dict[str, Any]:

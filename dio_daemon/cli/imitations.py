@@ -17,11 +17,18 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from dio_daemon.errors import DioError
+
 WORD = "dio-drill"
 SOON_S = 90.0
 BURN_S = 420.0
 """The rule for cpu holds for 300 s."""
 FAILURES = 8
+
+
+class Unplayable(DioError):
+    """This host lacks what an imitation needs; the text says what, and how to have it."""
+
 
 Undo = Callable[[], None]
 Begin = Callable[[Path], Undo]
@@ -42,11 +49,13 @@ class Imitation:
     """Types of threats that cannot open while one of them is open already, whatever the drill does."""
 
 
-def _file(path: str, text: str, mode: int = 0o644) -> Begin:
+def _file(path: str, text: str, package: str, mode: int = 0o644) -> Begin:
+    """A file in a folder that comes with a Debian package."""
+
     def begin(root: Path) -> Undo:
         target = root / path
         if not target.parent.is_dir():
-            raise FileNotFoundError(f"there is no {target.parent}")
+            raise Unplayable(f"there is no {target.parent}: it comes with the package {package}")
         target.unlink(missing_ok=True)
         target.write_text(text, encoding="utf-8")
         target.chmod(mode)
@@ -110,7 +119,7 @@ def _process(command: list[str], clean: Undo) -> Undo:
 def _failed_logins(root: Path) -> Undo:
     """As nobody, to become daemon: whoever locks accounts after failures locks one that nobody uses."""
     if shutil.which("su") is None:
-        raise FileNotFoundError("there is no su")
+        raise Unplayable("there is no su: it comes with the package util-linux")
     tries: list[subprocess.Popen[bytes]] = []
 
     def undo() -> None:
@@ -167,31 +176,31 @@ IMITATIONS = (
         "cron",
         f"/etc/cron.d/{WORD}, with a date that never comes",
         ("cron_changed",),
-        _file(f"etc/cron.d/{WORD}", f"{_COMMENT}0 0 31 2 * root /bin/true\n"),
+        _file(f"etc/cron.d/{WORD}", f"{_COMMENT}0 0 31 2 * root /bin/true\n", "cron"),
     ),
     _imitation(
         "unit",
         f"/etc/systemd/system/{WORD}.service, not enabled",
         ("systemd_unit_changed",),
-        _file(f"etc/systemd/system/{WORD}.service", f"{_COMMENT}[Service]\nExecStart=/bin/true\n"),
+        _file(f"etc/systemd/system/{WORD}.service", f"{_COMMENT}[Service]\nExecStart=/bin/true\n", "systemd"),
     ),
     _imitation(
         "profile",
         f"/etc/profile.d/{WORD}.sh, a comment",
         ("shell_startup_changed", "login_script_changed"),
-        _file(f"etc/profile.d/{WORD}.sh", _COMMENT),
+        _file(f"etc/profile.d/{WORD}.sh", _COMMENT, "base-files"),
     ),
     _imitation(
         "sudoers",
         f"/etc/sudoers.d/{WORD}, a comment",
         ("sudoers_changed",),
-        _file(f"etc/sudoers.d/{WORD}", _COMMENT, 0o440),
+        _file(f"etc/sudoers.d/{WORD}", _COMMENT, "sudo", 0o440),
     ),
     _imitation(
         "udev",
         f"/etc/udev/rules.d/99-{WORD}.rules, a comment",
         ("udev_rule_changed",),
-        _file(f"etc/udev/rules.d/99-{WORD}.rules", _COMMENT),
+        _file(f"etc/udev/rules.d/99-{WORD}.rules", _COMMENT, "udev"),
     ),
     _imitation("setuid", f"/usr/local/bin/{WORD}, true(1) with the setuid bit", ("setuid_file",), _setuid),
     _imitation(

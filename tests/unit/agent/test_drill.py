@@ -69,7 +69,10 @@ def test_what_is_not_of_the_drill_is_not_credited(root: Path) -> None:
 
 def test_what_is_not_possible_here_is_told(tmp_path: Path) -> None:
     outcomes = drill.play(FILES, tmp_path, list, [], FakeClock())
-    assert all("no" in each.impossible.lower() for each in outcomes)
+    said = {each.imitation.name: each.impossible for each in outcomes}
+    assert said["sudoers"] == f"there is no {tmp_path}/etc/sudoers.d: it comes with the package sudo"
+    assert said["setuid"] == f"{tmp_path}/usr/local/bin/dio-drill: No such file or directory"
+    assert all(said.values())
     assert left(tmp_path) == []
 
 
@@ -79,7 +82,7 @@ def test_what_is_open_already_cannot_open(root: Path) -> None:
     clock = FakeClock()
     begun = clock.monotonic()
     (outcome,) = drill.play([cpu], root, list, [threat("cpu")], clock)
-    assert (outcome.impossible, outcome.open) == ("cpu is open already", False)
+    assert (outcome.impossible, outcome.open) == ("cpu is open already: wait until it has cleared", False)
     assert clock.monotonic() == begun
 
 
@@ -146,3 +149,15 @@ def test_what_it_prints(
     else:
         assert "high cron_changed" in said
         assert " NO " in said
+        assert "Not possible here" not in said
+
+
+def test_it_says_how_to_play_what_was_not_possible(capsys: pytest.CaptureFixture[str]) -> None:
+    sudoers, udev = (drill.Outcome(each) for each in FILES if each.name in ("sudoers", "udev"))
+    sudoers.impossible = "there is no /etc/sudoers.d: it comes with the package sudo"
+    drill.say_impossible([sudoers, udev])
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "Not possible here:",
+        "  sudoers    there is no /etc/sudoers.d: it comes with the package sudo",
+        "When that is mended: dioctl drill --yes --only sudoers",
+    ]
