@@ -134,7 +134,7 @@ def _outbreaks(connection: Connection, plan: Plan, now_us: int) -> list[_Work]:
         if before is None and not _together(group, plan.outbreak_hosts):
             continue
         if before is not None and hosts < plan.outbreak_hosts / 2:
-            work.append(_own(None, now_us, {**_outbreak(fingerprint, group), "state": "cleared"}))
+            work.append(_own(None, now_us, _over(before)))
         elif before is None or before.more.get("count") != hosts:
             work.append(_own(None, now_us, _outbreak(fingerprint, group)))
     for threat in known.values():
@@ -182,7 +182,7 @@ def _outbreak(fingerprint: str, group: Sequence[Threat]) -> dict[str, Any]:
 
 
 def _over(threat: Threat) -> dict[str, Any]:
-    """An outbreak of which no host is left."""
+    """An outbreak of which hardly a host is left; what was known of it while it lasted stays."""
     return {
         "type": threat.type,
         "severity": threat.severity,

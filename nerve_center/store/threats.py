@@ -66,6 +66,8 @@ def apply(connection: Connection, agent_key: int | None, time_us: int, data: dic
     if row is None:
         _add(connection, agent_key, data["fingerprint"], values)
         return
+    if data["state"] == "cleared":
+        _keep(row, data, values)
     what = _what_changed(row, data, values["rank"])
     if what in ("reopened", "recurred"):
         values.update(triage="none", triaged_us=None, triaged_by=None)
@@ -132,6 +134,14 @@ def _add(connection: Connection, agent_key: int | None, fingerprint: str, values
         values["severity"],
         values["summary"],
     )
+
+
+def _keep(row: Row[Any], data: dict[str, Any], values: dict[str, Any]) -> None:
+    """Who says that it is over need not say again what was known of it."""
+    values["more"] = _pack({**unpack(row.more), **unpack(values["more"])})
+    for name in ("evidence", "confidence"):
+        if name not in data:
+            values[name] = getattr(row, name)
 
 
 def _what_changed(row: Row[Any], data: dict[str, Any], rank: int) -> str | None:

@@ -100,7 +100,10 @@ def test_the_same_finding_on_many_hosts_is_an_outbreak(telling: Telling) -> None
     for index, agent in enumerate(agents[:4]):
         telling.cleared(agent, type="cron_changed", fingerprint=f"cron:/etc/cron.d/x{index}00")
     telling.turn()
-    assert telling.threats(type="outbreak")[0]["state"] == "cleared"
+    (over,) = telling.threats(type="outbreak")
+    assert (over["state"], over["count"], over["summary"]) == ("cleared", 6, outbreak["summary"])
+    kept = telling.center.get(f"/api/v1/threats/{over['id']}").json["evidence"]
+    assert {host["agent_id"] for host in kept["hosts"]} >= {agent.agent_id for agent in agents[:5]}
 
 
 def test_an_outbreak_of_which_nothing_is_left(telling: Telling) -> None:
@@ -112,7 +115,8 @@ def test_an_outbreak_of_which_nothing_is_left(telling: Telling) -> None:
     for agent in agents:
         telling.cleared(agent)
     telling.turn()
-    assert telling.threats(type="outbreak")[0]["state"] == "cleared"
+    (over,) = telling.threats(type="outbreak")
+    assert (over["state"], over["count"], over["confidence"]) == ("cleared", 5, 0.9)
 
 
 def test_what_comes_one_by_one_or_is_of_low_severity_is_no_outbreak(telling: Telling) -> None:
