@@ -227,7 +227,7 @@ class Agent:
                 self._record_event,
                 lambda: self._sampler.look_soon(),
             )
-        self._disk_trend = DiskTrend()
+        self._disk_trend = DiskTrend(state_dir / "disks.json", clock)
         seen = seen_from_here()
         self._witness = Witness(
             seen, Packages(seen)
@@ -295,6 +295,7 @@ class Agent:
             self._control.close()
             self._watch.close()
             self._baselines.close()
+            self._disk_trend.close()
             self._spool.close()
 
     def _rules_at_start(self) -> list[RuleText]:

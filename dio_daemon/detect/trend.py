@@ -4,15 +4,26 @@ One point every 5 minutes. The pace is the median of the slopes between all pair
 and goes does not move it. There is a forecast only with `HISTORY_S` of history, on a filesystem that is really filling
 (`FULL_PERCENT`), while the last hour goes the same way, and where the fullest moments become fuller: what is filled
 and emptied every hour does not count.
+
+The points outlive a restart, with their times on the wall clock: what is told of a filesystem stays told. Where that
+clock was stepped meanwhile, the worst is a pace that is off for the hours that the wrong points are looked at.
 """
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from dio_daemon.clock import Clock
 from dio_daemon.detect.median import median
+from dio_daemon.files import replace_file
+from dio_daemon.wire import to_json
+
+log = logging.getLogger(__name__)
 
 EVERY_S = 300.0
 HISTORY_S = 3 * 3600.0
@@ -23,6 +34,8 @@ FULL_PERCENT = 70.0
 FARTHEST_H = 24.0 * 30
 """Stands for any longer time, and for a filesystem that does not fill up: that is known, and ends an alarm."""
 MOST_MOUNTS = 64
+SAVE_EVERY_S = 3600.0
+MOST_FILE_BYTES = 1 << 20
 
 Point = tuple[float, float]
 """Seconds and free bytes."""
@@ -35,10 +48,20 @@ class _Mount:
 
 
 class DiskTrend:
-    """Adds `hours_to_full` to each filesystem of a sample, `FARTHEST_H` at most; None where too little is known."""
+    """Adds `hours_to_full` to each filesystem of a sample, `FARTHEST_H` at most; None where too little is known.
 
-    def __init__(self) -> None:
+    Args:
+        path: `disks.json` in the state folder; None keeps nothing over a restart.
+        clock: for the times in that file.
+    """
+
+    def __init__(self, path: Path | None = None, clock: Clock | None = None) -> None:
+        self._path = path
+        self._clock = clock
         self._mounts: dict[str, _Mount] = {}
+        if path is not None and clock is not None:
+            self._saved = clock.monotonic()
+            self._mounts = _load(path, clock)
 
     def fill_in(self, sample: Mapping[str, Any], now: float) -> dict[str, Any]:
         """A copy of the sample with forecasts."""
@@ -50,7 +73,24 @@ class DiskTrend:
         if len(self._mounts) > len(filled):
             mounted = {disk["mount"] for disk in filled}
             self._mounts = {path: mount for path, mount in self._mounts.items() if path in mounted}
+        if self._clock is not None and self._clock.monotonic() - self._saved >= SAVE_EVERY_S:
+            self.close()
         return {**sample, "disks": filled}
+
+    def close(self) -> None:
+        """Write down what is known."""
+        if self._path is None or self._clock is None:
+            return
+        self._saved = self._clock.monotonic()
+        ahead = _wall_ahead(self._clock)
+        kept = {
+            path: [[round(time + ahead), free] for time, free in mount.points]
+            for path, mount in self._mounts.items()
+        }
+        try:
+            replace_file(self._path, to_json({"free_bytes": kept}), 0o600)
+        except OSError as error:
+            log.info("Cannot write %s: %s; tried again in an hour", self._path, error.strerror)
 
     def _look(self, disk: Mapping[str, Any], now: float) -> float | None:
         free, full = disk.get("free_bytes"), disk.get("percent")
@@ -60,8 +100,33 @@ class DiskTrend:
         if not mount.points or now - mount.points[-1][0] >= EVERY_S:
             mount.points.append((now, float(free)))
             mount.points = [point for point in mount.points if now - point[0] <= SPAN_S]
-            mount.hours = _hours(mount.points, now) if full >= FULL_PERCENT else FARTHEST_H
+        elif mount.hours is not None:
+            return mount.hours
+        mount.hours = _hours(mount.points, now) if full >= FULL_PERCENT else FARTHEST_H
         return mount.hours
+
+
+def _load(path: Path, clock: Clock) -> dict[str, _Mount]:
+    try:
+        if path.stat().st_size > MOST_FILE_BYTES:
+            raise ValueError("it is too large")
+        kept = json.loads(path.read_bytes())["free_bytes"]
+        ahead, now = _wall_ahead(clock), clock.monotonic()
+        found = {}
+        for mount, points in list(kept.items())[:MOST_MOUNTS]:
+            times = [(float(time) - ahead, float(free)) for time, free in points]
+            found[mount] = _Mount([point for point in times if 0 <= now - point[0] <= SPAN_S])
+        return found
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        log.warning("Cannot read %s (%s): when disks will be full is learned anew", path, error)
+        return {}
+
+
+def _wall_ahead(clock: Clock) -> float:
+    """Seconds by which the wall clock is ahead of the steady one."""
+    return clock.now().timestamp() - clock.monotonic()
 
 
 def _hours(points: list[Point], now: float) -> float | None:

@@ -243,7 +243,7 @@ class AccountWatch:
         if new is None:
             return _say("account_removed", "low", name, f"User {shown} was removed", evidence, _LOCKED_OUT)
         root = new["uid"] == "0" and plain != "root"
-        powers = sorted(set(new["groups"]) & PRIVILEGED - set((old or {}).get("groups", ())))
+        powers = sorted(_powers(new, self._now) - (_powers(old, before) if old else set()))
         strong = bool(set(powers) & POWERFUL)
         no_password = new["password"] == EMPTY
         if old is None:
@@ -288,6 +288,16 @@ class AccountWatch:
         self._memory["accounts"] = accounts
         self._baseline.memory["accounts"] = self._memory
         self._baseline.changed()
+
+
+def _powers(account: dict[str, Any], accounts: Accounts) -> set[str]:
+    """The groups of a user that count, whether as a member or as the own group."""
+    own = {
+        name.removeprefix("group ")
+        for name, each in accounts.items()
+        if name.startswith("group ") and each["gid"] == account["gid"]
+    }
+    return (own | set(account["groups"])) & PRIVILEGED
 
 
 _PASSWORD = {

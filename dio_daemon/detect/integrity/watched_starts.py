@@ -176,6 +176,7 @@ STARTS: Final[tuple[Group, ...]] = (
             "~/.zlogin",
             "~/.zlogout",
             "~/.kshrc",
+            "~/.shrc",
             "~/.cshrc",
             "~/.tcshrc",
             "~/.login",

@@ -1,24 +1,66 @@
 """What is said of processes at the moment that a rule's threat opens or becomes more severe.
 
 A sample names the busiest and the largest processes; here they get executable, hash, package, unit, parents and
-sockets, as every process in evidence has. Zombies are told by those that have not taken note of them.
+sockets, as every process in evidence has. Where neither is the point, it is those that have the most in swap, that have
+or have started the most tasks, or that wait for a disk. Zombies are told by those that have not taken note of them.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from dio_daemon.collect.processes import parse_stat
-from dio_daemon.collect.procfs import read_line
+from dio_daemon.collect.procfs import read, read_line
 from dio_daemon.detect.integrity.dpkg import Packages
 from dio_daemon.detect.integrity.facts import describe, status_of
 from dio_daemon.detect.integrity.host import Host
 
 MOST_OF_A_KIND = 3
 MOST_PROCESSES = 20_000
+_KERNEL = 2
+"""The kernel's threads are children of this process; and process 1 takes on whatever has lost its parent."""
+
+
+@dataclass(frozen=True)
+class _Process:
+    """What /proc/PID/status says."""
+
+    pid: int
+    parent: int
+    waits: bool
+    """For a disk, as a rule: it cannot be interrupted."""
+    threads: int
+    swap_bytes: int
+
+
+def _swapped(processes: Sequence[_Process]) -> Counter[int]:
+    return Counter({each.pid: each.swap_bytes for each in processes})
+
+
+def _tasks(processes: Sequence[_Process]) -> Counter[int]:
+    """Their own threads and those of their children."""
+    count: Counter[int] = Counter()
+    for each in processes:
+        count[each.pid] += each.threads
+        if each.parent > _KERNEL:
+            count[each.parent] += each.threads
+    return count
+
+
+def _waiting(processes: Sequence[_Process]) -> Counter[int]:
+    return Counter(each.pid for each in processes if each.waits and each.parent != _KERNEL)
+
+
+_MOST: dict[str, tuple[str, Callable[[Sequence[_Process]], Counter[int]]]] = {
+    "swap.percent": ("swap_bytes", _swapped),
+    "tasks.percent": ("tasks", _tasks),
+    "pressure.io_full_percent": ("waits_for_disk", _waiting),
+}
+"""Figures of a sample that say nothing of which process it is: what to count, and how."""
 
 
 class Witness:
@@ -45,6 +87,8 @@ class Witness:
             return {"parents_of_zombies": self._parents_of_zombies()}
         if isinstance(element, Mapping) and isinstance(element.get("pid"), int):
             return {"processes_concerned": self._described([element])}
+        if place in _MOST:
+            return {"processes_concerned": self._most(*_MOST[place])}
         group = sample.get("processes")
         top = group.get("top") if isinstance(group, Mapping) else None
         return {"processes_concerned": self._described(_chosen(top))} if isinstance(top, list) else {}
@@ -57,6 +101,34 @@ class Witness:
                 figures = {name: each.get(name) for name in ("cpu_percent", "rss_bytes") if name in each}
                 found.append(figures | described)
         return found
+
+    def _most(self, what: str, count: Callable[[Sequence[_Process]], Counter[int]]) -> list[dict[str, Any]]:
+        most = count(list(self._processes())).most_common(MOST_OF_A_KIND)
+        described = [
+            {what: number, **describe(self._host, self._packages, pid)} for pid, number in most if number
+        ]
+        return [each for each in described if each["name"] is not None]
+
+    def _processes(self) -> Iterator[_Process]:
+        try:
+            names = os.listdir(self._host.proc)[:MOST_PROCESSES]
+        except OSError:
+            return
+        for name in names:
+            if name.isdigit():
+                try:
+                    text = read(f"{self._host.proc}/{name}/status", 65536)
+                except OSError:
+                    continue
+                lines = (line.partition(b":\t") for line in text.split(b"\n"))
+                fields = {key: value.split() for key, _, value in lines if value}
+                yield _Process(
+                    int(name),
+                    _number(fields.get(b"PPid")),
+                    (fields.get(b"State") or [b""])[0] == b"D",
+                    _number(fields.get(b"Threads")),
+                    _number(fields.get(b"VmSwap")) << 10,
+                )
 
     def _parents_of_zombies(self) -> list[dict[str, Any]]:
         count: Counter[int] = Counter()
@@ -80,6 +152,10 @@ class Witness:
         except OSError:
             return False
         return process is not None and process.state == b"Z"
+
+
+def _number(words: list[bytes] | None) -> int:
+    return int(words[0]) if words and words[0].isdigit() else 0
 
 
 def _chosen(top: list[Any]) -> list[Mapping[str, Any]]:

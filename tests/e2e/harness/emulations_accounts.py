@@ -40,6 +40,14 @@ ACCOUNTS: tuple[Emulation, ...] = (
         "joined group sudo",
     ),
     other(
+        "user's own group is sudo",
+        "T1098",
+        "groupadd -f -r sudo; useradd -M -s /bin/bash bea; sleep 3; usermod -g sudo bea",
+        "userdel -f bea",
+        "account_added account_changed",
+        "member of sudo",
+    ),
+    other(
         "root's password",
         "T1098",
         "cp -a /etc/shadow /var/tmp/shadow; echo 'root:drill-drill' | chpasswd",

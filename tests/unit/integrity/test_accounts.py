@@ -73,6 +73,8 @@ def test_a_new_user_is_one_finding_and_clears(accounts: Accounts) -> None:
     [
         (PASSWD + "toor:x:0:0::/root:/bin/bash\n", SHADOW, GROUP, "critical", "root's uid 0"),
         (PASSWD, SHADOW, GROUP.replace("sudo:x:27:", "sudo:x:27:ann"), "high", "joined group sudo"),
+        (PASSWD.replace("ann:x:1000:1000", "ann:x:1000:27"), SHADOW, GROUP, "high", "gid 1000 to 27"),
+        (PASSWD + "bob:x:1001:0::/home/bob:/bin/bash\n", SHADOW, GROUP, "high", "member of root"),
         (PASSWD, SHADOW.replace("$6$salt$hash", "$6$salt$other"), GROUP, "medium", "password was changed"),
         (PASSWD, SHADOW.replace("www:!", "www:"), GROUP, "high", "needs no password"),
         (PASSWD, SHADOW.replace("root:*", "root:$6$x$y"), GROUP, "high", "a password was set"),

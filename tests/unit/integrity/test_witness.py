@@ -70,6 +70,50 @@ def test_zombies_are_told_by_their_parents(witness: Witness, zombie: int) -> Non
     assert os.getpid() in [each["pid"] for each in said]
 
 
+STATUS = "Name:\t{name}\nState:\t{state}\nPPid:\t{parent}\nUid:\t0\t0\t0\t0\nVmSwap:\t{swap} kB\nThreads:\t{threads}\n"
+
+
+@pytest.fixture
+def crowded(tmp_path: Path) -> Witness:
+    """A host on which one process has it all in swap, one has started many, and one waits for a disk."""
+    processes = [
+        (1, "systemd", "S (sleeping)", 0, 0, 1),
+        (2, "kthreadd", "S (sleeping)", 0, 0, 1),
+        (9, "kworker", "D (disk sleep)", 2, 0, 1),
+        (20, "leaks", "S (sleeping)", 1, 700, 1),
+        (30, "forks", "S (sleeping)", 1, 4, 1),
+        *((number, "child", "S (sleeping)", 30, 0, 2) for number in range(31, 41)),
+        (50, "threads", "S (sleeping)", 1, 8, 15),
+        (60, "reads", "D (disk sleep)", 1, 0, 1),
+    ]
+    for pid, name, state, parent, swap, threads in processes:
+        folder = tmp_path / "proc" / str(pid)
+        folder.mkdir(parents=True)
+        (folder / "status").write_text(
+            STATUS.format(name=name, state=state, parent=parent, swap=swap, threads=threads)
+        )
+        (folder / "stat").write_text(f"{pid} ({name}) {state[0]} {parent} " + "0 " * 48)
+    (tmp_path / "proc/70").mkdir()  # has ended since
+    host = Host(str(tmp_path), str(tmp_path / "proc"))
+    return Witness(host, Packages(host))
+
+
+@pytest.mark.parametrize(
+    ("place", "what", "expected"),
+    [
+        ("swap.percent", "swap_bytes", [("leaks", 700 << 10), ("threads", 8 << 10), ("forks", 4 << 10)]),
+        ("tasks.percent", "tasks", [("forks", 21), ("threads", 15)]),
+        ("pressure.io_full_percent", "waits_for_disk", [("reads", 1)]),
+    ],
+)
+def test_those_that_a_figure_is_really_about(
+    crowded: Witness, place: str, what: str, expected: list[tuple[str, int]]
+) -> None:
+    said = crowded(place, {"processes": {"top": []}}, None)["processes_concerned"]
+    assert [(each["name"], each[what]) for each in said][: len(expected)] == expected
+    assert len(said) <= 3 and "kworker" not in [each["name"] for each in said]
+
+
 def test_it_is_asked_when_a_severity_is_reached_and_kept_while_it_lasts() -> None:
     asked = []
 
