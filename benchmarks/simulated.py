@@ -3,9 +3,10 @@
     python3 -m benchmarks.simulated --url https://dio.example:8443 --ca ca.pem --agents 500 \\
         --token-file token --status status.json
 
-Each agent has a credential and a spool of its own, builds its messages with the agent's code, sends them gzipped over a
-connection of its own, compares marks, backs off with the agent's waits and jitter, and honours Retry-After. What was
-acknowledged it keeps for an hour, and goes back to the mark of a center that has lost it.
+Each agent has a credential and a spool of its own, builds its messages with the agent's code, sends them gzipped, each
+over a connection of its own as the agent does (decision 0003), compares marks, backs off with the agent's waits and
+jitter, and honours Retry-After. What was acknowledged it keeps for an hour, and goes back to the mark of a center that
+has lost it.
 
 As a program it runs until SIGTERM, then samples no more, delivers what it has and ends; the file of its status is
 written anew twice a second: `agents`, those `active`, records `sampled` and `waiting`, and `answers` by HTTP status.
@@ -20,6 +21,7 @@ monkey.patch_all()
 import argparse
 import json
 import random
+import resource
 import secrets
 import signal
 import socket
@@ -235,6 +237,12 @@ def ask(port: int, path: str, token: str) -> Any:
     return json.loads(content)
 
 
+def allow_files() -> None:
+    """Let this process have as many descriptors open as it may: thousands of hosts may come at once."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def now() -> str:
     return rfc3339(SystemClock().now())
 
@@ -248,6 +256,7 @@ def main() -> int:
     parser.add_argument("--token-file", type=Path, required=True)
     parser.add_argument("--status", type=Path, required=True)
     options = parser.parse_args()
+    allow_files()
     at = urlsplit(options.url)
     tls = ssl.create_default_context(cafile=options.ca) if at.scheme == "https" else None
     port = at.port or (443 if tls else 80)

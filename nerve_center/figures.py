@@ -117,9 +117,23 @@ class Chunk:
     def add(self, time_us: int, sample: Mapping[str, float]) -> None:
         """Count a sample in; one outside changes nothing."""
         index = (time_us // 1_000_000 - self.start_s) // self.size_s
-        if 0 <= index < self.length:
-            for name, value in sample.items():
-                self._add(name, index, 1, value, value, value)
+        if not 0 <= index < self.length:
+            return
+        cells = self.cells
+        for name, value in sample.items():  # written out: it is done for every figure of every sample
+            row = cells.get(name)
+            if row is None:
+                row = cells[name] = [None] * self.length
+            cell = row[index]
+            if cell is None:
+                row[index] = [1, value, value, value]
+                continue
+            cell[0] += 1
+            cell[2] += value
+            if value < cell[1]:
+                cell[1] = value
+            elif value > cell[3]:
+                cell[3] = value
 
     def absorb(self, other: Chunk, only: Wanted | None = None) -> None:
         """Count in what the other one holds, as far as it lies inside; its buckets must not be larger."""
