@@ -12,6 +12,7 @@ import io
 import json
 import logging
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ MOST_TEXTS_BYTES = 3 << 20
 """Of all copies together, compressed."""
 MOST_DISK_BYTES = 64 << 20
 SAVE_AFTER_S = 30.0
+_GZIP = 31  # zlib's name for the format of a .gz file
 
 
 class Baseline:
@@ -86,21 +88,34 @@ class Baseline:
         now = self._clock.monotonic()
         if self._dirty_since is None or not (at_once or now - self._dirty_since >= SAVE_AFTER_S):
             return
-        document = {
-            "version": VERSION,
-            "complete": self.complete,
-            "saved_at": self._clock.now().timestamp(),
-            "files": {path: state.kept() for path, state in self.files.items()},
-            "texts": {path: base64.b64encode(text).decode("ascii") for path, text in self._texts.items()},
-            "memory": self.memory,
-        }
         try:
-            replace_file(self._path, gzip.compress(json.dumps(document).encode("ascii"), 3, mtime=0), 0o600)
+            replace_file(self._path, b"".join(self._packed()), 0o600)
         except OSError as error:
             self.problem = f"Cannot write {self._path}: {error.strerror}"
             self._dirty_since = now
             return
         self._dirty_since, self.problem = None, ""
+
+    def _packed(self) -> Iterator[bytes]:
+        """The document, compressed, a piece for each file: as a whole it would take megabytes for a moment, and the
+        process would keep most of them."""
+        head = {"version": VERSION, "complete": self.complete, "saved_at": self._clock.now().timestamp()}
+        packer = zlib.compressobj(3, wbits=_GZIP)
+        yield packer.compress(json.dumps(head | {"memory": self.memory})[:-1].encode("ascii"))
+        for name, members in (("files", self._kept_files()), ("texts", self._kept_texts())):
+            between = f', "{name}": {{'
+            for path, value in members:
+                yield packer.compress(f"{between}{json.dumps(path)}: {json.dumps(value)}".encode("ascii"))
+                between = ", "
+            yield packer.compress(b"}" if between == ", " else f"{between}}}".encode("ascii"))
+        yield packer.compress(b"}")
+        yield packer.flush()
+
+    def _kept_files(self) -> Iterator[tuple[str, Any]]:
+        return ((path, state.kept()) for path, state in self.files.items())
+
+    def _kept_texts(self) -> Iterator[tuple[str, Any]]:
+        return ((path, base64.b64encode(text).decode("ascii")) for path, text in self._texts.items())
 
     def _drop_text(self, path: str) -> None:
         packed = self._texts.pop(path, None)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dio_daemon.detect.integrity import inotify, words
+from dio_daemon.detect.integrity.baseline import Baseline
 from dio_daemon.detect.integrity.dpkg import Packages, aliases, conffiles, diversions
 from dio_daemon.detect.integrity.runs import Runs, runs_of_history, runs_of_log
+from dio_daemon.detect.integrity.state import FileState
 from dio_daemon.detect.integrity.suspicious import WEB_SHELL, signs
 from dio_daemon.detect.integrity.window import ChangeWindow
+from dio_daemon.detect.integrity.worker import STEP_WAIT_S
 from tests.support.control import Socket
 from tests.unit.integrity.conftest import FakeHost, Hands
 
@@ -228,9 +234,9 @@ def test_the_worker_is_told_and_looks_seldom_otherwise(
             answers.append(news)
             before = len(waits)
             worker.step()
-            (_, _), (only_woken, rest_s) = waits[before:]
+            (_, due_s), (only_woken, rest_s) = waits[before:]
             assert only_woken == told_by[:1]
-            assert rest_s == pytest.approx(0.75)
+            assert rest_s == pytest.approx(min(STEP_WAIT_S, due_s) - 0.25)
     finally:
         worker.finish()
 
@@ -250,3 +256,24 @@ def test_a_diverted_file_and_the_one_in_its_place(fake: FakeHost) -> None:
     for path, content in zip(paths, (b"whole", b"stub", b"x"), strict=True):
         owner = packages.owner(path)
         assert owner is not None and packages.matches(path, owner, content) is True
+
+
+def test_a_baseline_of_nothing_and_one_of_much_are_read_as_they_were(tmp_path: Path) -> None:
+    clock = Hands()
+    path = tmp_path / "integrity.json.gz"
+    baseline = Baseline(path, clock)
+    baseline.changed()
+    baseline.save(at_once=True)
+    again = Baseline(path, clock)
+    assert (again.files, again.memory, again.complete) == ({}, {}, False)
+    state = FileState("file", 0o644, 0, 0, 3, "0" * 64, None, (1, 2, 3))
+    odd = {f'/etc/"{name}"': replace(state, size=size) for size, name in enumerate(("a", "ä\n", "\udcff"))}
+    for name, each in odd.items():
+        again.set(name, each, name.encode("utf-8", "surrogateescape"))
+    again.memory["x"] = {"y": [1]}
+    again.complete = True
+    again.save(at_once=True)
+    assert json.loads(gzip.decompress(path.read_bytes()))["files"].keys() == odd.keys()
+    third = Baseline(path, clock)
+    assert (third.files, third.memory, third.complete) == (odd, {"x": {"y": [1]}}, True)
+    assert [third.text(name) for name in odd] == [name.encode("utf-8", "surrogateescape") for name in odd]
