@@ -12,7 +12,7 @@ from dio_daemon.detect.median import median
 _SCRIPT = """
 import sys
 import dio_daemon.app
-heavy = {"requests", "urllib3", "chardet", "statistics", "decimal", "fractions", "asyncio", "unittest"}
+heavy = {"requests", "urllib3", "chardet", "statistics", "decimal", "fractions", "asyncio", "html", "socketserver"}
 print(sorted(heavy & set(sys.modules)))
 """
 
