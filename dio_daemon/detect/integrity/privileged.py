@@ -177,7 +177,7 @@ class PrivilegedWatch:
         if tell:
             self._waiting.setdefault(path, self._clock.now().timestamp())
         else:
-            self._know(path, found)
+            self._know(path, found, at_once=False)  # the end of the look that learns is written
 
     def _judge(self) -> None:
         if not self._waiting or self._runs.busy(self._clock.now().timestamp()):
@@ -265,10 +265,11 @@ class PrivilegedWatch:
             },
         )
 
-    def _know(self, path: str, found: list[Any] | None) -> None:
+    def _know(self, path: str, found: list[Any] | None, at_once: bool = True) -> None:
         if found is not None and len(self._known) < MOST_KNOWN:
             self._known[path] = found
-            self._keep()
+            if at_once:
+                self._keep()
 
     def _keep(self) -> None:
         self._baseline.memory["privileged"] = {
