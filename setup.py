@@ -22,6 +22,7 @@ setup(
         # agent
         "sdnotify",
         "psutil",
+        "requests",
         # nerve center
         "flask",
         "gunicorn",
@@ -35,7 +36,7 @@ setup(
     extras_require={"notifications": ["apprise", "tzdata"], "postgresql": ["psycopg2"]},
     entry_points={
         "console_scripts": [
-            "dio-agent = dio_daemon.app:main",
+            "dio-agent = dio_daemon.start:main",
             "dioctl = dio_daemon.ctl:main",
             "dio-nerve-center = nerve_center.serve:main",
             "dio-nerve-center-keeper = nerve_center.keeper.main:main",

@@ -35,7 +35,7 @@ SHARES_S: dict[tuple[str, ...], int] = {
     ("pages", "--hosts", "300", "--seconds", "5"): 150,
 }
 _ENDS_WITHIN_S = 5
-_PACKAGES = ("flask", "gevent", "gunicorn", "psutil", "sqlalchemy")
+_PACKAGES = ("flask", "gevent", "gunicorn", "psutil", "requests", "sqlalchemy")
 
 
 def main() -> int:

@@ -146,14 +146,14 @@ def per_minute(first: Cost, last: Cost, took_s: float) -> float:
 
 
 def start_times(folder: Path, python: str) -> dict[str, float]:
-    """Return seconds (medians): agent's start to READY, and a Python that only imports psutil and ssl."""
+    """Return seconds (medians): agent's start to READY, and a Python that only imports psutil and requests."""
     ready, imports = [], []
     pair = Pair(folder, python, direct=True)
     with running(pair.center, folder, "center", ready=True):
         for _ in range(STARTS):
             with running(pair.agent, folder, "agent", ready=True) as (_, ready_s):
                 ready.append(ready_s)
-            imports.append(seconds([python, "-c", "import psutil, ssl"]))
+            imports.append(seconds([python, "-c", "import psutil, requests"]))
     return {
         "agent_ready_s": round(statistics.median(ready), 3),
         "agent_ready_most_s": round(max(ready), 3),
@@ -197,7 +197,7 @@ def print_table(result: dict[str, Any]) -> None:
     start = result["start"]
     print(
         f"\nstart to READY {start['agent_ready_s']:.2f} s (most {start['agent_ready_most_s']:.2f}), "
-        f"python3 -c 'import psutil, ssl' {start['imports_s']:.2f} s: {result['start_ratio_to_imports']:.1f}x"
+        f"python3 -c 'import psutil, requests' {start['imports_s']:.2f} s: {result['start_ratio_to_imports']:.1f}x"
     )
     print(f"Saved in {RESULT.relative_to(REPOSITORY)}")
 

@@ -19,7 +19,7 @@ from benchmarks.wire_count import Counted
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 UNIT = REPOSITORY / "packaging/systemd/dio-agent.service"
-WHOLE_MACHINE = "import sys, psutil, sdnotify; sys.exit(sys.version_info < (3, 11))"
+WHOLE_MACHINE = "import sys, psutil, requests, sdnotify; sys.exit(sys.version_info < (3, 11))"
 
 
 class Pair:
@@ -53,7 +53,7 @@ class Pair:
                 [compiler, "-m", "compileall", "-q", "dio_daemon", "nerve_center"], cwd=REPOSITORY, check=True
             )
         self.center = [sys.executable, "-m", "nerve_center.serve", "--config", str(folder / "center.toml")]
-        self.agent = [python, "-m", "dio_daemon.app", "--config", str(folder / "agent.toml")]
+        self.agent = [python, "-m", "dio_daemon.start", "--config", str(folder / "agent.toml")]
 
     def spool(self) -> dict[str, Any]:
         """The agent's spool, by its own word. Raises OSError."""
@@ -81,7 +81,7 @@ def agent_python() -> str:
         asked = subprocess.run([system, "-c", WHOLE_MACHINE], check=False, capture_output=True)
         if asked.returncode == 0:
             return system
-    print(f"The system's Python lacks psutil or sdnotify (python3-…); using {sys.executable}")
+    print(f"The system's Python lacks psutil, requests or sdnotify (python3-…); using {sys.executable}")
     return sys.executable
 
 
@@ -95,6 +95,8 @@ def as_the_unit_does() -> None:
 
 def agent_versions(python: str) -> dict[str, str]:
     """The versions of what the agent runs on."""
-    code = "import sys, psutil; print(sys.version.split()[0], psutil.__version__)"
+    code = (
+        "import sys, psutil, requests as r; print(sys.version.split()[0], psutil.__version__, r.__version__)"
+    )
     found = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.split()
-    return dict(zip(("python", "psutil"), found, strict=True))
+    return dict(zip(("python", "psutil", "requests"), found, strict=True))

@@ -66,7 +66,7 @@ from dio_daemon.starts import StartHistory
 from dio_daemon.submissions import Submissions
 from dio_daemon.text import counted
 from dio_daemon.threat_log import ThreatLog
-from dio_daemon.transport import HttpTransport, Transport
+from dio_daemon.transport import RequestsTransport, Transport
 from dio_daemon.wire import EVENTS, to_json
 
 log = logging.getLogger(__name__)
@@ -147,7 +147,7 @@ class Parts:
     """What reaches outside: the network, the disk, who this machine is, and the time."""
 
     transport: Callable[[Deadlines, Path | None, str, str, tuple[Path, Path] | None], Transport] = (
-        HttpTransport
+        RequestsTransport
     )
     spool: Callable[[Path, Budget, Clock], SafeSpool] = SafeSpool
     identity: Callable[[Path], IdentityFile] = IdentityFile

@@ -12,10 +12,13 @@ import json
 import os
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
+
+import requests
+import urllib3.exceptions
 
 from dio_daemon import wire
 from dio_daemon.errors import (
@@ -30,15 +33,7 @@ from dio_daemon.errors import (
 )
 from dio_daemon.policy import VERSION
 from dio_daemon.text import safe
-from dio_daemon.transport import (
-    Aborted,
-    Answer,
-    AnswerTooLarge,
-    DeadlinePassed,
-    NotConnected,
-    ProxyFailed,
-    Transport,
-)
+from dio_daemon.transport import Aborted, Answer, AnswerTooLarge, DeadlinePassed, Transport
 
 MAX_RETRY_AFTER_S = 3600.0
 """A nerve center that asks for more patience than this is asked again after it."""
@@ -175,7 +170,7 @@ class Center:
             raise NotANerveCenter(
                 f"{self.address} answers with more than a nerve center ever would"
             ) from error
-        except (http.client.HTTPException, OSError, ValueError) as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise translate(error, self.address, min(self._limits.connect_s, total_s), total_s) from error
 
     def _ok(self, answer: Answer, *statuses: int) -> dict[str, Any]:
@@ -240,36 +235,70 @@ def mark_in(body: Mapping[str, Any]) -> wire.Mark | None:
 
 
 def translate(error: BaseException, address: str, connect_s: float, total_s: float) -> CenterError:
-    """What the transport raises as one of our errors; the more telling first, for some are of several classes."""
-    match error:
-        case socket.gaierror():
+    """A foreign exception as one of ours, by the most telling exception in its chain."""
+    chain = list(_chain(error))
+    for cause in chain:
+        if isinstance(cause, socket.gaierror):
             host = address.rpartition(":")[0]
-            return NameNotResolved(f"DNS: the name {host} cannot be resolved ({error.strerror})")
-        case ssl.SSLError():
-            said = getattr(error, "verify_message", "") or error.reason or str(error)
+            return NameNotResolved(f"DNS: the name {host} cannot be resolved ({cause.strerror})")
+    for cause in chain:
+        if isinstance(cause, ssl.SSLError):
+            said = getattr(cause, "verify_message", "") or cause.reason or str(cause)
             return TlsFailed(f"TLS with {address} failed: {safe(str(said), 200)}")
-        case ConnectionRefusedError():
+        if isinstance(cause, ConnectionRefusedError):
             return Unreachable(f"connection refused by {address}")
-        case NotConnected():
+    for cause in chain:
+        if isinstance(cause, urllib3.exceptions.NewConnectionError):
+            continue  # by its class a timeout, whatever it was; its cause says more
+        if isinstance(cause, (requests.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError)):
             return TimedOut(f"timeout: no connection to {address} within {connect_s:g} s")
-        case TimeoutError():
+        if isinstance(cause, (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)):
             return TimedOut(f"timeout: no answer from {address} within {total_s:g} s")
-        case ConnectionResetError() | BrokenPipeError():
+        if isinstance(cause, (ConnectionResetError, BrokenPipeError)):
             return Unreachable(f"connection reset by {address}", kind="reset")
-        case ProxyFailed():
-            said = safe(str(error), 200)
-            return Unreachable(f"the proxy did not connect to {address}: {said}", kind="proxy")
-        case OSError(errno=errno.ENETUNREACH | errno.EHOSTUNREACH | errno.ENETDOWN as number):
-            return Unreachable(f"no route to {address}: {os.strerror(number)}", kind="unreachable")
-        case OSError(errno=int(number)):
-            return Unreachable(f"connection to {address} failed: {os.strerror(number)}", kind="unreachable")
-        case http.client.BadStatusLine() if not _begins_an_answer(str(error)):
+        if isinstance(cause, OSError) and cause.errno in (
+            errno.ENETUNREACH,
+            errno.EHOSTUNREACH,
+            errno.ENETDOWN,
+        ):
+            return Unreachable(f"no route to {address}: {os.strerror(cause.errno)}", kind="unreachable")
+    for cause in chain:
+        if isinstance(cause, requests.exceptions.SSLError):
+            return TlsFailed(f"TLS with {address} failed: {safe(str(cause), 200)}")
+        if isinstance(cause, requests.exceptions.ProxyError):
+            return Unreachable(
+                f"the proxy did not connect to {address}: {safe(str(cause), 200)}", kind="proxy"
+            )
+        if (
+            isinstance(cause, OSError)
+            and cause.errno is not None
+            and not isinstance(cause, requests.RequestException)
+        ):
+            return Unreachable(
+                f"connection to {address} failed: {os.strerror(cause.errno)}", kind="unreachable"
+            )
+    for cause in chain:
+        if isinstance(cause, http.client.BadStatusLine) and not _begins_an_answer(str(cause)):
             return Unreachable(f"what answers at {address} does not speak HTTP", kind="broken")
     return Unreachable(f"connection to {address} broke before a whole answer came", kind="broken")
 
 
 def _begins_an_answer(line: str) -> bool:
     return line.startswith("HTTP/") or "HTTP/".startswith(line.strip())
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An exception and all that it was made from: causes, contexts, and what requests hides in `args`."""
+    pending: list[BaseException] = [error]
+    seen: set[int] = set()
+    while pending:
+        current = pending.pop(0)
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        related = [current.__cause__, current.__context__, getattr(current, "reason", None), *current.args]
+        pending += [item for item in related if isinstance(item, BaseException)]
 
 
 def _bearer(credential: str) -> dict[str, str]:

@@ -150,13 +150,6 @@ def http_urls(value: Any) -> tuple[str, ...]:
     return found
 
 
-def proxy_url(value: Any) -> str:
-    """An http URL as `http_url` has them, or "" for none."""
-    if value == "":
-        return ""
-    url = http_url(value)
-    if not url.startswith("http://"):
-        raise ValueError(
-            "must be an http URL: the way to the proxy; https to the nerve center goes through it whole"
-        )
-    return url
+def optional_url(value: Any) -> str:
+    """A URL, or "" for none."""
+    return "" if value == "" else http_url(value)

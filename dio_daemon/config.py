@@ -27,8 +27,8 @@ from dio_daemon.checks import (
     labels,
     number,
     optional_path,
+    optional_url,
     path,
-    proxy_url,
     text,
     waits,
 )
@@ -58,7 +58,7 @@ class NerveCenter:
     ca_file: Path | None = setting(None, optional_path)
     client_certificate: Path | None = setting(None, optional_path)
     client_key: Path | None = setting(None, optional_path)
-    proxy: str = setting("", proxy_url)
+    proxy: str = setting("", optional_url)
     allow_plain_http: bool = setting(False, boolean)
 
     @property

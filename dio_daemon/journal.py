@@ -232,5 +232,7 @@ def sum_up() -> None:
 
 
 def set_level(level: str) -> None:
-    """What is logged from now on."""
-    logging.getLogger().setLevel(level.upper())
+    """What is logged from now on; libraries below warnings only when debugging."""
+    root = logging.getLogger()
+    root.setLevel(level.upper())
+    logging.getLogger("urllib3").setLevel(logging.INFO if level == "debug" else logging.WARNING)

@@ -1,26 +1,27 @@
 """HTTP with one deadline over everything: connecting, TLS, header and body.
 
-The timeout of a socket bounds each read, so a server that drips a byte a second would hold the agent for hours.
+The timeout of requests bounds each read, so a server that drips a byte a second would hold the agent for hours.
 Here the keeper of deadlines shuts the connection's socket down when the time is over, whatever the exchange is doing;
 `abort` does the same when the agent has to stop. What that cannot end is getaddrinfo, which takes as long as
 resolv.conf lets it.
 
 No retries, no redirects, nothing from the environment (`~/.netrc` and proxy variables would override what the
-configuration says), and no connection outlives its exchange: one that idled would break under the next report. That
-little is what http.client does; a larger client would take 4 MiB of the host for what is switched off here.
+configuration says), and no connection outlives its exchange: one that idled would break under the next report.
 """
 
 from __future__ import annotations
 
-import http.client
 import socket
-import ssl
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
-from urllib.parse import SplitResult, urlsplit
+from typing import Any, Protocol
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from dio_daemon.deadlines import Deadlines
 
@@ -40,21 +41,12 @@ class AnswerTooLarge(Exception):
     """More than `MAX_ANSWER_BYTES` came."""
 
 
-class NotConnected(TimeoutError):
-    """There was no connection in the time for connecting."""
-
-
-class ProxyFailed(OSError):
-    """The proxy is there and did not connect."""
-
-
 @dataclass(frozen=True)
 class Answer:
     """A whole answer."""
 
     status: int
     headers: Mapping[str, str]
-    """By their names as they are usually written: `Retry-After`."""
     body: bytes
 
 
@@ -70,7 +62,7 @@ class Transport(Protocol):
         connect_s: float,
         total_s: float,
     ) -> Answer:
-        """One request and its whole answer. Raises OSError, HTTPException, DeadlinePassed, Aborted, AnswerTooLarge."""
+        """One request and its whole answer. Raises requests.RequestException, DeadlinePassed, Aborted."""
 
     def abort(self) -> None:
         """Break off the exchange in hand and refuse those to come."""
@@ -117,13 +109,13 @@ class _Line:
             self._socket = None
 
 
-class HttpTransport:
-    """The transport over http.client.
+class RequestsTransport:
+    """The transport over requests.
 
     Args:
         deadlines: for the time that each exchange may take.
         ca_file: CA certificates to trust instead of the system's.
-        proxy: URL of an HTTP proxy, "" for none.
+        proxy: URL of a proxy, "" for none.
         user_agent: the User-Agent header.
         certificate: PEM files of a client certificate and its key, where the nerve center wants one.
     """
@@ -137,9 +129,9 @@ class HttpTransport:
         certificate: tuple[Path, Path] | None = None,
     ) -> None:
         self._deadlines = deadlines
-        self._ca_file = ca_file
-        self._certificate = certificate
-        self._proxy = urlsplit(proxy) if proxy else None
+        self._verify: str | bool = str(ca_file) if ca_file else True
+        self._certificate = (str(certificate[0]), str(certificate[1])) if certificate else None
+        self._proxies = {"http": proxy, "https": proxy} if proxy else {}
         self._user_agent = user_agent
         self._lock = threading.Lock()
         self._line: _Line | None = None
@@ -157,8 +149,7 @@ class HttpTransport:
         """One request and its whole answer.
 
         Raises:
-            OSError: no connection, TLS; NotConnected and ProxyFailed among them.
-            http.client.HTTPException: a broken answer.
+            requests.RequestException: no connection, TLS, a broken answer.
             DeadlinePassed: `total_s` was over.
             Aborted: `abort` was called.
             AnswerTooLarge: more than `MAX_ANSWER_BYTES`.
@@ -171,11 +162,14 @@ class HttpTransport:
         deadline = self._deadlines.set(total_s, lambda: line.cut(DeadlinePassed))
         try:
             answer = self._send(line, method, url, headers, body, min(connect_s, total_s), total_s)
-        except (http.client.HTTPException, OSError, ValueError) as error:
+        except (requests.RequestException, OSError, ValueError) as error:
             cut = line.close()
             if cut is not None:
                 raise cut from error
             raise
+        except (AttributeError, LookupError, TypeError) as error:
+            # requests stumbles in its own ways over headers that nobody should send (`charset` without a value)
+            raise requests.exceptions.InvalidHeader(f"an answer that cannot be read: {error}") from error
         finally:
             deadline.cancel()
             cut = line.close()
@@ -207,101 +201,88 @@ class HttpTransport:
         connect_s: float,
         total_s: float,
     ) -> Answer:
-        parts = urlsplit(url)
-        target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
-        more = {"User-Agent": self._user_agent, "Connection": "close"}
-        if self._proxy is not None and parts.scheme == "http":
-            target = f"http://{parts.netloc}{target}"
-        context = self._tls() if parts.scheme == "https" else None
-        connection = _Connection(line, parts, self._proxy, context, (connect_s, total_s))
+        with requests.Session() as session:
+            session.trust_env = False
+            session.verify = self._verify
+            session.cert = self._certificate
+            session.proxies.update(self._proxies)
+            session.headers["User-Agent"] = self._user_agent
+            session.mount("http://", _Adapter(line))
+            session.mount("https://", _Adapter(line))
+            with session.request(
+                method,
+                url,
+                headers={**headers, "Connection": "close"},
+                data=body,
+                timeout=(connect_s, total_s),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                content = b""
+                for piece in response.iter_content(65536):
+                    content += piece
+                    if len(content) > MAX_ANSWER_BYTES:
+                        raise AnswerTooLarge
+                if _cut_off(response):
+                    raise requests.ConnectionError("the answer ended before its end")
+                return Answer(response.status_code, response.headers, content)
+
+
+def _cut_off(response: requests.Response) -> bool:
+    """Whether the connection ended in the middle of an answer: urllib3 1.26 lets a short body pass, and a head
+    that was cut looks like one without a length and with an empty body."""
+    if response.status_code in (204, 304):
+        return False
+    received = response.raw.tell()
+    length = response.headers.get("Content-Length")
+    if length is None:
+        return "Transfer-Encoding" not in response.headers and received == 0
+    return length.isascii() and length.isdigit() and received < int(length)
+
+
+class _Adapter(HTTPAdapter):
+    """requests' adapter with connections that tell their socket, and without retries of its own."""
+
+    def __init__(self, line: _Line) -> None:
+        self._line_pools = _pools(line)
+        super().__init__(max_retries=0, pool_connections=1, pool_maxsize=1)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)  # type: ignore[no-untyped-call]  # requests' stubs
+        self.poolmanager.pool_classes_by_scheme = self._line_pools
+
+    def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
         try:
-            connection.request(method, target, body, {**headers, **more})
-            with connection.getresponse() as response:
-                return _whole(response)
-        finally:
-            connection.close()
+            return super().build_response(req, resp)
+        except (AttributeError, LookupError, TypeError):
+            resp.close()  # nobody else has it in hand yet
+            raise
 
-    def _tls(self) -> ssl.SSLContext:
-        """Made for each exchange: certificates are renewed under a running agent."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if self._ca_file is not None:
-            context.load_verify_locations(self._ca_file)
-        else:
-            context.set_default_verify_paths()
-        if self._certificate is not None:
-            context.load_cert_chain(*self._certificate)
-        return context
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **kwargs)  # type: ignore[no-untyped-call]  # requests' stubs
+        manager.pool_classes_by_scheme = self._line_pools
+        return manager
 
 
-class _Connection(http.client.HTTPConnection):
-    """A connection that tells its socket, by way of a proxy or not.
+def _pools(line: _Line) -> dict[str, type]:
+    """urllib3's pools, their connections reporting each new socket to `line`."""
 
-    Args:
-        line: told of the socket.
-        url: where to.
-        proxy: by way of whom.
-        context: for TLS.
-        limits: seconds to connect in, TLS included, and between two reads.
-    """
+    class Plain(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            sock = super()._new_conn()
+            line.connected(sock)
+            return sock
 
-    def __init__(
-        self,
-        line: _Line,
-        url: SplitResult,
-        proxy: SplitResult | None,
-        context: ssl.SSLContext | None,
-        limits: tuple[float, float],
-    ) -> None:
-        if context is not None:
-            self.default_port = http.client.HTTPS_PORT
-        super().__init__(url.hostname or "", url.port or self.default_port)
-        self._line = line
-        self._context = context
-        self._limits = limits
-        self._at = (self.host, self.port)
-        if proxy is not None:
-            self._at = (proxy.hostname or "", proxy.port or http.client.HTTP_PORT)
+    class Tls(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            sock = super()._new_conn()
+            line.connected(sock)
+            return sock
 
-    def connect(self) -> None:
-        connect_s, total_s = self._limits
-        try:
-            self.sock = socket.create_connection(self._at, connect_s)
-            self._line.connected(self.sock)
-            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._context is not None:
-                if self._at != (self.host, self.port):
-                    self._through_proxy(self.sock)
-                self.sock = self._context.wrap_socket(self.sock, server_hostname=self.host)
-        except TimeoutError as error:
-            raise NotConnected(*error.args) from error
-        self.sock.settimeout(total_s)
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
 
-    def _through_proxy(self, sock: socket.socket) -> None:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        try:
-            sock.sendall(
-                f"CONNECT {host}:{self.port} HTTP/1.1\r\nHost: {host}:{self.port}\r\n\r\n".encode("ascii")
-            )
-            with http.client.HTTPResponse(sock, method="CONNECT") as answer:
-                answer.begin()
-        except (http.client.HTTPException, ConnectionError) as error:
-            raise ProxyFailed(str(error)) from error
-        if not 200 <= answer.status < 300:
-            raise ProxyFailed(f"HTTP {answer.status} {answer.reason}")
+    class TlsPool(HTTPSConnectionPool):
+        ConnectionCls = Tls
 
-
-def _whole(response: http.client.HTTPResponse) -> Answer:
-    """The answer with all of its body. Raises AnswerTooLarge, and IncompleteRead for one that was cut off."""
-    content = bytearray()
-    while piece := response.read(65536):
-        content += piece
-        if len(content) > MAX_ANSWER_BYTES:
-            raise AnswerTooLarge
-    # A head that was cut off looks like one without a length and with an empty body.
-    cut_head = not content and response.length is None and not response.chunked
-    if response.length or (cut_head and response.status not in (204, 304)):
-        raise http.client.IncompleteRead(b"", response.length)
-    return Answer(
-        response.status, {name.title(): value for name, value in response.getheaders()}, bytes(content)
-    )
+    return {"http": PlainPool, "https": TlsPool}

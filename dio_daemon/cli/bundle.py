@@ -41,6 +41,7 @@ COMMANDS = {
         "-W",
         "dio-agent",
         "python3-psutil",
+        "python3-requests",
         "python3-sdnotify",
         "systemd",
     ],

@@ -29,7 +29,7 @@ from dio_daemon.identity import IdentityFile
 from dio_daemon.safe_spool import SafeSpool
 from dio_daemon.spool_model import Budget
 from dio_daemon.spool_store import new_tag
-from dio_daemon.transport import Answer, HttpTransport
+from dio_daemon.transport import Answer, RequestsTransport
 from tests.support.witness import Witness
 
 
@@ -68,7 +68,7 @@ class Spool(SafeSpool):
         return seq
 
 
-class Transport(HttpTransport):
+class Transport(RequestsTransport):
     """A transport that dies around an exchange."""
 
     def exchange(

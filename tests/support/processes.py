@@ -284,7 +284,7 @@ class RealAgent(Service):
         quick = "[agent]\ninterval_s = 1\n[startup]\nhealth_waits_s = [0.2, 0.4]\nhealth_timeout_s = 1\n"
         (folder / "agent.toml.d/10-quick.toml").write_text(quick)
         (folder / "agent.toml.d/20-test.toml").write_text(settings)
-        super().__init__(folder, "agent", "dio_daemon.app", config)
+        super().__init__(folder, "agent", "dio_daemon.start", config)
 
     def status(self) -> dict[str, Any]:
         done = subprocess.run(

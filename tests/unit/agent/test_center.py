@@ -24,7 +24,7 @@ from dio_daemon.errors import (
     Unhealthy,
     Unreachable,
 )
-from dio_daemon.transport import HttpTransport
+from dio_daemon.transport import RequestsTransport
 from dio_daemon.wire import Mark
 from tests.support.deadlines import keeping
 
@@ -89,7 +89,7 @@ def keeper() -> Iterator[None]:
 
 
 def center(url: str, seconds: float = 5.0, ca_file: Path | None = None) -> Center:
-    return Center(url, HttpTransport(DEADLINES, ca_file, "", "test"), Limits(seconds, seconds, seconds))
+    return Center(url, RequestsTransport(DEADLINES, ca_file, "", "test"), Limits(seconds, seconds, seconds))
 
 
 def error_of(url: str, seconds: float = 5.0) -> CenterError:
@@ -162,7 +162,7 @@ def test_no_connection_names_its_own_time() -> None:
         with socket.create_connection(("127.0.0.1", port)):  # the queue is full: nobody else comes in
             asked = Center(
                 f"http://127.0.0.1:{port}",
-                HttpTransport(DEADLINES, None, "", "test"),
+                RequestsTransport(DEADLINES, None, "", "test"),
                 Limits(health_s=30, connect_s=0.2, total_s=30),
             )
             with pytest.raises(TimedOut) as caught:
@@ -304,7 +304,7 @@ def tls_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, 
 
 def test_abort_breaks_off_what_is_under_way() -> None:
     done = threading.Event()
-    transport = HttpTransport(DEADLINES, None, "", "test")
+    transport = RequestsTransport(DEADLINES, None, "", "test")
     connected = threading.Event()
 
     def hold(client: socket.socket) -> None:
@@ -353,98 +353,3 @@ def test_a_captive_portal_does_not_acknowledge() -> None:
 )
 def test_what_is_no_mark(mark: object) -> None:
     assert mark_in({"mark": mark}) is None
-
-
-def by_proxy(url: str, proxy: str, ca_file: Path | None = None) -> Center:
-    return Center(url, HttpTransport(DEADLINES, ca_file, proxy, "test"), Limits(5, 5, 5))
-
-
-def head_of(client: socket.socket) -> bytes:
-    """What is sent up to the end of its head."""
-    head = b""
-    while not head.endswith(b"\r\n\r\n") and (part := client.recv(4096)):
-        head += part
-    return head
-
-
-def test_a_proxy_is_given_the_whole_url() -> None:
-    heads: list[bytes] = []
-
-    def proxy(client: socket.socket) -> None:
-        heads.append(head_of(client))
-        client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(HEALTHY) + HEALTHY)
-
-    with raw_server(proxy) as url:
-        by_proxy("http://center.example:8000", url).check_health()
-    first, *lines = heads[0].split(b"\r\n")
-    assert first == b"GET http://center.example:8000/health HTTP/1.1"
-    assert b"Host: center.example:8000" in lines
-
-
-def test_tls_goes_through_a_proxy_whole(tls_server: tuple[str, Path]) -> None:
-    url, certificate = tls_server
-    heads: list[bytes] = []
-
-    def proxy(client: socket.socket) -> None:
-        heads.append(head_of(client))
-        client.sendall(b"HTTP/1.1 200 Connection established\r\nVia: 1.1 proxy\r\n\r\n")
-        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as server:
-            back = threading.Thread(target=pass_on, args=(server, client))
-            back.start()
-            pass_on(client, server)
-            back.join()
-
-    with raw_server(proxy) as through:
-        by_proxy(url, through, certificate).check_health()
-    assert heads[0].startswith(b"CONNECT %s HTTP/1." % url.removeprefix("https://").encode())
-
-
-def pass_on(source: socket.socket, sink: socket.socket) -> None:
-    """Until one of them is done."""
-    try:
-        while part := source.recv(65536):
-            sink.sendall(part)
-        sink.shutdown(socket.SHUT_WR)
-    except OSError:
-        return
-
-
-@pytest.mark.parametrize(
-    ("answer", "kind", "words"),
-    [
-        (b"HTTP/1.1 403 Forbidden\r\n\r\n", "proxy", "the proxy did not connect to .*403 Forbidden"),
-        (b"", "proxy", "the proxy did not connect to .*without response"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "proxy", "the proxy did not connect to .*SSH-2"),
-        (b"HTTP/1.1 200 OK\r\n\r\nno TLS", "tls", "TLS with"),
-    ],
-)
-def test_a_proxy_that_does_not_connect(answer: bytes, kind: str, words: str) -> None:
-    def proxy(client: socket.socket) -> None:
-        head_of(client)
-        client.sendall(answer)
-
-    with raw_server(proxy) as through, pytest.raises(CenterError, match=words) as caught:
-        by_proxy("https://center.example", through).check_health()
-    assert caught.value.kind == kind
-
-
-def test_a_proxy_that_is_away_is_refused_like_anybody() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with pytest.raises(Unreachable, match="connection refused"):
-        by_proxy("https://center.example", f"http://127.0.0.1:{port}").check_health()
-
-
-def test_a_tls_handshake_that_never_ends_is_no_connection() -> None:
-    done = threading.Event()
-    with raw_server(lambda client: (done.wait(10), None)[1]) as url:
-        transport = HttpTransport(DEADLINES, None, "", "test")
-        with pytest.raises(TimedOut, match=r"no connection to .* within 0\.2 s"):
-            Center(url.replace("http:", "https:"), transport, Limits(30, 0.2, 30)).check_health()
-        done.set()
-
-
-def test_a_name_in_another_certificate(tls_server: tuple[str, Path]) -> None:
-    url, certificate = tls_server
-    with pytest.raises(TlsFailed, match=r"(?i)mismatch|not valid for"):
-        center(url.replace("127.0.0.1", "localhost"), ca_file=certificate).check_health()
