@@ -2,7 +2,7 @@
 
 The socket is bound under a umask that gives nobody anything and then opened to its group, so there is no moment
 with a wrong mode. A stale socket of a dead process is replaced, that of a live one never. So many are served at a
-time and so long each (`callers`), with no more than `MOST_HEAD_BYTES` of headers and `MAX_BODY_BYTES` of body;
+time and so long each (`callers`), with no more than `MAX_HEAD_BYTES` of headers and `MAX_BODY_BYTES` of body;
 whoever comes on top is told to come again. Who a caller is comes from the kernel (SO_PEERCRED), not from what it
 says.
 """
@@ -21,6 +21,7 @@ import struct
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,12 +29,13 @@ from dio_daemon.deadlines import LOOK_S, Deadlines
 from dio_daemon.errors import DioError
 from dio_daemon.heartbeat import Heartbeat
 from dio_daemon.ipc.callers import Caller, Callers
-from dio_daemon.ipc.head import BadHead, Head, read_head
 from dio_daemon.text import safe
 
 log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 64 * 1024
+MAX_HEAD_BYTES = 64 * 1024
+"""Of all headers together, beside a first line of as much."""
 READ_S = 5.0
 """A read that brings nothing for this long ends the exchange."""
 RETRY_S = 0.5
@@ -160,40 +162,72 @@ class ControlServer:
     def _serve(self, caller: Caller) -> None:
         try:
             caller.socket.settimeout(READ_S)
-            _Exchange(caller.socket, self.handle, caller.untimed).run()
+            _Exchange(caller.socket, self.handle, caller.untimed)
         except OSError as error:  # callers come and go as they like
             log.debug("Control socket: a caller went away: %s", error)
         finally:
             caller.leave()
 
 
-class _Exchange:
-    """One request of one caller."""
+class _Head:
+    """A request's bytes, with headers that are too long in all refused as a line is that is too long."""
+
+    def __init__(self, file: io.BufferedIOBase) -> None:
+        self._file = file
+        self._left = MAX_HEAD_BYTES
+
+    def readline(self, limit: int) -> bytes:
+        """The next line of the headers. Raises LineTooLong, which the parser answers with 431."""
+        line = self._file.readline(min(limit, self._left + 1))
+        self._left -= len(line)
+        if self._left < 0:
+            raise http.client.LineTooLong("header")
+        return line
+
+
+class _Exchange(BaseHTTPRequestHandler):
+    """One request of one caller, parsed by the standard library."""
+
+    protocol_version = "HTTP/1.1"
+    server_version = "dio-agent"
+    sys_version = ""
+    timeout = READ_S
 
     def __init__(
         self, client: socket.socket, handle: Callable[[Request], Response], untimed: Callable[[], None]
     ) -> None:
-        self._client = client
         self._answer = handle
         self._untimed = untimed
         self._uid = _peer_uid(client)
-        self._method = ""
+        super().__init__(client, ("control", 0), None)  # type: ignore[arg-type]  # no server behind it
 
-    def run(self) -> None:
-        """Take it and answer it. Raises OSError when the caller goes away."""
-        with self._client.makefile("rb") as file:
-            try:
-                head = read_head(file)
-            except BadHead as error:
-                self._send(problem(int(error.status), "bad-request", safe(str(error), 300)))
-                return
-            if head is not None:
-                self._method = head.method
-                self._respond(head, file)
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("do_"):
+            return self._respond
+        raise AttributeError(name)
 
-    def _respond(self, head: Head, file: io.BufferedReader) -> None:
-        length = head.headers.get("content-length", "0")
-        if "transfer-encoding" in head.headers:
+    def log_message(self, format: str, *args: object) -> None:
+        log.debug("Control socket: %s", safe(format % args, 200))
+
+    def parse_request(self) -> bool:
+        """The headers, bounded."""
+        body = self.rfile
+        self.rfile = _Head(body)  # type: ignore[assignment]  # the parser asks for lines only
+        try:
+            return super().parse_request()
+        finally:
+            self.rfile = body
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Errors that the parser finds, as problem documents."""
+        self.close_connection = True
+        detail = safe(message or explain or "the request cannot be understood", 300)
+        self._send(problem(int(code), "bad-request", detail))
+
+    def _respond(self) -> None:
+        self.close_connection = True
+        length = self.headers.get("Content-Length", "0")
+        if "Transfer-Encoding" in self.headers:
             self._send(problem(411, "length-required", "send a Content-Length"))
             return
         if not (length.isascii() and length.isdigit()):
@@ -202,21 +236,19 @@ class _Exchange:
         if len(length) > 12 or int(length) > MAX_BODY_BYTES:
             self._send(problem(413, "too-large", f"at most {MAX_BODY_BYTES} bytes"))
             return
-        if head.wants_continue:
-            self._client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-        body = file.read(int(length))
+        body = self.rfile.read(int(length))
         if len(body) < int(length):
             return
-        path = head.target.split("?", 1)[0]
+        path = self.path.split("?", 1)[0]
         try:
-            response = self._answer(Request(head.method, path, body, self._uid))
+            response = self._answer(Request(self.command, path, body, self._uid))
         except Exception:  # one question that fails is not the end of the agent
-            log.exception("Control socket: %s %s failed", safe(head.method, 20), safe(path, 100))
+            log.exception("Control socket: %s %s failed", self.command, safe(path, 100))
             response = problem(500, "internal", "the agent met an error of its own; its journal says more")
-        log.debug("Control socket: %s %s: %d", safe(head.method, 20), safe(path, 100), response.status)
         self._send(response)
 
     def _send(self, response: Response) -> None:
+        self.request_version = self.protocol_version  # an answer has a head, whatever was asked
         if response.stream is not None:
             self._send_lines(response.stream)
             return
@@ -227,26 +259,29 @@ class _Exchange:
         else:
             content = json.dumps(response.body, indent=1).encode() + b"\n"
             kind = "application/problem+json" if response.status >= 400 else "application/json"
-        headers = (("Content-Type", kind), ("Content-Length", str(len(content))), *response.headers)
-        self._client.sendall(_head(response.status, headers) + (b"" if self._method == "HEAD" else content))
+        self.send_response(response.status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Connection", "close")
+        for name, value in response.headers:
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
 
     def _send_lines(self, lines: Stream) -> None:
         """A stream lasts as long as its follower reads; a send that blocks for `READ_S` ends it."""
         try:
             self._untimed()
-            self._client.sendall(_head(200, (("Content-Type", "application/x-ndjson"),)))
-            if self._method != "HEAD":
+            self.send_response(200)
+            self.send_header("Content-Type", "application/x-ndjson")
+            self.send_header("Connection", "close")
+            self.end_headers()
+            if self.command != "HEAD":
                 while (line := lines.next_line()) is not None:
-                    self._client.sendall(line)
+                    self.wfile.write(line)
         finally:
             lines.close()
-
-
-def _head(status: int, headers: tuple[tuple[str, str], ...]) -> bytes:
-    """The head of an answer, after which the connection ends."""
-    lines = [f"HTTP/1.1 {status} {http.client.responses.get(status, 'Unknown')}", "Server: dio-agent"]
-    lines += [f"{name}: {value}" for name, value in headers]
-    return "\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1")
 
 
 def _nobody_yet(request: Request) -> Response:

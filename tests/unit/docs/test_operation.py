@@ -18,7 +18,7 @@ import dio_daemon.ctl
 import nerve_center.keeper.main
 import nerve_center.serve
 from dio_daemon import errors, feed, maintenance, submissions
-from dio_daemon.ipc import callers, head, server
+from dio_daemon.ipc import callers, server
 from dio_daemon.lifecycle import Snapshot, State
 from dio_daemon.status import status_line
 from nerve_center.contract import PATH as OPENAPI
@@ -93,7 +93,7 @@ def test_limits_of_the_control_socket() -> None:
         f"| {feed.MAX_FOLLOWERS}, each with a queue of {feed.QUEUE_LENGTH} lines",
         f"| {callers.CLIENT_S:.0f} s; a follower",
         f"no progress | {server.READ_S:.0f} s",
-        f"| {head.MOST_HEAD_BYTES // 1024} KiB each",
+        f"| {server.MAX_HEAD_BYTES // 1024} KiB each",
         f"a body | {server.MAX_BODY_BYTES // 1024} KiB",
     ):
         assert told in text, told
