@@ -146,9 +146,9 @@ def _until_usable(state_dir: Path, clock: Clock) -> None:
 class Parts:
     """What reaches outside: the network, the disk, who this machine is, and the time."""
 
-    transport: Callable[[Deadlines, Path | None, str, str, tuple[Path, Path] | None], Transport] = (
-        RequestsTransport
-    )
+    transport: Callable[
+        [Deadlines, Path | None, str, str, tuple[Path, Path] | None, Path | None], Transport
+    ] = RequestsTransport
     spool: Callable[[Path, Budget, Clock], SafeSpool] = SafeSpool
     identity: Callable[[Path], IdentityFile] = IdentityFile
     clock: Callable[[], Clock] = SystemClock
@@ -343,14 +343,21 @@ class Agent:
     def _connection(self, settings: config.Config) -> Connection:
         center = settings.nerve_center
         transport = self._parts.transport(
-            self._deadlines, center.ca_file, center.proxy, f"dio-agent/{__version__}", center.client
+            self._deadlines,
+            center.ca_file,
+            center.proxy,
+            f"dio-agent/{__version__}",
+            center.client,
+            center.proxy_login_file,
         )
         limits = Limits(
             settings.startup.health_timeout_s,
             settings.delivery.connect_timeout_s,
             settings.delivery.total_timeout_s,
         )
-        centers = Centers([Center(url, transport, limits) for url in center.all_urls], random.SystemRandom())
+        centers = Centers(
+            [Center(url, transport, limits, center.proxy) for url in center.all_urls], random.SystemRandom()
+        )
         return Connection(settings, centers, transport)
 
     def _collector(self, settings: config.Config) -> HostCollector:

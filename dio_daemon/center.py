@@ -6,16 +6,10 @@ programs: refused, DNS, TLS, timeout, something else on the port, unhealthy, rej
 
 from __future__ import annotations
 
-import errno
-import http.client
 import json
-import os
-import socket
-import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import requests
 import urllib3.exceptions
@@ -23,14 +17,13 @@ import urllib3.exceptions
 from dio_daemon import wire
 from dio_daemon.errors import (
     CenterError,
-    NameNotResolved,
     NotANerveCenter,
     Rejected,
     TimedOut,
-    TlsFailed,
     Unhealthy,
     Unreachable,
 )
+from dio_daemon.failures import Way, address_of, not_let_through, translate
 from dio_daemon.policy import VERSION
 from dio_daemon.text import safe
 from dio_daemon.transport import Aborted, Answer, AnswerTooLarge, DeadlinePassed, Transport
@@ -63,21 +56,20 @@ class Center:
         url: its base URL, without a trailing slash.
         transport: how it is reached.
         limits: seconds that exchanges may take.
+        proxy: URL of the proxy that the transport goes through, "" for none.
     """
 
-    def __init__(self, url: str, transport: Transport, limits: Limits) -> None:
+    def __init__(self, url: str, transport: Transport, limits: Limits, proxy: str = "") -> None:
         self.url = url
         self._transport = transport
         self._limits = limits
-        parts = urlsplit(url)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        host = parts.hostname or ""
+        self._proxy = address_of(proxy) if proxy else ""
         self.server_time = ""
         """The nerve center's clock as the last acknowledgement told it, RFC 3339; empty before the first."""
         self.policy: str | None = ""
         """Version of the policy that holds for this agent, as the last acknowledgement named it; None: nothing is set.
         Empty: it named none, as a nerve center that knows no policies."""
-        self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self.address = address_of(url)
 
     def check_health(self) -> None:
         """Return when a healthy nerve center answers there.
@@ -171,7 +163,8 @@ class Center:
                 f"{self.address} answers with more than a nerve center ever would"
             ) from error
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            raise translate(error, self.address, min(self._limits.connect_s, total_s), total_s) from error
+            way = Way(self.address, self._proxy, min(self._limits.connect_s, total_s), total_s)
+            raise translate(error, way) from error
 
     def _ok(self, answer: Answer, *statuses: int) -> dict[str, Any]:
         body = _json_object(answer)
@@ -191,6 +184,8 @@ class Center:
         )
 
     def _stranger(self, answer: Answer, body: dict[str, Any] | None) -> CenterError:
+        if answer.status == 407 and self._proxy:
+            return not_let_through(self._proxy, self.address, "407 Proxy Authentication Required")
         # A proxy in front of a center that is away, or that takes smaller bodies than the center does.
         if answer.status in (413, 429, 502, 503, 504):
             return Rejected(
@@ -232,73 +227,6 @@ def mark_in(body: Mapping[str, Any]) -> wire.Mark | None:
     ):
         return None
     return wire.Mark(seq, tag)
-
-
-def translate(error: BaseException, address: str, connect_s: float, total_s: float) -> CenterError:
-    """A foreign exception as one of ours, by the most telling exception in its chain."""
-    chain = list(_chain(error))
-    for cause in chain:
-        if isinstance(cause, socket.gaierror):
-            host = address.rpartition(":")[0]
-            return NameNotResolved(f"DNS: the name {host} cannot be resolved ({cause.strerror})")
-    for cause in chain:
-        if isinstance(cause, ssl.SSLError):
-            said = getattr(cause, "verify_message", "") or cause.reason or str(cause)
-            return TlsFailed(f"TLS with {address} failed: {safe(str(said), 200)}")
-        if isinstance(cause, ConnectionRefusedError):
-            return Unreachable(f"connection refused by {address}")
-    for cause in chain:
-        if isinstance(cause, urllib3.exceptions.NewConnectionError):
-            continue  # by its class a timeout, whatever it was; its cause says more
-        if isinstance(cause, (requests.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError)):
-            return TimedOut(f"timeout: no connection to {address} within {connect_s:g} s")
-        if isinstance(cause, (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)):
-            return TimedOut(f"timeout: no answer from {address} within {total_s:g} s")
-        if isinstance(cause, (ConnectionResetError, BrokenPipeError)):
-            return Unreachable(f"connection reset by {address}", kind="reset")
-        if isinstance(cause, OSError) and cause.errno in (
-            errno.ENETUNREACH,
-            errno.EHOSTUNREACH,
-            errno.ENETDOWN,
-        ):
-            return Unreachable(f"no route to {address}: {os.strerror(cause.errno)}", kind="unreachable")
-    for cause in chain:
-        if isinstance(cause, requests.exceptions.SSLError):
-            return TlsFailed(f"TLS with {address} failed: {safe(str(cause), 200)}")
-        if isinstance(cause, requests.exceptions.ProxyError):
-            return Unreachable(
-                f"the proxy did not connect to {address}: {safe(str(cause), 200)}", kind="proxy"
-            )
-        if (
-            isinstance(cause, OSError)
-            and cause.errno is not None
-            and not isinstance(cause, requests.RequestException)
-        ):
-            return Unreachable(
-                f"connection to {address} failed: {os.strerror(cause.errno)}", kind="unreachable"
-            )
-    for cause in chain:
-        if isinstance(cause, http.client.BadStatusLine) and not _begins_an_answer(str(cause)):
-            return Unreachable(f"what answers at {address} does not speak HTTP", kind="broken")
-    return Unreachable(f"connection to {address} broke before a whole answer came", kind="broken")
-
-
-def _begins_an_answer(line: str) -> bool:
-    return line.startswith("HTTP/") or "HTTP/".startswith(line.strip())
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An exception and all that it was made from: causes, contexts, and what requests hides in `args`."""
-    pending: list[BaseException] = [error]
-    seen: set[int] = set()
-    while pending:
-        current = pending.pop(0)
-        if id(current) in seen:
-            continue
-        seen.add(id(current))
-        yield current
-        related = [current.__cause__, current.__context__, getattr(current, "reason", None), *current.args]
-        pending += [item for item in related if isinstance(item, BaseException)]
 
 
 def _bearer(credential: str) -> dict[str, str]:

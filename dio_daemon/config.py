@@ -59,6 +59,7 @@ class NerveCenter:
     client_certificate: Path | None = setting(None, optional_path)
     client_key: Path | None = setting(None, optional_path)
     proxy: str = setting("", optional_url)
+    proxy_login_file: Path | None = setting(None, optional_path)
     allow_plain_http: bool = setting(False, boolean)
 
     @property

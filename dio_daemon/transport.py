@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -27,6 +28,8 @@ from dio_daemon.deadlines import Deadlines
 
 MAX_ANSWER_BYTES = 1 << 20
 """No answer of a nerve center is larger; what is larger comes from something else."""
+MAX_FILE_CHARS = 4096
+"""Enough to know that a file can be read, and more than a login."""
 
 
 class DeadlinePassed(Exception):
@@ -39,6 +42,10 @@ class Aborted(Exception):
 
 class AnswerTooLarge(Exception):
     """More than `MAX_ANSWER_BYTES` came."""
+
+
+class UnusableFile(OSError):
+    """A file that the configuration names for the connection cannot be read, or does not hold what it should."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +125,7 @@ class RequestsTransport:
         proxy: URL of a proxy, "" for none.
         user_agent: the User-Agent header.
         certificate: PEM files of a client certificate and its key, where the nerve center wants one.
+        proxy_login: file with USER:PASSWORD for a proxy that wants a login; read anew for each exchange.
     """
 
     def __init__(
@@ -127,11 +135,14 @@ class RequestsTransport:
         proxy: str,
         user_agent: str,
         certificate: tuple[Path, Path] | None = None,
+        proxy_login: Path | None = None,
     ) -> None:
         self._deadlines = deadlines
+        shown, key = certificate or (None, None)
+        self._files = {"ca_file": ca_file, "client_certificate": shown, "client_key": key}
         self._verify: str | bool = str(ca_file) if ca_file else True
         self._certificate = (str(certificate[0]), str(certificate[1])) if certificate else None
-        self._proxies = {"http": proxy, "https": proxy} if proxy else {}
+        self._proxy, self._proxy_login = proxy, proxy_login
         self._user_agent = user_agent
         self._lock = threading.Lock()
         self._line: _Line | None = None
@@ -150,6 +161,7 @@ class RequestsTransport:
 
         Raises:
             requests.RequestException: no connection, TLS, a broken answer.
+            UnusableFile: a file for TLS or the proxy cannot be read.
             DeadlinePassed: `total_s` was over.
             Aborted: `abort` was called.
             AnswerTooLarge: more than `MAX_ANSWER_BYTES`.
@@ -201,11 +213,16 @@ class RequestsTransport:
         connect_s: float,
         total_s: float,
     ) -> Answer:
+        proxy = self._proxy_with_login()
+        if url.startswith("https:"):
+            for name, path in self._files.items():
+                if path is not None:
+                    _read(name, path)
         with requests.Session() as session:
             session.trust_env = False
             session.verify = self._verify
             session.cert = self._certificate
-            session.proxies.update(self._proxies)
+            session.proxies.update({"http": proxy, "https": proxy} if proxy else {})
             session.headers["User-Agent"] = self._user_agent
             session.mount("http://", _Adapter(line))
             session.mount("https://", _Adapter(line))
@@ -226,6 +243,24 @@ class RequestsTransport:
                 if _cut_off(response):
                     raise requests.ConnectionError("the answer ended before its end")
                 return Answer(response.status_code, response.headers, content)
+
+    def _proxy_with_login(self) -> str:
+        if not self._proxy or self._proxy_login is None:
+            return self._proxy
+        user, colon, password = _read("proxy_login_file", self._proxy_login).strip().partition(":")
+        if not (user and colon):
+            raise UnusableFile(f"proxy_login_file {self._proxy_login} does not hold USER:PASSWORD")
+        scheme, _, address = self._proxy.partition("://")
+        return f"{scheme}://{quote(user, safe='')}:{quote(password, safe='')}@{address}"
+
+
+def _read(name: str, path: Path) -> str:
+    """What a file of the configuration holds. requests would only say that something is invalid."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return file.read(MAX_FILE_CHARS)
+    except OSError as error:
+        raise UnusableFile(f"{name} {path} cannot be read: {error.strerror}") from error
 
 
 def _cut_off(response: requests.Response) -> bool:

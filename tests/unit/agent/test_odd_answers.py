@@ -10,8 +10,9 @@ import pytest
 import requests
 import urllib3
 
-from dio_daemon.center import Center, Limits, translate
+from dio_daemon.center import Center, Limits
 from dio_daemon.errors import CenterError
+from dio_daemon.failures import Way, translate
 from dio_daemon.files import takes_files
 from dio_daemon.transport import RequestsTransport
 from tests.support.deadlines import kept
@@ -97,7 +98,7 @@ def test_no_connection_is_no_timeout(cause: OSError, kind: str) -> None:
             raise urllib3.exceptions.NewConnectionError(None, "no connection") from error
     except urllib3.exceptions.NewConnectionError as error:
         outer = requests.ConnectionError(error)
-    assert translate(outer, "127.0.0.1:1", 10.0, 30.0).kind == kind
+    assert translate(outer, Way("127.0.0.1:1", "", 10.0, 30.0)).kind == kind
 
 
 def test_a_folder_that_takes_files(tmp_path: Path) -> None:
