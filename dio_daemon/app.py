@@ -227,7 +227,7 @@ class Agent:
                 self._record_event,
                 lambda: self._sampler.look_soon(),
             )
-        self._disk_trend = DiskTrend(state_dir / "disks.json", clock)
+        self._disk_trend = DiskTrend(state_dir / "disks.json", clock, settings.detect.forecast_after_s)
         seen = seen_from_here()
         self._witness = Witness(
             seen, Packages(seen)

@@ -129,6 +129,7 @@ class Detect:
     """What is looked for, beside the rules."""
 
     baselines: bool = setting(True, boolean)
+    forecast_after_s: float = setting(10800.0, number(60, 86400))
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """When a filesystem will be full at its pace of the last hours.
 
-One point every 5 minutes. The pace is the median of the slopes between all pairs (Theil and Sen), so a file that comes
-and goes does not move it. There is a forecast only with `HISTORY_S` of history, on a filesystem that is really filling
-(`FULL_PERCENT`), while the last hour goes the same way, and where the fullest moments become fuller: what is filled
-and emptied every hour does not count.
+One point every 5 minutes, 36 before the first forecast. The pace is the median of the slopes between all pairs (Theil
+and Sen), so a file that comes and goes does not move it. There is a forecast only with 3 h of history, on a filesystem
+that is really filling (`FULL_PERCENT`), while the last hour goes the same way, and where the fullest moments become
+fuller: what is filled and emptied every hour does not count. With another history, these times keep their proportions.
 
 The points outlive a restart, with their times on the wall clock: what is told of a filesystem stays told. Where that
 clock was stepped meanwhile, the worst is a pace that is off for the hours that the wrong points are looked at.
@@ -25,11 +25,10 @@ from dio_daemon.wire import to_json
 
 log = logging.getLogger(__name__)
 
-EVERY_S = 300.0
 HISTORY_S = 3 * 3600.0
-SPAN_S = 6 * 3600.0
-"""The pace is taken over so much history at most."""
-RECENT_S = 3600.0
+"""Before the first forecast, unless it is told otherwise."""
+POINTS = 36
+"""As many are taken in that time."""
 FULL_PERCENT = 70.0
 FARTHEST_H = 24.0 * 30
 """Stands for any longer time, and for a filesystem that does not fill up: that is known, and ends an alarm."""
@@ -53,15 +52,19 @@ class DiskTrend:
     Args:
         path: `disks.json` in the state folder; None keeps nothing over a restart.
         clock: for the times in that file.
+        history_s: seconds of history that a forecast needs; the pace is taken over twice as much at most.
     """
 
-    def __init__(self, path: Path | None = None, clock: Clock | None = None) -> None:
+    def __init__(
+        self, path: Path | None = None, clock: Clock | None = None, history_s: float = HISTORY_S
+    ) -> None:
+        self._history_s = history_s
         self._path = path
         self._clock = clock
         self._mounts: dict[str, _Mount] = {}
         if path is not None and clock is not None:
             self._saved = clock.monotonic()
-            self._mounts = _load(path, clock)
+            self._mounts = _load(path, clock, 2 * history_s)
 
     def fill_in(self, sample: Mapping[str, Any], now: float) -> dict[str, Any]:
         """A copy of the sample with forecasts."""
@@ -97,16 +100,16 @@ class DiskTrend:
         mount = self._mounts.setdefault(disk["mount"], _Mount())
         if free is None or full is None:
             return mount.hours
-        if not mount.points or now - mount.points[-1][0] >= EVERY_S:
+        if not mount.points or now - mount.points[-1][0] >= self._history_s / POINTS:
             mount.points.append((now, float(free)))
-            mount.points = [point for point in mount.points if now - point[0] <= SPAN_S]
+            mount.points = [point for point in mount.points if now - point[0] <= 2 * self._history_s]
         elif mount.hours is not None:
             return mount.hours
-        mount.hours = _hours(mount.points, now) if full >= FULL_PERCENT else FARTHEST_H
+        mount.hours = _hours(mount.points, now, self._history_s) if full >= FULL_PERCENT else FARTHEST_H
         return mount.hours
 
 
-def _load(path: Path, clock: Clock) -> dict[str, _Mount]:
+def _load(path: Path, clock: Clock, span_s: float) -> dict[str, _Mount]:
     try:
         if path.stat().st_size > MOST_FILE_BYTES:
             raise ValueError("it is too large")
@@ -115,7 +118,7 @@ def _load(path: Path, clock: Clock) -> dict[str, _Mount]:
         found = {}
         for mount, points in list(kept.items())[:MOST_MOUNTS]:
             times = [(float(time) - ahead, float(free)) for time, free in points]
-            found[mount] = _Mount([point for point in times if 0 <= now - point[0] <= SPAN_S])
+            found[mount] = _Mount([point for point in times if 0 <= now - point[0] <= span_s])
         return found
     except FileNotFoundError:
         return {}
@@ -129,11 +132,11 @@ def _wall_ahead(clock: Clock) -> float:
     return clock.now().timestamp() - clock.monotonic()
 
 
-def _hours(points: list[Point], now: float) -> float | None:
-    if now - points[0][0] < HISTORY_S:
+def _hours(points: list[Point], now: float, history_s: float) -> float | None:
+    if now - points[0][0] < history_s:
         return None
     pace = _pace(points)
-    recent = _pace([point for point in points if now - point[0] <= RECENT_S])
+    recent = _pace([point for point in points if now - point[0] <= history_s / 3])
     if pace <= 0 or recent < pace / 2 or _peaks(points) < pace / 2:
         return FARTHEST_H
     return min(round(points[-1][1] / pace / 3600, 2), FARTHEST_H)

@@ -20,7 +20,7 @@ class Webhook(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         status = 503 if os.path.exists("/srv/refuse") else 200
-        with open("/srv/messages", "a") as file:
+        with open("/srv/messages" + self.path.strip("/"), "a") as file:
             file.write(json.dumps({"status": status, "title": body["title"], "text": body["message"]}) + "\\n")
         self.send_response(status)
         self.send_header("Content-Length", "0")
@@ -40,6 +40,11 @@ center_url = "{URL}"
 name = "ops"
 urls = ["json://127.0.0.1:9000/"]
 types = ["crowded", "offline"]
+
+[[route]]
+name = "disks"
+urls = ["json://127.0.0.1:9000/-of-disks"]
+types = ["disk_fills"]
 """
 RULE = """
 [crowded]
@@ -55,17 +60,21 @@ next = "Which ones: ps -ef"
 FILES = {
     "/etc/dio-nerve-center/notify.toml": NOTIFY,
     "/etc/dio-agent/agent.toml.d/20-fast.toml": "[agent]\ninterval_s = 2\n",
+    "/etc/dio-agent/agent.toml.d/30-forecast.toml": "[detect]\nforecast_after_s = 60\n",
     "/etc/dio-agent/rules.d/crowded.toml": RULE,
+    "/etc/dio-agent/rules.d/disks.toml": "[disk_fills]\nfor_s = 2\n",
     "/srv/receiver.py": RECEIVER,
 }
 ID = re.compile(r"Id of this notification: ([0-9a-f]{32})")
+HOURS = re.compile(r"/srv/small is full in ([0-9.]+) hours")
 WITHIN_S = 120.0
 """A guard against hanging."""
 
 
-def messages(host: Host) -> list[dict[str, Any]]:
+def messages(host: Host, route: str = "") -> list[dict[str, Any]]:
     """What the webhook was sent, in its order, with the `status` that it answered."""
-    return [json.loads(line) for line in host.run("cat /srv/messages 2> /dev/null || true").splitlines()]
+    printed = host.run(f"cat /srv/messages{route} 2> /dev/null || true")
+    return [json.loads(line) for line in printed.splitlines()]
 
 
 def crowd(host: Host, number: int) -> None:
@@ -74,6 +83,15 @@ def crowd(host: Host, number: int) -> None:
         f"systemd-run --quiet --unit=crowd-{number} sh -c"
         f" 'for i in $(seq {number}); do sleep 900 & done; wait'"
     )
+
+
+def fill_a_disk(host: Host) -> None:
+    """Let a filesystem of 100 MiB fill, from three quarters on, so that it is full in five hours."""
+    host.run(
+        "mkdir /srv/small && mount -t tmpfs -o size=100m tmpfs /srv/small && head -c 75M /dev/zero > /srv/small/log"
+    )
+    writer = "while sleep 3; do head -c 4096 /dev/zero >> /srv/small/log; done"
+    host.run(f"systemd-run --quiet --unit=writer sh -c '{writer}'")
 
 
 @pytest.mark.long
@@ -134,6 +152,7 @@ def test_a_threat_and_an_absence_are_told_and_shown(make_host: MakeHost, note: N
     host.run(f"systemctl unmask --quiet --runtime {dio.AGENT}; systemctl reset-failed {dio.AGENT}")
     host.run(f"systemctl start {dio.AGENT}")
     assert "alpha" in taken("OVER")["title"]
+    fill_a_disk(host)
 
     ids = [found[1] for each in told if (found := ID.search(each["text"]))]
     assert len(set(ids)) == len(told), "each message has an id of its own"
@@ -143,4 +162,9 @@ def test_a_threat_and_an_absence_are_told_and_shown(make_host: MakeHost, note: N
     # Every page, with all that happened here and hosts of every kind beside it.
     host.run("nervectl user add ann --role admin --password-file -", stdin="correct horse battery\n")
     assert pages.faults(host, "ann") == {}
+
+    # Meanwhile the agent has seen enough of the disk to say when it will be full.
+    (full,) = wait_for("a forecast is told", lambda: messages(host, "-of-disks"), within_s=WITHIN_S)
+    assert full["title"] == "[DIO MEDIUM] Filesystem fills up: alpha"
+    assert 3 < float(HOURS.search(full["text"])[1]) < 8, full["text"]  # type: ignore[index]  # it is there
     assert dio.wrong(host, dio.CENTER) == []

@@ -313,6 +313,14 @@ def test_no_forecast_without_a_reason(kind: str) -> None:
     assert hours is not None and hours > 72, kind
 
 
+def test_a_forecast_from_less_history() -> None:
+    trend = DiskTrend(history_s=60.0)
+    found = [forecast(trend, number * 2.0, 80e9 + number * 1e7) for number in range(60)]
+    first = next(at for at, hours in enumerate(found) if hours is not None)
+    assert first == 30, "after a minute"
+    assert found[-1] == pytest.approx((20e9 - 59e7) / 5e6 / 3600, rel=0.02)
+
+
 def test_the_trend_is_bounded() -> None:
     trend = DiskTrend()
     for number in range(500):
