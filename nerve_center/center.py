@@ -19,6 +19,7 @@ from nerve_center.managing import Managing
 from nerve_center.people import People
 from nerve_center.policy import Versions
 from nerve_center.probe import Probe
+from nerve_center.programs import Programs
 from nerve_center.registration import Registrar
 from nerve_center.store.engine import reading_engine
 from nerve_center.store.steady import Steady
@@ -44,7 +45,8 @@ class Center:
         self.ingest = Ingest(contract, self.writer, clock, self.steady, Versions(clock))
         self.registrar = Registrar(contract, self.authority, self.writer, clock, self.steady)
         self.managing = Managing(self.people, self.engine, self.writer, clock)
-        self.enrolling = Enrolling(self.writer, clock)
+        self.enrolling = Enrolling(self.engine, self.writer, clock)
+        self.programs = Programs(self.engine, self.writer, clock)
         self.probe = Probe(self.engine, self.writer, clock, self.steady)
         self.admission = Admission()
         self.turns = Turns()

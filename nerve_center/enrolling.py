@@ -1,22 +1,26 @@
-"""Enrollment tokens that a person makes on the page."""
+"""Enrollment tokens that a person makes, and withdraws, on the page."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Engine, Row
 
 from nerve_center.auth import hash_of
 from nerve_center.clock import Clock, format_time
+from nerve_center.errors import Refused
 from nerve_center.store import audit, enrollment
+from nerve_center.store.engine import reading
 from nerve_center.store.writer import Writer
 
 
 class Enrolling:
-    """Makes tokens that end by themselves."""
+    """Makes tokens that end by themselves, and ends them sooner."""
 
-    def __init__(self, writer: Writer, clock: Clock) -> None:
+    def __init__(self, engine: Engine, writer: Writer, clock: Clock) -> None:
+        self._engine = engine
         self._writer = writer
         self._clock = clock
 
@@ -36,3 +40,17 @@ class Enrolling:
 
         self._writer.submit(work)
         return token, expires_us
+
+    def tokens(self) -> Sequence[Row[Any]]:
+        """All that have a name, also those that are over."""
+        with reading(self._engine) as connection:
+            return enrollment.everyone(connection)
+
+    def withdraw(self, actor: str, name: str) -> None:
+        """End a token now. Agents that enrolled with it stay enrolled. Raises Refused: 404 `not-found`."""
+
+        def work(connection: Connection) -> bool:
+            return enrollment.withdraw(connection, actor, name, self._clock.now_us())
+
+        if not self._writer.submit(work):
+            raise Refused(404, "not-found", "There is no such enrollment token.")

@@ -12,7 +12,7 @@ from nerve_center.auth import hash_of
 from nerve_center.cli.base import Failed, Until, actor, aligned, check_name, read, shown_end, write
 from nerve_center.clock import SystemClock, format_time
 from nerve_center.config import Config
-from nerve_center.store import audit, tokens
+from nerve_center.store import tokens
 
 
 @click.group("api-token")
@@ -43,13 +43,7 @@ def add(settings: Config, name: str, scope: str, expires: int | None) -> None:
     made, who = secrets.token_urlsafe(32), actor()
 
     def work(connection: Connection) -> bool:
-        if tokens.named(connection, name) is not None:
-            return False
-        now_us = SystemClock().now_us()
-        tokens.add(connection, name, hash_of(made), now_us, scope, expires)
-        detail = {"scope": scope, "expires_at": None if expires is None else format_time(expires)}
-        audit.note(connection, now_us, who, "api-token.add", name, detail)
-        return True
+        return tokens.issue(connection, who, name, hash_of(made), SystemClock().now_us(), scope, expires)
 
     if not write(settings, work):
         raise Failed(
@@ -93,10 +87,7 @@ def remove(settings: Config, name: str) -> None:
     who = actor()
 
     def work(connection: Connection) -> bool:
-        gone = tokens.remove(connection, name)
-        if gone:
-            audit.note(connection, SystemClock().now_us(), who, "api-token.remove", name)
-        return gone
+        return tokens.withdraw(connection, who, name, SystemClock().now_us())
 
     if not write(settings, work):
         raise Failed(f"there is no API token {name}", "see: nervectl api-token list")

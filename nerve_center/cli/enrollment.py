@@ -98,10 +98,7 @@ def remove(settings: Config, name: str) -> None:
     who = actor()
 
     def work(connection: Connection) -> bool:
-        gone = store.remove(connection, name)
-        if gone:
-            audit.note(connection, SystemClock().now_us(), who, "enrollment.remove", name)
-        return gone
+        return store.withdraw(connection, who, name, SystemClock().now_us())
 
     if not write(settings, work):
         raise Failed(f"there is no enrollment token {name}", "see: nervectl enrollment list")

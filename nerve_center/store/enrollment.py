@@ -14,6 +14,7 @@ from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.engine import Connection, Row
 from sqlalchemy.sql.elements import ColumnElement
 
+from nerve_center.store import audit
 from nerve_center.store.tables import enrollment_tokens as table
 
 
@@ -69,9 +70,12 @@ def everyone(connection: Connection) -> list[Row[Any]]:
     return list(connection.execute(select(table).order_by(table.c.name)))
 
 
-def remove(connection: Connection, name: str) -> bool:
-    """Remove a token; whether it was there."""
-    return bool(connection.execute(delete(table).where(table.c.name == name)).rowcount)
+def withdraw(connection: Connection, actor: str, name: str, now_us: int) -> bool:
+    """Remove a token, and note who did; whether it was there."""
+    if not connection.execute(delete(table).where(table.c.name == name)).rowcount:
+        return False
+    audit.note(connection, now_us, actor, "enrollment.remove", name)
+    return True
 
 
 def _good(token_hash: bytes, now_us: int) -> ColumnElement[bool]:

@@ -13,6 +13,8 @@ from typing import Any
 from sqlalchemy import delete, insert, select
 from sqlalchemy.engine import Connection, Row
 
+from nerve_center.clock import format_time
+from nerve_center.store import audit
 from nerve_center.store.tables import api_tokens
 
 GRANTS = {
@@ -52,9 +54,30 @@ def add(
     )
 
 
-def remove(connection: Connection, name: str) -> bool:
-    """Remove a token; whether it was there."""
-    return bool(connection.execute(delete(api_tokens).where(api_tokens.c.name == name)).rowcount)
+def issue(
+    connection: Connection,
+    actor: str,
+    name: str,
+    token_hash: bytes,
+    now_us: int,
+    scope: str,
+    expires_us: int | None,
+) -> bool:
+    """Add a token, and note who did; False where the name is taken."""
+    if named(connection, name) is not None:
+        return False
+    add(connection, name, token_hash, now_us, scope, expires_us)
+    detail = {"scope": scope, "expires_at": None if expires_us is None else format_time(expires_us)}
+    audit.note(connection, now_us, actor, "api-token.add", name, detail)
+    return True
+
+
+def withdraw(connection: Connection, actor: str, name: str, now_us: int) -> bool:
+    """Remove a token, and note who did; whether it was there."""
+    if not connection.execute(delete(api_tokens).where(api_tokens.c.name == name)).rowcount:
+        return False
+    audit.note(connection, now_us, actor, "api-token.remove", name)
+    return True
 
 
 def all_tokens(connection: Connection) -> list[Row[Any]]:

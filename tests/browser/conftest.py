@@ -12,7 +12,7 @@ from selenium import webdriver
 
 from tests.browser import fleet
 from tests.browser.browser import Browser, chromium
-from tests.browser.installed import InstalledCenter
+from tests.support.installed import THERE, InstalledCenter
 from tests.support.processes import RealCenter
 
 PASSWORD = "correct horse battery"
@@ -54,7 +54,7 @@ class Site(Browser):
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("browser")
-    center = InstalledCenter() if "DIO_CENTER_PID" in os.environ else TreeCenter(folder)
+    center = InstalledCenter() if THERE else TreeCenter(folder)
     center.start()
     try:
         center.healthy()

@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+import re
+import urllib.parse
+import urllib.request
+
 import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from tests.browser.accessibility import faults, stops
-from tests.browser.conftest import Site
+from tests.browser.browser import ELSEWHERE
+from tests.browser.conftest import PASSWORD, Site
 
 pytestmark = pytest.mark.xdist_group("browser")
 WIDE, PHONE = (1360, 900), (320, 700)
+
+
+class OtherSession:
+    """The same person, logged in from another browser."""
+
+    def __init__(self, site: Site) -> None:
+        self._url = site.url
+        self._opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        link = site.center.control("user", "login-link", "ann").strip()
+        found = re.search('name="csrf" value="([^"]*)"', self._get(link))
+        assert found is not None
+        form = urllib.parse.urlencode({"csrf": found[1], "token": link.rpartition("/")[2]}).encode()
+        with self._opener.open(self._url + "/login/link", form, timeout=60):
+            assert self.alive()
+
+    def alive(self) -> bool:
+        return "<h1>Log in</h1>" not in self._get("/account")
+
+    def _get(self, path: str) -> str:
+        with self._opener.open(self._url + path, timeout=60) as answer:
+            return str(answer.read().decode())
 
 
 def paths(site: Site) -> list[str]:
@@ -110,6 +136,114 @@ def test_a_threat_by_keyboard(site: Site) -> None:
     site.press(Keys.ENTER)
     site.wait(lambda: "open" in site.texts("#state .tag"), "open again")
     assert site.driver.current_url == where
+    site.check()
+
+
+def test_logging_in_and_out_by_keyboard(site: Site) -> None:
+    site.driver.get(f"http://{ELSEWHERE}:{site.url.rpartition(':')[2]}/login")
+    site.tab_to('input[name="name"]')
+    site.press("ann")
+    site.tab()
+    site.press(PASSWORD, Keys.ENTER)
+    site.wait(lambda: site.texts("h1") == ["Fleet"], "the fleet after the login")
+    site.tab_to(".who button")
+    site.press(Keys.SPACE)
+    site.wait(lambda: site.texts("h1") == ["Log in"], "logged out")
+
+
+def test_a_new_host_by_keyboard(site: Site) -> None:
+    """A token is made and withdrawn."""
+    site.open("/", *WIDE)
+    site.tab_to('header a[href="/enroll"]')
+    site.press(Keys.ENTER)
+    site.wait(lambda: site.texts("h1") == ["Enroll a host"], "the page")
+    before = len(site.all('form[action$="/withdraw"]'))
+    site.tab_to('select[name="uses"]')
+    site.press(Keys.ARROW_DOWN)
+    site.tab_to('textarea[name="labels"]')
+    site.press("rack=7")
+    site.tab()
+    site.press(Keys.ENTER)
+    site.wait(lambda: "sudo dioctl enroll" in site.texts("#enroll")[0], "the commands")
+    assert "0 in, 10 to come" in site.texts('td[data-name="Hosts"]')
+    site.tab_to('[data-copy="enroll"]')
+    site.press(Keys.SPACE)
+    site.wait(lambda: site.texts('[data-copy="enroll"]')[0] != "Copy", "what the button says")
+    site.tab_to('form[action$="/withdraw"] button')
+    site.press(Keys.ENTER)
+    site.wait(lambda: len(site.all('form[action$="/withdraw"]')) == before, "the token is gone")
+    site.check()
+
+
+def test_people_and_programs_by_keyboard(site: Site) -> None:
+    site.open("/people", *WIDE)
+    site.tab_to('form[action="/people"] input[name="name"]')
+    site.press("bob")
+    site.tab()
+    site.press(Keys.ARROW_DOWN)
+    site.tab()
+    site.press("another horse battery", Keys.ENTER)
+    site.wait(lambda: "bob" in site.texts("tbody th"), "the person")
+    assert site.find('[aria-label="Role of bob"]').get_attribute("value") == "operator"
+    site.tab_to('[aria-label="Disable bob"]')
+    site.press(Keys.SPACE)
+    site.wait(lambda: site.all('[aria-label="Enable bob"]'), "disabled")
+    site.tab_to('form[action="/people/programs"] input[name="name"]')
+    site.press("grafana", Keys.ENTER)
+    site.wait(lambda: len(site.texts("#token")) == 1, "the token of the program")
+    site.tab_to('[aria-label="Withdraw grafana"]')
+    site.press(Keys.ENTER)
+    site.wait(lambda: "grafana" not in site.texts("tbody th"), "withdrawn")
+    site.check()
+
+
+def test_another_session_is_ended_by_keyboard(site: Site) -> None:
+    other = OtherSession(site)
+    site.open("/account", *WIDE)
+    before = len(site.all('form[action^="/account/sessions/"]'))
+    site.tab_to('form[action^="/account/sessions/"] button')
+    site.press(Keys.SPACE)
+    site.wait(lambda: len(site.all('form[action^="/account/sessions/"]')) == before - 1, "one less")
+    while site.all('form[action^="/account/sessions/"]'):
+        left = len(site.all('form[action^="/account/sessions/"]'))
+        site.tab_to('form[action^="/account/sessions/"] button')
+        site.press(Keys.ENTER)
+        site.wait(lambda left=left: len(site.all('form[action^="/account/sessions/"]')) < left, "one less")
+    assert not other.alive()
+    assert site.texts("h1") == ["ann"], "one's own goes on"
+    site.check()
+
+
+def test_what_is_normal_by_keyboard(site: Site) -> None:
+    """A finding is marked as normal, and that is taken back; a policy is set and removed."""
+    site.open(f"/threats?host={site.hosts[6].agent_id}", *WIDE)
+    site.tab_to("#list tbody th a")
+    site.press(Keys.ENTER)
+    site.wait(lambda: site.texts("#act"), "the threat")
+    site.tab_to('form[action$="/tolerate"] input[name="reason"]')
+    site.driver.execute_script("window.before = true")
+    site.press("it is always so", Keys.ENTER)
+    site.wait(lambda: not site.driver.execute_script("return window.before"), "the form is sent")
+    site.open("/policies")
+    site.wait(lambda: any("it is always so" in text for text in site.texts("tbody td")), "what is normal")
+    site.tab_to('form[action^="/policies/tolerances/"] button')
+    site.press(Keys.SPACE)
+    site.wait(lambda: not any("it is always so" in text for text in site.texts("tbody td")), "no longer")
+    site.tab_to('form input[name="label"]:not([type=hidden])')
+    site.press("env=prod")
+    site.tab()
+    site.press("30")
+    site.tab()
+    site.tab()
+    site.press(Keys.ENTER)
+    site.wait(lambda: any(text.startswith("env=prod:") for text in site.texts("summary")), "the policy")
+    site.tab_to("summary")
+    site.press(Keys.ENTER)
+    site.tab_to('details[open] input[name="interval_s"]')
+    site.press(Keys.BACKSPACE * 5)
+    site.tab_to("details[open] button")
+    site.press(Keys.ENTER)
+    site.wait(lambda: not site.all("summary"), "the policy is removed")
     site.check()
 
 

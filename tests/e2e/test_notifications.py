@@ -95,6 +95,7 @@ def fill_a_disk(host: Host) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 def test_a_threat_and_an_absence_are_told_and_shown(make_host: MakeHost, note: Note) -> None:
     host = make_host("alpha", files=FILES)
     host.run(

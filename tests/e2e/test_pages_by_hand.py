@@ -10,6 +10,7 @@ LISTEN = {"/etc/dio-nerve-center/nerve-center.toml.d/10-listen.toml": '[server]\
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 def test_the_pages_by_hand(make_host: MakeHost, note: Note) -> None:
     """Every act on the pages; a new host is put under watch by the commands that they show."""
     center = make_host("center", files=LISTEN)

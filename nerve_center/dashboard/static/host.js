@@ -238,6 +238,7 @@
       return Math.min(chart.chartArea.right, Math.max(chart.chartArea.left, event.clientX - left));
     };
     canvas.addEventListener("pointerdown", (event) => {
+      if (event.pointerType !== "mouse" && data && chart.chartArea) point(chart.scales.x.getValueForPixel(inside(event)));
       if (event.pointerType !== "mouse" || event.button !== 0) return;
       if (event.offsetY > chart.chartArea.bottom || event.offsetY < chart.chartArea.top) return;  // the legend
       drag = { chart, from: inside(event), to: inside(event) };
@@ -255,7 +256,10 @@
       zoom(...[done.from, done.to].sort((a, b) => a - b).map((pixel) => chart.scales.x.getValueForPixel(pixel)));
     });
     canvas.addEventListener("pointercancel", () => { drag = null; });
-    canvas.addEventListener("pointerleave", () => { if (!drag && document.activeElement !== canvas) point(null); });
+    canvas.addEventListener("pointerleave", (event) => {
+      // A finger leaves when it is lifted; what it pointed at stays.
+      if (event.pointerType === "mouse" && !drag && document.activeElement !== canvas) point(null);
+    });
     canvas.addEventListener("blur", () => point(null));
     canvas.addEventListener("keydown", (event) => {
       if (!data || !data.t.length) return;

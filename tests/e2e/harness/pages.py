@@ -23,12 +23,12 @@ def faults(host: Host, person: str) -> dict[str, Any]:
     inside = ["nsenter", "-t", str(host.leader), "-n", "--", "env", f"PYTHONPATH={REPOSITORY}"]
     looks = ["--look", "wide", "--look", "phone", "--host", host.name]
     command = [*inside, str(_PYTHON), "-m", "tests.browser.look", *looks, CENTER_URL, link, token]
-    found: dict[str, Any] = json.loads(run(command, timeout_s=300))
+    found: dict[str, Any] = json.loads(run(command, timeout_s=600))
     return found
 
 
 def by_hand(center: Host, new: Host) -> str:
-    """Everything that the tests of the pages do, on the host's nerve center; returns their last line.
+    """All that the tests of the pages do, and Schemathesis with the API, on the host's nerve center; their last line.
 
     `new` has the agent's package in /srv/deb, and is enrolled by the commands that the page shows.
     """
@@ -40,7 +40,15 @@ def by_hand(center: Host, new: Host) -> str:
     }
     settings = [f"{name}={value}" for name, value in given.items()]
     inside = ["nsenter", "-t", str(center.leader), "-n", "--", "env", "-C", str(REPOSITORY), *settings]
-    tests = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/browser"]
-    done = run_full([*inside, str(_PYTHON), *tests], check=False, timeout_s=400)
+    tests = [
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "tests/browser",
+        "tests/contract/center/test_schemathesis.py",
+    ]
+    done = run_full([*inside, str(_PYTHON), *tests], check=False, timeout_s=800)
     assert done.returncode == 0, done.stdout
     return done.stdout.splitlines()[-1]

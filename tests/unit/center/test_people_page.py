@@ -35,6 +35,47 @@ def roles(browser: Browser) -> dict[str, str]:
     )
 
 
+def test_an_admin_gives_programs_tokens(center: CenterUnderTest) -> None:
+    admin = logged_in(center, "root", "admin")
+    form = {"name": "backup-job", "scope": "read", "span": str(90 * 86400)}
+    made = admin.send_form("/people", "/people/programs", form)
+    token = re.search('<pre id="token">([^<]+)</pre>', made.text)
+    assert made.status_code == 200 and token is not None
+
+    def asks(path: str) -> int:
+        return center.app.test_client().get(path, headers={"Authorization": f"Bearer {token[1]}"}).status_code
+
+    assert (asks("/api/v1/agents"), asks("/api/v1/audit")) == (200, 403)
+    page = admin.get("/people").text
+    assert "backup-job" in page and token[1] not in page, "it is shown once"
+    assert admin.send_form("/people", "/people/programs", form).status_code == 409
+    for wrong in ({"name": "a b"}, {"name": ""}, {"scope": "all"}, {"span": "5"}, {"span": "-1"}):
+        assert admin.send_form("/people", "/people/programs", {**form, **wrong}).status_code == 422, wrong
+    assert admin.send_form("/people", "/people/programs/backup-job/withdraw").status_code == 303
+    assert asks("/api/v1/agents") == 401
+    assert admin.send_form("/people", "/people/programs/backup-job/withdraw").status_code == 404
+    with reading(center.center.engine) as connection:
+        noted = [item for item in audit.page(connection, None, 50) if item.target == "backup-job"]
+    assert [(item.actor, item.action) for item in noted] == [
+        ("user:root", "api-token.remove"),
+        ("user:root", "api-token.add"),
+    ]
+
+
+def test_a_token_for_a_program_ends_when_it_was_to(center: CenterUnderTest) -> None:
+    admin = logged_in(center, "root", "admin")
+    for name, span in (("short", 30 * 86400), ("lasting", 0)):
+        form = {"name": name, "scope": "metrics", "span": str(span)}
+        assert admin.send_form("/people", "/people/programs", form).status_code == 200
+    center.clock.advance(30 * 86400 + 1)
+    admin.login("root")
+    rows = re.findall(
+        r'<th scope="row" class="long">(\S+?)(?: <span class="tag">(over)</span>)?</th>',
+        admin.get("/people").text,
+    )
+    assert {("short", "over"), ("lasting", "")} <= set(rows)
+
+
 def test_an_admin_manages_people(center: CenterUnderTest) -> None:
     admin = logged_in(center, "root", "admin")
     assert "/people" in admin.get("/account").text

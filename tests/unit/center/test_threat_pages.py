@@ -214,6 +214,35 @@ def test_a_token_from_the_page_enrolls_a_host(center: CenterUnderTest) -> None:
         assert answer.status_code == (200 if wrong.get("labels", "").startswith("a=b") else 422)
 
 
+def test_a_token_is_withdrawn_on_the_page(center: CenterUnderTest) -> None:
+    browser = browser_of(center, "operator")
+    form = {"span": "3600", "uses": "0", "labels": f"env={HOSTILE}"}
+    token = re.search(r"TOKEN'\n(.*?)\nTOKEN", browser.send_form("/enroll", "/enroll", form).text)
+    assert token is not None
+    page = seen(browser, "/enroll")
+    (name,) = re.findall(r"/enroll/(page-[0-9a-f]+)/withdraw", page)
+    assert "0 in, any number to come" in page
+    assert AgentUnderTest(center).register(token[1]).status_code == 201
+    assert "1 in, any number to come" in seen(browser, "/enroll")
+    assert browser.send_form("/enroll", f"/enroll/{name}/withdraw").status_code == 303
+    assert AgentUnderTest(center).register(token[1]).status_code == 401
+    assert name not in seen(browser, "/enroll")
+    assert browser.send_form("/enroll", f"/enroll/{name}/withdraw").status_code == 404
+    with reading(center.center.engine) as connection:
+        (noted,) = [item for item in audit.page(connection, None, 50) if item.action == "enrollment.remove"]
+    assert (noted.actor, noted.target) == ("user:operator", name)
+
+
+def test_a_token_that_is_over_is_not_shown(center: CenterUnderTest) -> None:
+    browser = browser_of(center, "operator")
+    form = {"span": "3600", "uses": "1", "labels": ""}
+    for _ in range(2):
+        browser.send_form("/enroll", "/enroll", form)
+    assert seen(browser, "/enroll").count("/withdraw") == 2
+    center.clock.advance(3601)
+    assert "/withdraw" not in seen(browser, "/enroll")
+
+
 @pytest.mark.parametrize(
     ("found", "shown"),
     [

@@ -1,8 +1,8 @@
 """A nerve center from its package, on a booted host, in place of the one of the source tree.
 
-The tests of this folder run on it where `DIO_CENTER_PID` names the host's PID 1. They must run as root, in the host's
-network, and the nerve center must listen on `DIO_CENTER_ADDRESS`. `DIO_NEW_HOST_PID` names a host that has the agent's
-package in /srv/deb, not installed, and is enrolled by the commands that the page shows.
+Tests of pages and of the API run on it where `DIO_CENTER_PID` names the host's PID 1. They must run as root, in the
+host's network, and the nerve center must listen on `DIO_CENTER_ADDRESS`. `DIO_NEW_HOST_PID` names a host that has the
+agent's package in /srv/deb, not installed, and is enrolled by the commands that the page shows.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import urllib.request
 
 from tests.support.processes import wait_for
 
+THERE = "DIO_CENTER_PID" in os.environ
 _UNITS = ("dio-nerve-center", "dio-nerve-center-keeper")
 _SPACES = ("-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w", "--")
 _ENVIRONMENT = (
