@@ -86,7 +86,7 @@ def translate(error: BaseException, way: Way) -> CenterError:
         if isinstance(cause, ssl.SSLError):
             return TlsFailed(f"TLS with {way.address} failed: {_tls(cause)}")
         if isinstance(cause, ConnectionRefusedError):
-            return Unreachable(f"connection refused by {peer}", kind=kind or "refused")
+            return Unreachable(f"connection refused by {peer}", kind or "refused")
         if found := re.search(r"Tunnel connection failed: ([^']*)", str(cause)) if way.proxy else None:
             return not_let_through(way.proxy, way.address, found[1])
     for cause in chain:
@@ -115,7 +115,7 @@ def translate(error: BaseException, way: Way) -> CenterError:
             and not isinstance(cause, requests.RequestException)
         ):
             return Unreachable(
-                f"connection to {peer} failed: {os.strerror(cause.errno)}", kind=kind or "unreachable"
+                f"connection to {peer} failed: {os.strerror(cause.errno)}", kind or "unreachable"
             )
     for cause in chain:
         if isinstance(cause, http.client.BadStatusLine) and not _begins_an_answer(str(cause)):
