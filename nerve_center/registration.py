@@ -311,10 +311,10 @@ def _open_duplicate(
         "confidence": 1.0,
         "fingerprint": f"duplicate_identity:{apart}",
         "state": "open",
-        "summary": (
-            f"Two live hosts claim to be {agent_id}; the newer one is kept apart as {apart}. If one was copied "
-            "from the other, give it a machine id of its own (systemd-machine-id-setup) and start its agent again."
-        ),
+        "title": "Two hosts have one identity",
+        "summary": f"Two live hosts claim to be {agent_id}; the newer one is kept apart as {apart}.",
+        "why": "One was probably copied from the other. Both are watched, under two names.",
+        "next": "Give the copy a machine id of its own (rm /etc/machine-id; systemd-machine-id-setup) and start its agent again.",
         "evidence": {
             "kept_apart_as": apart,
             "hostname": request.facts.hostname,

@@ -78,8 +78,15 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
     under_test.close()
 
 
-@pytest.mark.parametrize("scope", SCOPES)
-@pytest.mark.parametrize(("path", "method", "mode"), OPERATIONS)
+@pytest.mark.parametrize(
+    ("path", "method", "mode", "scope"),
+    [
+        (*operation, scope)
+        for operation in OPERATIONS
+        for scope in SCOPES
+        if scope == "admin" or operation[2] is GenerationMode.POSITIVE
+    ],
+)
 def test_answers(asked: Asked, path: str, method: str, mode: GenerationMode, scope: str) -> None:
     strategy = asked.schema[path][method.upper()].as_strategy(generation_mode=mode)
     token = asked.tokens[scope]
@@ -95,6 +102,9 @@ def test_answers(asked: Asked, path: str, method: str, mode: GenerationMode, sco
     @given(case=strategy)
     def every(case: Any) -> None:
         response = case.call(headers={"Authorization": f"Bearer {token}"})
+        if THERE and response.status_code == 431:  # of the web server, for any address that is too long
+            assert response.json()["type"] == "urn:dio:problem:bad-request"
+            return
         case.validate_response(response, checks=CHECKS)
 
     every()
