@@ -314,7 +314,7 @@ def _open_duplicate(
         "title": "Two hosts have one identity",
         "summary": f"Two live hosts claim to be {agent_id}; the newer one is kept apart as {apart}.",
         "why": "One was probably copied from the other. Both are watched, under two names.",
-        "next": "Give the copy a machine id of its own (rm /etc/machine-id; systemd-machine-id-setup) and start its agent again.",
+        "next": "On the copy: rm /etc/machine-id && systemd-machine-id-setup. Its agent notices and starts again.",
         "evidence": {
             "kept_apart_as": apart,
             "hostname": request.facts.hostname,
