@@ -19,8 +19,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support import stores
-
 GUARD_S = 90.0
 """How long to wait for what should come in a moment: only a guard against hanging, the machine may be busy."""
 
@@ -188,6 +186,8 @@ class RealCenter(Service):
         self.port = free_port()
         self.token_file = folder / "token"
         self.token_file.write_text(secrets.token_urlsafe(32))
+        from tests.support import stores  # end-to-end tests use this module without drivers of databases
+
         self.store = stores.make(folder / "state/nerve-center.db")
         config = folder / "nerve-center.toml"
         config.write_text(
