@@ -40,7 +40,7 @@ INTERVAL_S = 10.0
 LOOKS = 2
 """Of the integrity thread in that time."""
 BUDGET = Budget(64 << 20, 7 * 86400.0, 86400.0)
-MOST_GROWTH_MIB = 2.0
+MOST_GROWTH_MIB = 4.0
 """From the end of the first hour on; more fails this program."""
 
 
