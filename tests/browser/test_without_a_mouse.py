@@ -64,6 +64,7 @@ def test_the_tab_key_comes_to_everything_and_one_sees_where_it_is(site: Site) ->
         site.open(path, *WIDE)
         if site.all("#charts"):
             site.wait(lambda: site.find("#charts").get_attribute("data-loaded"), "the charts")
+            site.wait(lambda: not site.all("[data-load] a"), "what comes after the page")
         expected = site.driver.execute_script(
             "const all = 'a[href], button, input:not([type=hidden]), select, textarea, [tabindex]';"
             "return [...document.querySelectorAll(all)].filter((e) => e.checkVisibility()).length"
@@ -71,6 +72,21 @@ def test_the_tab_key_comes_to_everything_and_one_sees_where_it_is(site: Site) ->
         found = stops(site)
         assert found[0] == "Skip to the content", path
         assert len(found) == expected, (path, found)
+
+
+def test_the_focus_stays_where_it_is_while_the_page_is_renewed(site: Site) -> None:
+    """Who is on their way through a list is not thrown back to the top by fresh data."""
+    site.open("/", *WIDE)
+    site.tab_to("#hosts tbody tr:nth-child(3) a.label:last-of-type")
+    here = site.driver.switch_to.active_element
+    told = (here.text, here.get_attribute("href"))
+    site.driver.execute_script("document.querySelector('#hosts caption').textContent = 'of before';")
+    site.driver.execute_script("window.dispatchEvent(new Event('online'));")
+    site.wait(lambda: site.find("#hosts caption").text != "of before", "a new list")
+    again = site.driver.switch_to.active_element
+    assert (again.text, again.get_attribute("href")) == told
+    assert again == site.find("#hosts tbody tr:nth-child(3) a.label:last-of-type")
+    site.check()
 
 
 def test_the_charts_by_keyboard(site: Site) -> None:

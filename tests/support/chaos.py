@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -66,6 +67,8 @@ class Chaos:
         self.active: list[Active] = []
         self.center_busy = False
         self.frozen: set[int] = set()
+        self.losses: Counter[str] = Counter()
+        """By host, what may have cost it records: faults of its spool, of its process, and of what it may write."""
         self.log: list[str] = []
 
     def run(self, seconds: float) -> None:
@@ -98,7 +101,7 @@ class Chaos:
             host.active(max(1.0, over + self.active_within_s - time.monotonic()))
         print(f"all active {time.monotonic() - over:.1f} s after the last fault")
         for host in self.hosts:
-            found = settled(self.center, host, gaps=True)
+            found = settled(self.center, host, gaps=True, losses=self.losses[host.name])
             print(f"{host.name}: {found}")
 
     def close(self) -> None:
@@ -153,6 +156,7 @@ class Chaos:
         if not up:
             return None
         host = self.rng.choice(up)
+        self.losses[host.name] += 1
         host.kill(self.rng.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM]))
         return Active("kill agent", self._until(0, 3), host.start)
 
@@ -174,6 +178,7 @@ class Chaos:
 
     def _spool_file(self) -> Active:
         host = self.rng.choice(self.hosts)
+        self.losses[host.name] += 1
         kind = self.rng.choice(["delete", "delete log", "zero", "truncate"])
         with contextlib.suppress(FileNotFoundError):
             if kind == "delete log":
@@ -197,6 +202,7 @@ class Chaos:
         if not pids:
             return None
         pid = self.rng.choice(pids)
+        self.losses.update(host.name for host in self.hosts if host.agent.alive and host.pid == pid)
         what = self.rng.choice([resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE])
         try:
             before = resource.prlimit(pid, what)

@@ -28,6 +28,16 @@
     if (place.textContent !== text) place.textContent = text;
   }
 
+  // Who goes through a list by the Tab key stays where they are when it is taken over.
+  function counterpart(focused, old, part) {
+    if (focused.id) return part.querySelector("#" + CSS.escape(focused.id));
+    const name = (element) => element.getAttribute("href") + " " + element.textContent.trim();
+    const inOld = [...old.querySelectorAll(focused.localName)];
+    const inNew = [...part.querySelectorAll(focused.localName)];
+    const alike = (elements) => elements.filter((element) => name(element) === name(focused));
+    return alike(inNew)[alike(inOld).indexOf(focused)] || inNew[Math.min(inOld.indexOf(focused), inNew.length - 1)];
+  }
+
   function replace(fresh) {
     for (const part of fresh.querySelectorAll("[data-live]")) {
       const old = document.getElementById(part.id);
@@ -36,9 +46,8 @@
       if (old.innerHTML === part.innerHTML) continue;
       const focused = old.contains(document.activeElement) ? document.activeElement : null;
       if (focused && focused.matches("input, select, textarea")) continue;
-      const id = focused && focused.id;
+      const again = focused && counterpart(focused, old, part);
       old.replaceWith(document.adoptNode(part));
-      const again = id && document.getElementById(id);
       if (again) again.focus({ preventScroll: true });
     }
     document.dispatchEvent(new Event("dio:fresh"));
