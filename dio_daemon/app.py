@@ -62,7 +62,7 @@ from dio_daemon.safe_spool import SafeSpool
 from dio_daemon.sampler import Sampler
 from dio_daemon.service_manager import ServiceManager, Systemd
 from dio_daemon.spool_model import Budget
-from dio_daemon.starts import StartHistory
+from dio_daemon.starts import StartHistory, credentials_stamp
 from dio_daemon.submissions import Submissions
 from dio_daemon.text import counted
 from dio_daemon.threat_log import ThreatLog
@@ -168,7 +168,12 @@ class Agent:
         state_dir = settings.paths.state_dir
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         settings.paths.socket.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-        self._history = StartHistory(state_dir / "starts.json", clock, boot_id())
+        self._history = StartHistory(
+            state_dir / "starts.json",
+            clock,
+            boot_id(),
+            credentials_stamp(settings.nerve_center.enrollment_token_file, path),
+        )
         level = logging.DEBUG if self._history.quiet else logging.INFO
         starting = about(Kind.STARTING, state=State.STARTING.value)
         log.log(level, "Starting DIO Agent: DIO-Agent-%s", hostname(settings), extra=starting)

@@ -289,9 +289,8 @@ class LinkState:
         return True
 
     def credentials(self) -> str:
-        """A stamp of the files that decide whether the nerve center accepts this agent."""
-        folder = self._config_path.with_name(self._config_path.name + ".d")
-        return credentials_stamp(self.config.nerve_center.enrollment_token_file, self._config_path, folder)
+        """`credentials_stamp` of now."""
+        return credentials_stamp(self.config.nerve_center.enrollment_token_file, self._config_path)
 
     def refused(self, error: Rejected) -> None:
         """Raises GiveUp (77): the nerve center refused this agent."""

@@ -3,7 +3,7 @@
 systemd starts an agent that gave up again and again. Without a memory every cycle would fill the journal with
 the same lines, and an agent that was refused would knock every second. So the state folder keeps how often the
 start failed in this boot and why; later cycles are quiet but for one line in five minutes, and a refused agent
-waits longer each time, unless its token or configuration has changed since.
+waits longer each time. With another token or configuration it is a new beginning: what is wrong then is news.
 """
 
 from __future__ import annotations
@@ -46,13 +46,14 @@ class StartHistory:
         path: the file in the state folder.
         clock: its boot time orders starts of one boot.
         boot_id: a reboot begins a new row.
+        credentials: `credentials_stamp` of now; what failed with another one is another row.
     """
 
-    def __init__(self, path: Path, clock: Clock, boot_id: str | None) -> None:
+    def __init__(self, path: Path, clock: Clock, boot_id: str | None, credentials: str) -> None:
         self._path = path
         self._clock = clock
         self._boot_id = boot_id or ""
-        self.failures = self._read()
+        self.failures = self._read(credentials)
 
     @property
     def quiet(self) -> bool:
@@ -102,20 +103,21 @@ class StartHistory:
         except OSError as error:
             log.debug("Cannot remove %s: %s", self._path, error.strerror)
 
-    def _read(self) -> Failures:
+    def _read(self, credentials: str) -> Failures:
         try:
             known = Failures(**json.loads(self._path.read_bytes()))
         except (OSError, ValueError, TypeError):
             return Failures()  # nothing known is a fresh row, the harmless reading of a lost file
-        if known.boot_id != self._boot_id or self._clock.boottime() - known.last_s > FORGET_S:
+        if (known.boot_id, known.credentials) != (self._boot_id, credentials):
             return Failures()
-        return known
+        return Failures() if self._clock.boottime() - known.last_s > FORGET_S else known
 
 
-def credentials_stamp(*paths: Path) -> str:
-    """A stamp of files that changes when any of them is replaced or written."""
+def credentials_stamp(token_file: Path, configuration: Path) -> str:
+    """A stamp of the files that decide whether a start goes well, another one when any of them is another one."""
+    folder = configuration.with_name(configuration.name + ".d")
     parts = []
-    for path in paths:
+    for path in (token_file, configuration, folder, *sorted(folder.glob("*.toml"))):
         try:
             found = path.stat()
             parts.append(f"{found.st_ino}:{found.st_mtime_ns}:{found.st_size}")

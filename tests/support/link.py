@@ -25,7 +25,7 @@ from dio_daemon.policy_keeper import PolicyKeeper
 from dio_daemon.registrar import Registrar
 from dio_daemon.safe_spool import SafeSpool
 from dio_daemon.spool import Budget
-from dio_daemon.starts import StartHistory
+from dio_daemon.starts import StartHistory, credentials_stamp
 from dio_daemon.transport import Answer, Transport
 from tests.support.clock import FakeClock
 
@@ -119,11 +119,16 @@ class Agent:
         self.board = Board(self.clock, lambda: None, lambda kind, data: None)
         self.spool = SafeSpool(folder / "spool.db", Budget(1 << 24, 1e9, 1e9), self.clock)
         (folder / "machine-id").write_text("1" * 32)
-        self.history = StartHistory(folder / "starts.json", self.clock, "boot")
+        self.history = self.start_history()
         self.maintenance = Maintenance(folder / "maintenance.json", self.clock, "boot")
         self.policy_changes = 0
         self.policy = PolicyKeeper(folder / "policy.json", True, [], self.board, self._policy_changed)
         self.link = self.make_link()
+
+    def start_history(self) -> StartHistory:
+        """What is known of starts before this one, as a process reads it that starts now."""
+        stamp = credentials_stamp(self.folder / "token", self.folder / "agent.toml")
+        return StartHistory(self.folder / "starts.json", self.clock, "boot", stamp)
 
     def _policy_changed(self) -> None:
         self.policy_changes += 1

@@ -13,7 +13,6 @@ from dio_daemon.config import Startup
 from dio_daemon.errors import EX_NOPERM, EX_TEMPFAIL, GiveUp
 from dio_daemon.lifecycle import State
 from dio_daemon.link_state import Connection
-from dio_daemon.starts import StartHistory
 from tests.support.clock import FakeClock
 from tests.support.link import HEALTHY, REFUSED, Agent, Reply, centers, messages, problem
 
@@ -69,7 +68,7 @@ def test_later_cycles_are_quiet(tmp_path: Path, caplog: pytest.LogCaptureFixture
         caplog.clear()
         agent = Agent(tmp_path)
         agent.clock.advance(clock.monotonic() - agent.clock.monotonic())
-        agent.history = StartHistory(tmp_path / "starts.json", agent.clock, "boot")
+        agent.history = agent.start_history()
         agent.link = agent.make_link()
         agent.transport.health = lambda: REFUSED
         with pytest.raises(GiveUp):

@@ -34,52 +34,54 @@ def test_backoff_follows_its_list_and_stays_within_its_jitter(
 def test_a_row_of_failed_starts_is_quiet_but_for_one_line_in_five_minutes(tmp_path: Path) -> None:
     clock, path, lines = FakeClock(), tmp_path / "starts.json", 0
     for _ in range(20):
-        history = StartHistory(path, clock, "boot")
+        history = StartHistory(path, clock, "boot", "x")
         clock.advance(60)
         lines += history.may_speak()
         history.failed(refused=False, credentials="x", reason="r")
         clock.advance(1)
     assert lines == 1 + int(19 * 61 // QUIET_S)
-    assert StartHistory(path, clock, "boot").failures.count == 20
+    assert StartHistory(path, clock, "boot", "x").failures.count == 20
 
 
 def test_a_reboot_a_pause_or_a_success_begins_anew(tmp_path: Path) -> None:
     clock, path = FakeClock(), tmp_path / "starts.json"
-    StartHistory(path, clock, "boot").failed(refused=True, credentials="x", reason="r")
-    assert StartHistory(path, clock, "boot").quiet
-    assert not StartHistory(path, clock, "another boot").quiet
+    StartHistory(path, clock, "boot", "x").failed(refused=True, credentials="x", reason="r")
+    assert StartHistory(path, clock, "boot", "x").quiet
+    assert not StartHistory(path, clock, "another boot", "x").quiet
+    assert not StartHistory(path, clock, "boot", "another token or configuration").quiet
     clock.advance(601)
-    assert not StartHistory(path, clock, "boot").quiet
-    StartHistory(path, clock, "boot").failed(refused=True, credentials="x", reason="r")
-    StartHistory(path, clock, "boot").succeeded()
+    assert not StartHistory(path, clock, "boot", "x").quiet
+    StartHistory(path, clock, "boot", "x").failed(refused=True, credentials="x", reason="r")
+    StartHistory(path, clock, "boot", "x").succeeded()
     assert not path.exists()
 
 
 def test_refusals_wait_longer_until_the_credentials_change(tmp_path: Path) -> None:
     clock, path, waits = FakeClock(), tmp_path / "starts.json", []
     for _ in range(8):
-        history = StartHistory(path, clock, "boot")
+        history = StartHistory(path, clock, "boot", "old")
         waits.append(history.refused_wait_s("old"))
         history.failed(refused=True, credentials="old", reason="r")
     assert waits == [0, 2, 4, 8, 16, MAX_REFUSED_WAIT_S, MAX_REFUSED_WAIT_S, MAX_REFUSED_WAIT_S]
-    assert StartHistory(path, clock, "boot").refused_wait_s("new") == 0
+    assert StartHistory(path, clock, "boot", "old").refused_wait_s("new") == 0
 
 
 def test_a_lost_or_damaged_history_is_an_empty_one(tmp_path: Path) -> None:
     path = tmp_path / "starts.json"
     for content in ("", "[]", '{"count": 3, "unknown": 1}'):
         path.write_text(content)
-        assert not StartHistory(path, FakeClock(), "boot").quiet
-    StartHistory(tmp_path / "missing" / "starts.json", FakeClock(), "boot").failed(False, "x", "r")
+        assert not StartHistory(path, FakeClock(), "boot", "x").quiet
+    StartHistory(tmp_path / "missing" / "starts.json", FakeClock(), "boot", "x").failed(False, "x", "r")
 
 
-def test_the_stamp_changes_with_the_file(tmp_path: Path) -> None:
-    token = tmp_path / "token"
-    none = credentials_stamp(token)
-    token.write_text("a")
-    first = credentials_stamp(token)
-    token.write_text("ab")
-    assert len({none, first, credentials_stamp(token)}) == 3
+def test_the_stamp_changes_with_each_of_the_files(tmp_path: Path) -> None:
+    token, configuration, folder = (tmp_path / name for name in ("token", "agent.toml", "agent.toml.d"))
+    folder.mkdir()
+    found = [credentials_stamp(token, configuration)]
+    for path in (token, configuration, folder / "10.toml", folder / "10.toml"):
+        path.write_text("a" * len(found))
+        found.append(credentials_stamp(token, configuration))
+    assert len(set(found)) == 5
 
 
 def test_a_heartbeat_is_fresh_as_long_as_it_announced() -> None:

@@ -79,7 +79,7 @@ def test_a_maintenance_window_goes_on_in_the_night(tmp_path: Path, clock: Laptop
 
 
 def test_failed_starts_of_the_evening_are_forgotten(tmp_path: Path, clock: LaptopClock) -> None:
-    StartHistory(tmp_path / "starts.json", clock, "boot").failed(False, "", "not ready")
-    assert StartHistory(tmp_path / "starts.json", clock, "boot").quiet
+    StartHistory(tmp_path / "starts.json", clock, "boot", "").failed(False, "", "not ready")
+    assert StartHistory(tmp_path / "starts.json", clock, "boot", "").quiet
     clock.suspend(FORGET_S + 1)
-    assert not StartHistory(tmp_path / "starts.json", clock, "boot").quiet
+    assert not StartHistory(tmp_path / "starts.json", clock, "boot", "").quiet
