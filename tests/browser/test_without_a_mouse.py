@@ -89,6 +89,18 @@ def test_the_focus_stays_where_it_is_while_the_page_is_renewed(site: Site) -> No
     site.check()
 
 
+def test_the_focus_stays_on_the_processes_while_they_are_renewed(site: Site) -> None:
+    site.open(f"/hosts/{site.hosts[0].agent_id}", *WIDE)
+    site.wait(lambda: site.find("#charts").get_attribute("data-loaded"), "the charts")
+    site.tab_to("#moment section")
+    label = site.driver.switch_to.active_element.get_attribute("aria-labelledby")
+    site.driver.execute_script("document.activeElement.dataset.before = 'yes';")
+    site.driver.execute_script("window.dispatchEvent(new Event('online'));")
+    site.wait(lambda: not site.all("#moment [data-before]"), "other processes")
+    assert site.driver.switch_to.active_element.get_attribute("aria-labelledby") == label == "processes-head"
+    site.check()
+
+
 def test_the_charts_by_keyboard(site: Site) -> None:
     site.open(f"/hosts/{site.hosts[0].agent_id}", *WIDE)
 

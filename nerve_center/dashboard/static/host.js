@@ -226,7 +226,11 @@
       const answer = await fetch(place.dataset.moment + query, { cache: "no-store", redirect: "error" });
       if (!answer.ok) return;
       const part = document.getElementById("moment");
-      part.innerHTML = await answer.text();
+      const text = await answer.text();
+      const focused = part.contains(document.activeElement) && document.activeElement.getAttribute("aria-labelledby");
+      part.innerHTML = text;
+      const again = focused && part.querySelector(`[aria-labelledby="${CSS.escape(focused)}"]`);
+      if (again) again.focus({ preventScroll: true });
       document.dispatchEvent(new CustomEvent("dio:times", { detail: part }));
     } catch (error) { /* the page itself says when the center is away */ }
   }
