@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from dio_daemon import app, safe_spool
+from dio_daemon.agent import Parts
 from dio_daemon.clock import Clock, SystemClock
 from dio_daemon.identity import IdentityFile
 from dio_daemon.safe_spool import SafeSpool
@@ -121,7 +122,7 @@ class Names:
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
 
-def parts() -> app.Parts:
+def parts() -> Parts:
     """The agent's parts as the environment wants them."""
     identity, clock = IdentityFile, SystemClock
     if machine_id := os.environ.get("DIO_TEST_MACHINE_ID"):
@@ -133,7 +134,7 @@ def parts() -> app.Parts:
         socket.getaddrinfo = Names(Path(names)).getaddrinfo
     if return_s := os.environ.get("DIO_TEST_RETURN_S"):
         safe_spool.RETURN_EVERY_S = float(return_s)
-    return app.Parts(Transport, Spool, identity, clock)
+    return Parts(Transport, Spool, identity, clock)
 
 
 COUNTDOWN = Countdown(os.environ.get("DIO_TEST_KILL", ""))

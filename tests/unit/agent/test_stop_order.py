@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from dio_daemon import config, daemon
-from dio_daemon.app import Agent, Parts
+from dio_daemon.agent import Agent, Parts
 from dio_daemon.board import Board
 from dio_daemon.clock import SystemClock
 from dio_daemon.heartbeat import Heartbeat
