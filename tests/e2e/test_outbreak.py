@@ -1,4 +1,4 @@
-"""The same finding on several installed hosts becomes one outbreak at the nerve center, and clears with them."""
+"""Several installed hosts: the same finding on them is one outbreak, which clears with them; a reboot is no absence."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WITHIN_S = 90.0
 
 
 @pytest.mark.parametrize("release", ["bookworm"], indirect=True)
-def test_an_outbreak(make_host: MakeHost, note: Note) -> None:
+def test_an_outbreak_and_a_reboot(make_host: MakeHost, note: Note) -> None:
     alpha = make_host("alpha", files=CENTER_FILES)
     alpha.run(
         "chgrp dio-nerve-center /etc/dio-nerve-center/notify.toml; chmod 0640 /etc/dio-nerve-center/notify.toml"
@@ -28,7 +28,8 @@ def test_an_outbreak(make_host: MakeHost, note: Note) -> None:
     beta = make_host("beta")
     beta.run("rm -f /etc/dio-agent/enrollment-token")
     beta.run(
-        f"dioctl enroll http://{alpha.address}:8000 --allow-plain-http --no-start && systemctl start {dio.AGENT}",
+        f"dioctl enroll http://{alpha.address}:8000 --allow-plain-http --no-start"
+        f" && systemctl enable --now {dio.AGENT}",
         stdin=alpha.run("nervectl token show"),
     )
     api = dio.Api(alpha)
@@ -54,3 +55,17 @@ def test_an_outbreak(make_host: MakeHost, note: Note) -> None:
         host.run(f"rm {ENTRY}")
     wait_for("it is over", lambda: threats("outbreak", "cleared"), within_s=WITHIN_S, every_s=1)
     assert len(threats("cron_changed", "cleared")) == 2
+
+    def registered() -> str:
+        """When the other host registered last; nothing while it does not count as active."""
+        (known,) = (each for each in api.agents() if each["hostname"] == "beta")
+        return str(known["last_registered_at"]) if known["state"] == "active" else ""
+
+    before = registered()
+    assert before
+    beta.reboot()
+    after = wait_for(
+        "it is back", lambda: registered() not in ("", before) and registered(), within_s=WITHIN_S, every_s=1
+    )
+    note("a reboot that nobody is told of", f"registered {before}, {after}")
+    assert api.get("threats?type=offline")["threats"] == [], "a reboot is no absence"
