@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,19 @@ class Browser:
         )
         self.driver.get(self.url + path)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Pages opened in here do not renew themselves after a time, only when they are told to (`renew`)."""
+        script = self.command("Page.addScriptToEvaluateOnNewDocument", source="window.setInterval = () => 0;")
+        try:
+            yield
+        finally:
+            self.command("Page.removeScriptToEvaluateOnNewDocument", **script)
+
+    def renew(self) -> None:
+        """Have the page ask for fresh data, as when its network comes back."""
+        self.driver.execute_script("window.dispatchEvent(new Event('online'));")
+
     def command(self, name: str, **arguments: Any) -> dict[str, Any]:
         found: dict[str, Any] = self.driver.execute_cdp_cmd(name, arguments)
         return found
@@ -73,6 +86,21 @@ class Browser:
 
     def all(self, selector: str) -> list[WebElement]:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def focused(self, attribute: str) -> str | None:
+        """An attribute of what has the focus, read at one moment."""
+        found: str | None = self.driver.execute_script(
+            "return document.activeElement.getAttribute(arguments[0])", attribute
+        )
+        return found
+
+    def focus_is_on(self, selector: str) -> bool:
+        """Whether what has the focus is the first element of a selector."""
+        return bool(
+            self.driver.execute_script(
+                "return document.activeElement === document.querySelector(arguments[0])", selector
+            )
+        )
 
     def texts(self, selector: str) -> list[str]:
         """What these elements say, read at one moment."""

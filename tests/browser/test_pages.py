@@ -187,6 +187,7 @@ def test_logging_in_without_tls_from_another_host(site: Site) -> None:
     site.wait(lambda: site.texts("h1") == ["Log in"], "logged out by a form with the session's token")
 
 
+@pytest.mark.living
 def test_a_page_lives_while_the_center_goes_and_comes_back(site: Site) -> None:
     host = site.hosts[12]
     site.open(f"/?q={host.agent_id}")

@@ -53,9 +53,7 @@ def test_a_host_and_its_threat_by_finger(phone: Site) -> None:
     tap(phone, phone.find("#threats a"))
     phone.wait(lambda: phone.texts("#act"), "the threat")
     tap(phone, phone.find('textarea[name="comment"]'))
-    phone.wait(
-        lambda: phone.driver.switch_to.active_element.get_attribute("name") == "comment", "the comment"
-    )
+    phone.wait(lambda: phone.focused("name") == "comment", "the comment")
     phone.press("seen on the way")
     tap(phone, button(phone, "Acknowledge"))
     phone.wait(lambda: "acknowledged" in phone.texts("#state .tag"), "acknowledged")

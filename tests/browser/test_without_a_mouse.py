@@ -78,14 +78,12 @@ def test_the_focus_stays_where_it_is_while_the_page_is_renewed(site: Site) -> No
     """Who is on their way through a list is not thrown back to the top by fresh data."""
     site.open("/", *WIDE)
     site.tab_to("#hosts tbody tr:nth-child(3) a.label:last-of-type")
-    here = site.driver.switch_to.active_element
-    told = (here.text, here.get_attribute("href"))
+    told = site.focused("href")
     site.driver.execute_script("document.querySelector('#hosts caption').textContent = 'of before';")
-    site.driver.execute_script("window.dispatchEvent(new Event('online'));")
-    site.wait(lambda: site.find("#hosts caption").text != "of before", "a new list")
-    again = site.driver.switch_to.active_element
-    assert (again.text, again.get_attribute("href")) == told
-    assert again == site.find("#hosts tbody tr:nth-child(3) a.label:last-of-type")
+    site.renew()
+    site.wait(lambda: site.texts("#hosts caption") != ["of before"], "a new list")
+    assert site.focused("href") == told
+    assert site.focus_is_on("#hosts tbody tr:nth-child(3) a.label:last-of-type")
     site.check()
 
 
@@ -93,11 +91,11 @@ def test_the_focus_stays_on_the_processes_while_they_are_renewed(site: Site) -> 
     site.open(f"/hosts/{site.hosts[0].agent_id}", *WIDE)
     site.wait(lambda: site.find("#charts").get_attribute("data-loaded"), "the charts")
     site.tab_to("#moment section")
-    label = site.driver.switch_to.active_element.get_attribute("aria-labelledby")
+    label = site.focused("aria-labelledby")
     site.driver.execute_script("document.activeElement.dataset.before = 'yes';")
-    site.driver.execute_script("window.dispatchEvent(new Event('online'));")
+    site.renew()
     site.wait(lambda: not site.all("#moment [data-before]"), "other processes")
-    assert site.driver.switch_to.active_element.get_attribute("aria-labelledby") == label == "processes-head"
+    assert site.focused("aria-labelledby") == label == "processes-head"
     site.check()
 
 
@@ -114,17 +112,16 @@ def test_the_charts_by_keyboard(site: Site) -> None:
     site.wait(lambda: drawn() > before, "six hours")
     assert site.find('[data-span="21600"]').get_attribute("aria-pressed") == "true"
     site.tab_to(".chart canvas")
-    said = site.driver.switch_to.active_element.get_attribute("aria-label")
+    said = site.focused("aria-label")
     site.press(Keys.HOME)
-    canvas = site.driver.switch_to.active_element
-    assert canvas.get_attribute("aria-label") != said, "what the pointer stands on is told"
-    first = canvas.get_attribute("aria-label")
+    first = site.focused("aria-label")
+    assert first != said, "what the pointer stands on is told"
     site.press(Keys.ARROW_RIGHT)
-    assert canvas.get_attribute("aria-label") != first
+    assert site.focused("aria-label") != first
     before = drawn()
     site.press("+")
     site.wait(lambda: drawn() > before and site.find("#span").text, "zoomed in")
-    assert site.driver.switch_to.active_element == canvas
+    assert site.focus_is_on(".chart canvas")
     site.press("+")
     site.wait(lambda: drawn() > before + 1, "and once more")
     site.press(Keys.ESCAPE)
@@ -132,8 +129,7 @@ def test_the_charts_by_keyboard(site: Site) -> None:
     site.tab_to("#zoom-out", back=True)
     site.press(Keys.ENTER)
     site.wait(lambda: not site.find("#zoom-out").is_displayed(), "back where it began")
-    at = site.driver.switch_to.active_element
-    assert at.get_attribute("data-span") == "21600", "the focus is where one goes on"
+    assert site.focused("data-span") == "21600", "the focus is where one goes on"
     site.check()
 
 
@@ -285,7 +281,7 @@ def test_a_table_by_keyboard_while_the_page_lives(site: Site) -> None:
         "document.dispatchEvent(new Event('visibilitychange'));"
     )
     site.wait(lambda: site.driver.execute_script("return !document.contains(window.kept)"), "a new table")
-    assert site.driver.switch_to.active_element.get_attribute("id") == "sort-memory"
+    assert site.focused("id") == "sort-memory"
     site.press(Keys.ENTER)
     site.wait(lambda: "sort=-memory" in site.driver.current_url, "sorted")
     assert site.driver.find_element(By.CSS_SELECTOR, "th[aria-sort]").text.startswith("Memory")
