@@ -21,7 +21,7 @@ from nerve_center.errors import Refused
 PATH = Path(__file__).parent / "api" / "openapi.yaml"
 MOST_DEPTH = 32
 _BODIES = (
-    *("Registration", "Report", "Goodbye", "Remark", "Comment", "SilenceRequest"),
+    *("Registration", "Report", "Goodbye", "Remark", "Comment", "SilenceRequest", "WideSilenceRequest"),
     *("PolicyRequest", "ThreatTolerance", "ToleranceRequest", "RuleOverride"),
 )
 

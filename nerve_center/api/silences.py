@@ -1,4 +1,4 @@
-"""Silences in force, and the end of one."""
+"""Silences: those in force, one about all there is about a host, a label or the fleet, and the end of one."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from typing import Any
 
 from flask import Blueprint, Response
 
+from nerve_center.api.body import checked
 from nerve_center.api.context import actor, center, json_response, query, reader
 from nerve_center.api.parameters import whole
 from nerve_center.clock import format_time
+from nerve_center.contract import Mismatch
 from nerve_center.errors import Refused
+from nerve_center.ingest import invalid_body
 from nerve_center.store import silences, triage
 from nerve_center.store.engine import reading
 from nerve_center.store.silences import Silence
+from nerve_center.store.triage import Quiet
 
 blueprint = Blueprint("silences", __name__, url_prefix="/api/v1/silences")
 
@@ -31,6 +35,28 @@ def list_silences() -> Response:
     return json_response(
         json.dumps({"silences": [as_json(each) for each in found[:limit]], "next": following})
     )
+
+
+@blueprint.post("")
+def silence_all() -> Response:
+    """Tell nobody of anything about a host, a label or the fleet for a while; 201 with the silence."""
+    here = center()
+    with here.admission:
+        who = actor("threats", "operator")
+    body = checked(here, "WideSilenceRequest")
+    agent_id, named, scope = body.get("agent_id"), body.get("label"), body["scope"]
+    for name, given, goes_with in (("agent_id", agent_id, "host"), ("label", named, "label")):
+        if (given is not None) != (scope == goes_with):
+            raise invalid_body(Mismatch((name,), f"goes with the scope {goes_with}, and only with it"))
+    now_us = here.clock.now_us()
+    quiet = Quiet(
+        scope=scope,
+        until_us=now_us + round(body["for_s"] * 1_000_000),
+        label=(named["name"], named["value"]) if named else None,
+        reason=body.get("reason", ""),
+    )
+    made = here.writer.submit(lambda connection: triage.silence_all(connection, agent_id, who, now_us, quiet))
+    return json_response(json.dumps(as_json(made)), 201)
 
 
 @blueprint.post("/<silence_id>/end")
@@ -54,7 +80,7 @@ def as_json(silence: Silence) -> dict[str, Any]:
         "agent_id": silence.agent_id,
         "hostname": silence.hostname,
         "fingerprint": silence.fingerprint,
-        "type": silence.type,
+        "type": None if silence.type == silences.EVERY_TYPE else silence.type,
         "label": None
         if silence.label_name is None
         else {"name": silence.label_name, "value": silence.label_value},

@@ -12,7 +12,7 @@ from nerve_center import continuity, presence, web
 from nerve_center.dashboard import chart_library, series, timeline
 from nerve_center.dashboard.site import blueprint, requires
 from nerve_center.errors import Refused
-from nerve_center.store import agents, records, threat_reading
+from nerve_center.store import agents, records, silences, threat_reading
 from nerve_center.store.continuity import stored as histories
 from nerve_center.store.engine import reading
 from nerve_center.store.series import kept
@@ -43,12 +43,14 @@ def host(agent_id: str) -> str:
         lines = timeline.of_host(connection, row.key)
         wanted = threat_reading.Filter(statuses=ACTIVE, host=row.id)
         threats, _ = threat_reading.page(connection, wanted, _MOST_THREATS, worst_first=True)
+        quiet = silences.in_force(connection, here.clock.now_us())
     shown = here.steady.shown
+    labels = json.loads(row.labels)
     return render_template(
         "host.html",
         host=row,
         facts=json.loads(row.host),
-        labels=sorted(json.loads(row.labels).items()),
+        labels=sorted(labels.items()),
         state=presence.state(row.heard_us, row.goodbye_us, row.maintenance_until_us, row.interval_s, now_us),
         seen_us=_shown(row.last_report_us),
         registered_us=_shown(row.registered_us),
@@ -61,6 +63,8 @@ def host(agent_id: str) -> str:
         ],
         lines=lines,
         threats=threats,
+        silences=silences.of_whole_host(quiet, row.key, labels),
+        spans=silences.SPANS,
         policy=None if row.policy is None else json.loads(row.policy),
         ranges=RANGES,
         groups=series.GROUPS,

@@ -34,7 +34,7 @@ def save_policy() -> AnyResponse | tuple[str, int]:
     label, interval, rules = (form.get(name, "").strip() for name in ("label", "interval_s", "rules"))
     rules = rules.replace("\r\n", "\n")
     try:
-        name, value = _label(label)
+        name, value = label_of(label)
         interval_s = _interval(interval)
         if len(rules) > MOST_RULES:
             raise _bad(f"The rules have more than {MOST_RULES} characters.")
@@ -65,7 +65,7 @@ def tolerate_threat(key: int) -> AnyResponse:
     span = form.get("span", "0")
     if span not in {str(seconds) for _, seconds in tolerances.SPANS}:
         raise _bad("Load the page again and send the form from there.")
-    scope, label = (where, None) if where in ("host", "fleet") else ("label", _label(where))
+    scope, label = (where, None) if where in ("host", "fleet") else ("label", label_of(where))
     now_us, who = here.clock.now_us(), me().actor
     until_us = now_us + int(span) * 1_000_000 if int(span) else None
     here.writer.submit(
@@ -93,7 +93,7 @@ def _page(refusal: Refused | None = None, form: dict[str, str] | None = None) ->
     )
 
 
-def _label(text: str) -> tuple[str, str]:
+def label_of(text: str) -> tuple[str, str]:
     """Name and value; both empty for the fleet."""
     name, equals, value = text.partition("=")
     if not text:

@@ -20,13 +20,6 @@ from nerve_center.store.threats import SEVERITIES, STATUSES
 
 PAGE = 50
 _MOST_COMMENT = 4000
-_SPANS = (
-    ("1 hour", 3600),
-    ("8 hours", 8 * 3600),
-    ("1 day", 86400),
-    ("1 week", 7 * 86400),
-    ("30 days", 30 * 86400),
-)
 _TOLD = ("why", "next", "technique", "first_seen", "last_seen", "count", "subject", "reason")
 _ACTS: dict[str, Callable[[Connection, int, triage.Actor, int, str], None]] = {
     "acknowledge": triage.acknowledge,
@@ -102,7 +95,7 @@ def threat(key: int) -> str:
         more=evidence.table(more),
         lines=lines[::-1],
         silences=_covering(found, quiet),
-        spans=_SPANS,
+        spans=silences.SPANS,
         normal_spans=tolerances.SPANS,
         tolerable=found.agent_id is not None and found.type not in tolerances.OWN_TYPES,
         most_comment=_MOST_COMMENT,
@@ -132,7 +125,7 @@ def silence_threat(key: int) -> AnyResponse:
     scope, span = request.form.get("scope", "host"), request.form.get("span", "")
     reason = request.form.get("reason", "").strip()[:_MOST_COMMENT]
     until_cleared = span == "cleared"
-    if scope not in ("host", "fleet") or not (until_cleared or span in {str(s) for _, s in _SPANS}):
+    if scope not in ("host", "fleet") or not (until_cleared or span in {str(s) for _, s in silences.SPANS}):
         raise Refused(
             422,
             "bad-parameter",

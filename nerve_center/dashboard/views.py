@@ -10,6 +10,7 @@ from nerve_center.dashboard import (
     notifications,
     people,
     policies,
+    silences,
     threats,
 )
 from nerve_center.dashboard.site import blueprint, problem_page
@@ -26,5 +27,6 @@ __all__ = [
     "people",
     "policies",
     "problem_page",
+    "silences",
     "threats",
 ]

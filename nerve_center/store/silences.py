@@ -1,8 +1,8 @@
 """Silences: threats that go on being shown, and about which nobody is told for a while.
 
-    host     one fingerprint on one host
-    label    a type on every host with a label
-    fleet    a type everywhere
+    host     one fingerprint on one host, or all there is about it
+    label    a type on every host with a label, or all there is about them
+    fleet    a type everywhere, or all there is
 
 A silence ends at its time, when somebody ends it, or (host only) when its threat clears.
 """
@@ -16,8 +16,19 @@ from typing import Any
 from sqlalchemy import func, insert, or_, select, update
 from sqlalchemy.engine import Connection, Row
 
+from nerve_center.errors import Refused
 from nerve_center.store.tables import agents, silences
 
+EVERY_TYPE = "*"
+"""In place of a type: whatever is wrong. No type is called so (the contract's pattern)."""
+SPANS = (
+    ("1 hour", 3600),
+    ("8 hours", 8 * 3600),
+    ("1 day", 86400),
+    ("1 week", 7 * 86400),
+    ("30 days", 30 * 86400),
+)
+"""What pages offer: a name and seconds."""
 MOST = 1000
 """Silences that may be in force at once: all of them are looked at for each threat that is shown."""
 
@@ -50,8 +61,9 @@ class Silence:
     def covers(self, agent_key: int | None, fingerprint: str, type_: str, labels: Mapping[str, str]) -> bool:
         """Whether it is about such a threat; whether it is in force is another question."""
         if self.scope == "host":
-            return self.agent_key == agent_key and self.fingerprint == fingerprint
-        if self.type != type_:
+            whole = self.fingerprint is None and self.type == EVERY_TYPE
+            return self.agent_key == agent_key and (whole or self.fingerprint == fingerprint)
+        if self.type not in (type_, EVERY_TYPE):
             return False
         return self.label_name is None or labels.get(self.label_name) == self.label_value
 
@@ -103,6 +115,15 @@ def covering(
     return [silence for silence in among if silence.covers(agent_key, fingerprint, type_, labels)]
 
 
+def of_whole_host(among: Sequence[Silence], agent_key: int, labels: Mapping[str, str]) -> list[Silence]:
+    """Those of `among` that are about all there is about a host."""
+    return [
+        silence
+        for silence in among
+        if silence.type == EVERY_TYPE and silence.covers(agent_key, "", EVERY_TYPE, labels)
+    ]
+
+
 def count_in_force(connection: Connection, now_us: int) -> int:
     found = connection.execute(
         select(func.count())
@@ -119,10 +140,19 @@ def get(connection: Connection, key: int) -> Silence | None:
     return None if row is None else _silence(row)
 
 
-def add(connection: Connection, values: Mapping[str, Any]) -> int:
-    """Put a silence in force; its key."""
-    result = connection.execute(insert(silences).values(ended_us=None, **values))
-    return int(result.inserted_primary_key[0])
+def add(connection: Connection, now_us: int, values: Mapping[str, Any]) -> Silence:
+    """Put a silence in force. Raises Refused (409 `too-many-silences`)."""
+    if count_in_force(connection, now_us) >= MOST:
+        raise Refused(
+            409,
+            "too-many-silences",
+            "Too many silences are in force.",
+            f"At most {MOST} can be; end some of them first.",
+        )
+    result = connection.execute(insert(silences).values(created_us=now_us, ended_us=None, **values))
+    made = get(connection, int(result.inserted_primary_key[0]))
+    assert made is not None  # noqa: S101 it was made a moment ago, in this transaction
+    return made
 
 
 def end(connection: Connection, key: int, now_us: int) -> None:

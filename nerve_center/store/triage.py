@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from sqlalchemy.engine import Connection, Row
 
 from nerve_center.errors import Refused
-from nerve_center.store import audit, silences, threat_log
+from nerve_center.store import agents, audit, silences, threat_log
 from nerve_center.store.silences import Silence
 from nerve_center.store.tables import threats
 from nerve_center.store.threats import status_of
@@ -68,16 +68,10 @@ def silence(connection: Connection, key: int, actor: Actor, now_us: int, quiet: 
     Raises Refused: 404 `threat-unknown`, 409 `too-many-silences`.
     """
     row = _known(connection, key)
-    if silences.count_in_force(connection, now_us) >= silences.MOST:
-        raise Refused(
-            409,
-            "too-many-silences",
-            "Too many silences are in force.",
-            f"At most {silences.MOST} can be; end some of them first.",
-        )
     of_host = quiet.scope == "host"
     made = silences.add(
         connection,
+        now_us,
         {
             "agent_key": row.agent_key if of_host else None,
             "fingerprint": row.fingerprint if of_host else None,
@@ -85,16 +79,45 @@ def silence(connection: Connection, key: int, actor: Actor, now_us: int, quiet: 
             "label_name": quiet.label[0] if quiet.label else None,
             "label_value": quiet.label[1] if quiet.label else None,
             "reason": quiet.reason,
-            "created_us": now_us,
             "created_by": str(actor),
             "until_us": quiet.until_us,
             "until_cleared": int(quiet.until_cleared),
         },
     )
     _log(connection, key, now_us, "silenced", row.severity, quiet.reason, actor)
-    found = silences.get(connection, made)
-    assert found is not None  # noqa: S101 it was made a moment ago, in this transaction
-    return found
+    return made
+
+
+def silence_all(
+    connection: Connection, agent_id: str | None, actor: Actor, now_us: int, quiet: Quiet
+) -> Silence:
+    """Tell nobody of anything about a host (`agent_id`, with the scope host), a label or the fleet for a while.
+
+    Raises Refused: 404 `agent-unknown`, 409 `too-many-silences`.
+    """
+    agent_key = None
+    if agent_id is not None:
+        agent_key = agents.agent_key(connection, agent_id)
+        if agent_key is None:
+            raise Refused(404, "agent-unknown", "There is no agent of this id.")
+    made = silences.add(
+        connection,
+        now_us,
+        {
+            "agent_key": agent_key,
+            "type": silences.EVERY_TYPE,
+            "label_name": quiet.label[0] if quiet.label else None,
+            "label_value": quiet.label[1] if quiet.label else None,
+            "reason": quiet.reason,
+            "created_by": str(actor),
+            "until_us": quiet.until_us,
+            "until_cleared": 0,
+        },
+    )
+    label = "=".join(quiet.label) if quiet.label else ""
+    detail = {name: text for name, text in (("label", label), ("reason", quiet.reason[:200])) if text}
+    audit.note(connection, now_us, str(actor), "silence.begin", agent_id or quiet.scope, detail)
+    return made
 
 
 def end_silence(connection: Connection, key: int, actor: Actor, now_us: int) -> Silence:

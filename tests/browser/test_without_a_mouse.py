@@ -163,6 +163,22 @@ def test_a_threat_by_keyboard(site: Site) -> None:
     site.check()
 
 
+def test_a_host_that_is_worked_on_by_keyboard(site: Site) -> None:
+    """All about it is silenced, and that is ended."""
+    site.open(f"/hosts/{site.hosts[7].agent_id}", *WIDE)
+    site.tab_to('form[action$="/silence"] select[name="span"]')
+    site.press(Keys.ARROW_DOWN)
+    site.tab_to('form[action$="/silence"] input[name="reason"]')
+    site.press("a new disk", Keys.ENTER)
+    site.wait(lambda: "silenced" in site.texts("#state .tag"), "silenced")
+    assert any("this host until" in text and "a new disk" in text for text in site.texts(".card li"))
+    site.picture("silenced")
+    site.tab_to('form[action$="/end"] button')
+    site.press(Keys.SPACE)
+    site.wait(lambda: "silenced" not in site.texts("#state .tag"), "the end of it")
+    site.check()
+
+
 def test_logging_in_and_out_by_keyboard(site: Site) -> None:
     site.driver.get(f"http://{ELSEWHERE}:{site.url.rpartition(':')[2]}/login")
     site.tab_to('input[name="name"]')

@@ -33,7 +33,7 @@ NEEDS = {
     ),
     "threats": (
         *("acknowledgeThreat", "resolveThreat", "reopenThreat", "commentThreat", "silenceThreat"),
-        *("tolerateThreat", "addTolerance", "endTolerance", "endSilence"),
+        *("tolerateThreat", "addTolerance", "endTolerance", "endSilence", "silenceAll"),
     ),
     "admin": ("savePolicy", "listAudit"),
 }
