@@ -99,7 +99,9 @@ def test_what_is_answered_about_threats(center: CenterUnderTest) -> None:
     assert hold(ended, "/api/v1/silences/{id}/end", "post")["ended_at"] is not None
     wide = {"scope": "host", "agent_id": agent.agent_id, "for_s": 600}
     assert hold(center.post("/api/v1/silences", wide, API_TOKEN), "/api/v1/silences", "post")["type"] is None
-    hold(center.post("/api/v1/silences", {"scope": "host", "for_s": 1}, API_TOKEN), "/api/v1/silences", "post")
+    hold(
+        center.post("/api/v1/silences", {"scope": "host", "for_s": 1}, API_TOKEN), "/api/v1/silences", "post"
+    )
     hold(center.get("/api/v1/silences"), "/api/v1/silences", "get")
     assert len(hold(center.get("/api/v1/events"), "/api/v1/events", "get")["events"]) == 2
     for token in (None, "x" * 40, agent.credential):
