@@ -16,7 +16,7 @@ from flask import request, url_for
 from nerve_center import web
 from nerve_center.dashboard.site import blueprint, render, requires
 from nerve_center.store import fleet as store
-from nerve_center.store import labels, latest, threat_reading
+from nerve_center.store import labels, latest, silences, threat_reading
 from nerve_center.store.engine import reading
 from nerve_center.store.threats import SEVERITIES
 
@@ -55,6 +55,7 @@ class Host:
     disk_percent: float | None
     disk_mount: str | None
     policy_refused: bool
+    silenced: bool
     course: list[tuple[int | None, int | None] | None]
     seen_us: int | None
 
@@ -81,6 +82,7 @@ def fleet() -> str:
         known = labels.known(connection, _MOST_LABELS)
         names = labels.names(connection, _MOST_NAMES)
         groups = store.groups(connection, wanted, by, now_us) if by else []
+        quiet = silences.in_force(connection, here.clock.now_us())
     shown = here.steady.shown
     return render(
         "fleet.html",
@@ -93,7 +95,7 @@ def fleet() -> str:
         most=pages,
         first=(page - 1) * PAGE + 1,
         last=(page - 1) * PAGE + len(rows),
-        hosts=[_host(row, threats.get(row.key), shown) for row in rows],
+        hosts=[_host(row, threats.get(row.key), quiet, shown) for row in rows],
         silent=[{**row._mapping, "seen_us": shown(row.last_report_us)} for row in silent],
         threats=worst,
         labels=known,
@@ -150,18 +152,22 @@ def _link(**changes: Any) -> str:
     return url_for("dashboard.fleet", **{name: value for name, value in words.items() if value})
 
 
-def _host(row: Any, threats: tuple[int, int] | None, shown: Callable[[int], int]) -> Host:
+def _host(
+    row: Any, threats: tuple[int, int] | None, quiet: list[silences.Silence], shown: Callable[[int], int]
+) -> Host:
+    named = json.loads(row.labels)
     return Host(
         id=row.id,
         hostname=row.hostname,
         state=row.state,
-        labels=sorted(json.loads(row.labels).items()),
+        labels=sorted(named.items()),
         threats=None if threats is None else (threats[0], SEVERITIES[threats[1] - 1]),
         cpu_percent=row.cpu_percent,
         memory_percent=row.memory_percent,
         disk_percent=row.disk_percent,
         disk_mount=row.disk_mount,
         policy_refused=row.policy is not None and "refused" in json.loads(row.policy),
+        silenced=bool(silences.of_whole_host(quiet, row.key, named)),
         course=latest.course(row.course),
         seen_us=None if row.last_report_us is None else shown(row.last_report_us),
     )

@@ -109,6 +109,7 @@ def test_on_the_page_of_a_host(center: CenterUnderTest) -> None:
     assert host.tell()["silenced"]
     text = seen(browser, page)
     assert "about hosts with role=web until" in text and "by user:" in text
+    assert "silenced" in seen(browser, "/")
     ends = re.search(rf'action="({page}/silences/\d+/end)"', text)
     assert ends is not None
     looking = browser_of(center, "viewer")
@@ -119,3 +120,4 @@ def test_on_the_page_of_a_host(center: CenterUnderTest) -> None:
     assert browser.send_form(page, ends[1]).status_code == 303
     assert not host.tell()["silenced"]
     assert ends[1] not in seen(browser, page)
+    assert "silenced" not in seen(browser, "/")
