@@ -10,6 +10,7 @@
     nervectl audit                          who changed what
     nervectl database migrate|check|backup|restore
     nervectl policy list|set|remove|show    how hosts are watched, on the fleet and by label
+    nervectl silence add|list|remove        on which hosts somebody works: nobody is notified of them
     nervectl tolerance add|list|remove      which findings are normal, and where
     nervectl notify list|test               who is notified of what
     nervectl user ...                       people who may log in
@@ -38,6 +39,7 @@ from nerve_center.cli import (
     enrollment,
     notify,
     policy,
+    silence,
     threats,
     tolerance,
     users,
@@ -281,6 +283,7 @@ for group in (
     enrollment.enrollment,
     notify.notify,
     policy.policy,
+    silence.silence,
     threats.threats,
     tolerance.tolerance,
     users.user,

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from flask import Blueprint, Response
 
 from nerve_center.api.body import checked
 from nerve_center.api.context import actor, center, json_response, query, reader
 from nerve_center.api.parameters import whole
-from nerve_center.clock import format_time
 from nerve_center.contract import Mismatch
 from nerve_center.errors import Refused
 from nerve_center.ingest import invalid_body
+from nerve_center.silencing import as_json
 from nerve_center.store import silences, triage
 from nerve_center.store.engine import reading
-from nerve_center.store.silences import Silence
 from nerve_center.store.triage import Quiet
 
 blueprint = Blueprint("silences", __name__, url_prefix="/api/v1/silences")
@@ -70,24 +68,3 @@ def end_silence(silence_id: str) -> Response:
     key, now_us = int(silence_id), here.clock.now_us()
     ended = here.writer.submit(lambda connection: triage.end_silence(connection, key, who, now_us))
     return json_response(json.dumps(as_json(ended)))
-
-
-def as_json(silence: Silence) -> dict[str, Any]:
-    """A Silence of the contract."""
-    return {
-        "id": silence.key,
-        "scope": silence.scope,
-        "agent_id": silence.agent_id,
-        "hostname": silence.hostname,
-        "fingerprint": silence.fingerprint,
-        "type": None if silence.type == silences.EVERY_TYPE else silence.type,
-        "label": None
-        if silence.label_name is None
-        else {"name": silence.label_name, "value": silence.label_value},
-        "reason": silence.reason,
-        "created_at": format_time(silence.created_us),
-        "created_by": silence.created_by,
-        "until": None if silence.until_us is None else format_time(silence.until_us),
-        "until_cleared": silence.until_cleared,
-        "ended_at": None if silence.ended_us is None else format_time(silence.ended_us),
-    }

@@ -27,20 +27,20 @@ _nervectl() {
             *)
                 command+="${command:+ }$word"
                 case $command in
-                    token | agents | api-token | database | enrollment | notify | policy | tolerance | user) ;;
+                    token | agents | api-token | database | enrollment | notify | policy | silence | tolerance | user) ;;
                     *) break ;;
                 esac
                 ;;
         esac
     done
     case $command in
-        "") words="token agents continuity api-token audit database enrollment notify policy threats tolerance user --config --version --help" ;;
+        "") words="token agents continuity api-token audit database enrollment notify policy silence threats tolerance user --config --version --help" ;;
         token) words="show rotate --help" ;;
         agents) words="revoke allow --json --help" ;;
         continuity) words="--agent --since --json --help" ;;
-        api-token | enrollment | tolerance) words="add list remove --help" ;;
+        api-token | enrollment | silence | tolerance) words="add list remove --help" ;;
         "api-token add") words="--scope --expires --help" ;;
-        "api-token list" | "enrollment list" | "policy list" | "tolerance list" | "user list") words="--json --help" ;;
+        "api-token list" | "enrollment list" | "policy list" | "silence list" | "tolerance list" | "user list") words="--json --help" ;;
         audit) words="--limit --json --help" ;;
         threats) words="--host --all --limit --json --help" ;;
         database) words="migrate check backup restore copy --help" ;;
@@ -50,6 +50,7 @@ _nervectl() {
         policy) words="list set remove show --help" ;;
         "policy set") words="--label --interval --rules --help" ;;
         "policy remove") words="--label --help" ;;
+        "silence add") words="--host --label --fleet --until --reason --help" ;;
         "tolerance add") words="--threat --host --label --fleet --reason --until --help" ;;
         user) words="add first list remove password role disable enable logout login-link --help" ;;
         "user add") words="--role --password-file --help" ;;

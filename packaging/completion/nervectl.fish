@@ -17,7 +17,7 @@ function __nervectl_at --description 'Whether the command line has come to this 
     end
     set -l found $words[1]
     switch "$found"
-        case token agents api-token database enrollment notify policy tolerance user
+        case token agents api-token database enrollment notify policy silence tolerance user
             set -a found $words[2]
     end
     test "$argv" = "$found"
@@ -38,6 +38,7 @@ complete -c nervectl -n '__nervectl_at' -a database -d 'Migrate, check, back up,
 complete -c nervectl -n '__nervectl_at' -a enrollment -d 'Enrollment tokens with an end, uses and labels'
 complete -c nervectl -n '__nervectl_at' -a notify -d 'Who is notified of what'
 complete -c nervectl -n '__nervectl_at' -a policy -d 'How hosts are watched'
+complete -c nervectl -n '__nervectl_at' -a silence -d 'Hosts that somebody works on'
 complete -c nervectl -n '__nervectl_at' -a tolerance -d 'Findings that are normal'
 complete -c nervectl -n '__nervectl_at' -a user -d 'People who may log in'
 
@@ -62,6 +63,9 @@ complete -c nervectl -n '__nervectl_at policy' -a list -d 'Those there are'
 complete -c nervectl -n '__nervectl_at policy' -a set -d 'Set one'
 complete -c nervectl -n '__nervectl_at policy' -a remove -d 'Remove one'
 complete -c nervectl -n '__nervectl_at policy' -a show -d 'What holds for an agent'
+complete -c nervectl -n '__nervectl_at silence' -a add -d 'Notify nobody for a while'
+complete -c nervectl -n '__nervectl_at silence' -a list -d 'Those in force'
+complete -c nervectl -n '__nervectl_at silence' -a remove -d 'End one'
 complete -c nervectl -n '__nervectl_at tolerance' -a add -d 'Mark one as normal'
 complete -c nervectl -n '__nervectl_at tolerance' -a list -d 'What is normal now'
 complete -c nervectl -n '__nervectl_at tolerance' -a remove -d 'It is no longer normal'
@@ -78,7 +82,7 @@ complete -c nervectl -n '__nervectl_at user' -a login-link -d 'Print a link that
 complete -c nervectl -n '__nervectl_at user role' -a 'viewer operator admin'
 complete -c nervectl -n '__nervectl_at database backup; or __nervectl_at database restore' -F
 
-for command in agents continuity 'api-token list' audit 'enrollment list' 'policy list' threats 'tolerance list' 'user list'
+for command in agents continuity 'api-token list' audit 'enrollment list' 'policy list' 'silence list' threats 'tolerance list' 'user list'
     complete -c nervectl -n "__nervectl_at $command" -l json -d 'JSON, for programs'
 end
 complete -c nervectl -n '__nervectl_at continuity' -l agent -x -d 'Only this agent'
@@ -94,16 +98,18 @@ complete -c nervectl -n '__nervectl_at threats' -l host -x -d 'Only those of thi
 complete -c nervectl -n '__nervectl_at threats' -l all -d 'Also what is over'
 complete -c nervectl -n '__nervectl_at database check' -l quick -d 'Without a look at every row'
 complete -c nervectl -n '__nervectl_at enrollment add' -l uses -x -d 'How often it may be used'
-for command in 'enrollment add' 'policy set' 'policy remove' 'tolerance add'
+for command in 'enrollment add' 'policy set' 'policy remove' 'silence add' 'tolerance add'
     complete -c nervectl -n "__nervectl_at $command" -l label -x -d 'A label, NAME=VALUE'
 end
 complete -c nervectl -n '__nervectl_at policy set' -l interval -x -d 'Seconds between samples'
 complete -c nervectl -n '__nervectl_at policy set' -l rules -r -F -d 'File of rules'
 complete -c nervectl -n '__nervectl_at tolerance add' -l threat -x -d 'What this threat is about'
-complete -c nervectl -n '__nervectl_at tolerance add' -l host -x -d 'On one host'
-complete -c nervectl -n '__nervectl_at tolerance add' -l fleet -d 'On every host'
-complete -c nervectl -n '__nervectl_at tolerance add' -l reason -x -d 'Why'
-complete -c nervectl -n '__nervectl_at tolerance add' -l until -x -d 'When it ends'
+for command in 'silence add' 'tolerance add'
+    complete -c nervectl -n "__nervectl_at $command" -l host -x -d 'On one host'
+    complete -c nervectl -n "__nervectl_at $command" -l fleet -d 'On every host'
+    complete -c nervectl -n "__nervectl_at $command" -l reason -x -d 'Why'
+    complete -c nervectl -n "__nervectl_at $command" -l until -x -d 'When it ends'
+end
 complete -c nervectl -n '__nervectl_at user add' -l role -x -a 'viewer operator admin' -d 'What the person may do'
 for command in 'user add' 'user password'
     complete -c nervectl -n "__nervectl_at $command" -l password-file -r -F -d 'Read the password from a file'
