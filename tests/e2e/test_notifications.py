@@ -155,6 +155,19 @@ def test_a_threat_and_an_absence_are_told_and_shown(make_host: MakeHost, note: N
     assert "alpha" in taken("OVER")["title"]
     fill_a_disk(host)
 
+    # While somebody works on it nobody is told; what is left is told afterwards.
+    said = host.run(f"nervectl silence add --host {threat['agent_id']} --until 1h --reason 'more memory'")
+    assert "1: everything on host alpha is silenced until" in said
+    crowd(host, 160)
+    wait_for("silenced", lambda: api.get("threats?type=crowded&state=open")["threats"], within_s=WITHIN_S)
+    host.run("sleep 10")
+    assert len([each for each in messages(host) if each["status"] == 200]) == len(told)
+    assert "more memory" in host.run("nervectl silence list")
+    assert "no longer silenced" in host.run("nervectl silence remove 1")
+    assert "Many processes" in taken("MEDIUM")["title"]
+    host.run("systemctl stop crowd-160")
+    taken("OVER")
+
     ids = [found[1] for each in told if (found := ID.search(each["text"]))]
     assert len(set(ids)) == len(told), "each message has an id of its own"
     note("messages, refused ones included", len(messages(host)))
