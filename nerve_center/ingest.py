@@ -15,10 +15,11 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from nerve_center import auth, identity
+from nerve_center import auth, identity, jsontext
 from nerve_center.clock import Clock, format_time, parse_time
-from nerve_center.contract import Contract, Mismatch, check_text
+from nerve_center.contract import Contract
 from nerve_center.errors import Refused
+from nerve_center.jsontext import Mismatch, check_text
 from nerve_center.policy import Versions
 from nerve_center.store import agents, latest, records, rollups, threats
 from nerve_center.store.prepared import Prepared, Values, run_all
@@ -28,10 +29,6 @@ from nerve_center.store.writer import Writer
 
 MOST_DATA_BYTES = 65536
 _MOST_ERRORS = 10
-# json.dumps with settings of its own makes an encoder for each call. What was parsed has no circles.
-_encode = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
-).encode
 _MOST_MAINTENANCE_S = 7 * 86400.0
 
 
@@ -64,12 +61,12 @@ class Ingest:
         self._steady = steady
         self._versions = versions
 
-    def report(self, instance: agents.Instance, body: Any) -> dict[str, Any]:
-        """Store a report and return the Acknowledgement.
+    def report(self, instance: agents.Instance, body: bytes) -> dict[str, Any]:
+        """Store a report (its JSON) and return the Acknowledgement.
 
         `instance` is who it was when it was last asked for: whether it may report still is asked again here. Raises
-        Refused: 422 `invalid-body` or `invalid-record`, 409 `mark-mismatch`, and as `Authority.reporter` does; and
-        DatabaseUnavailable.
+        Refused: 400 `not-json`, 422 `invalid-body` or `invalid-record`, 409 `mark-mismatch`, and as
+        `Authority.reporter` does; and DatabaseUnavailable.
         """
         report = parse_report(self._contract, body)
         if report.instance_id != instance.instance_id:
@@ -188,8 +185,9 @@ def _mark_json(mark: Mark) -> dict[str, Any]:
     return {"seq": mark.seq, "tag": None if mark.tag is None else mark.tag.hex()}
 
 
-def parse_report(contract: Contract, body: Any) -> Report:
-    """The body of a report as a Report. Raises Refused (422)."""
+def parse_report(contract: Contract, text: bytes) -> Report:
+    """The body of a report as a Report. Raises Refused (400, 422)."""
+    body, texts = jsontext.parse_report(text)
     try:
         contract.check("Report", body)
         check_text({key: value for key, value in body.items() if key != "records"})
@@ -209,7 +207,7 @@ def parse_report(contract: Contract, body: Any) -> Report:
         stream=body["stream"],
         after=Mark(None, int(after["seq"]), bytes.fromhex(after["tag"]) if after["tag"] else None),
         policy=_policy(body.get("policy")),
-        records=_records(contract, body["records"]),
+        records=_records(contract, body["records"], texts),
     )
 
 
@@ -230,11 +228,11 @@ def invalid_body(*mismatches: Mismatch) -> Refused:
     return Refused(422, "invalid-body", "The body does not fit the contract.", members={"errors": errors})
 
 
-def _records(contract: Contract, items: list[dict[str, Any]]) -> list[Record]:
+def _records(contract: Contract, items: list[dict[str, Any]], texts: Sequence[str] | None) -> list[Record]:
     found: list[Record] = []
     for index, item in enumerate(items):
         try:
-            record = _record(contract, item)
+            record = _record(contract, item, None if texts is None else texts[index])
             if found and record.seq <= found[-1].seq:
                 raise Mismatch(("seq",), "must be larger than that of the record before")
         except Mismatch as exc:
@@ -243,7 +241,8 @@ def _records(contract: Contract, items: list[dict[str, Any]]) -> list[Record]:
     return found
 
 
-def _record(contract: Contract, item: dict[str, Any]) -> Record:
+def _record(contract: Contract, item: dict[str, Any], given: str | None) -> Record:
+    """One record; `given` is its data as JSON where that is known."""
     kind, data, seq, from_seq = item["kind"], item["data"], int(item["seq"]), int(item["from_seq"])
     if from_seq > seq or (from_seq != seq and kind != "gap"):
         raise Mismatch(("from_seq",), "must equal seq" if kind != "gap" else "must not be larger than seq")
@@ -251,7 +250,7 @@ def _record(contract: Contract, item: dict[str, Any]) -> Record:
         contract.check_data(kind, data)
         if kind in ("threat", "gap"):
             check_text(data)
-        text = _encode(data).encode("utf-8")
+        text = (jsontext.encode(data) if given is None else given).encode("utf-8")
     except Mismatch as exc:
         raise Mismatch(("data", *exc.path), exc.message) from None
     except UnicodeEncodeError:

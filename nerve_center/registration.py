@@ -27,10 +27,11 @@ from sqlalchemy.engine import Connection
 
 from nerve_center import auth, identity
 from nerve_center.clock import Clock, format_time, parse_time
-from nerve_center.contract import Contract, Mismatch, check_text
+from nerve_center.contract import Contract
 from nerve_center.errors import Refused
 from nerve_center.identity import Claim
 from nerve_center.ingest import invalid_body
+from nerve_center.jsontext import Mismatch, check_text
 from nerve_center.logs import printable
 from nerve_center.store import agents, enrollment, records, runs, threats
 from nerve_center.store.agents import Facts, Instance

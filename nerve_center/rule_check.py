@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from nerve_center.contract import Contract, Mismatch, check_depth, check_text
+from nerve_center.contract import Contract
 from nerve_center.errors import Refused
+from nerve_center.jsontext import Mismatch, check_depth, check_text
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _AT = re.compile(r"^(?P<message>.*) \(at (?:line (?P<line>\d+), column \d+|end of document)\)$")

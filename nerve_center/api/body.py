@@ -13,9 +13,9 @@ from flask import request
 
 from nerve_center.budget import Share
 from nerve_center.center import Center
-from nerve_center.contract import Mismatch, check_text, parse
 from nerve_center.errors import Refused
 from nerve_center.ingest import invalid_body
+from nerve_center.jsontext import Mismatch, check_text, parse
 
 _PIECE = 65536
 _MIB = 1024 * 1024
@@ -41,14 +41,19 @@ def read(center: Center, share: Share) -> bytes:
 
 
 def unpack(center: Center, share: Share, raw: bytes) -> Any:
-    """What a body holds, parsed.
+    """What a body holds, parsed. Raises Refused (400 `not-json`), and what `inflate` does."""
+    return parse(inflate(center, share, raw))
 
-    Raises Refused: 413 `too-large`, 400 `bad-encoding` or `not-json`; and DatabaseUnavailable (kind `busy`).
+
+def inflate(center: Center, share: Share, raw: bytes) -> bytes:
+    """What a body holds, as it was before it was compressed, with room to parse it.
+
+    Raises Refused: 413 `too-large`, 400 `bad-encoding`; and DatabaseUnavailable (kind `busy`).
     """
     if _encoding() != "identity":
         raw = _unpack(raw, int(center.config.limits.decompressed_mib * _MIB))
     share.take(_PARSED_FACTOR * len(raw))
-    return parse(raw)
+    return raw
 
 
 def checked(center: Center, schema: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import json
 
 from flask import Blueprint, Response, request
 
-from nerve_center.api.body import read, unpack
+from nerve_center.api.body import inflate, read, unpack
 from nerve_center.api.context import center, credential, json_response
 from nerve_center.errors import Refused
 
@@ -57,7 +57,7 @@ def report(agent_id: str) -> Response:
         raw = read(here, share)
         with here.admission:
             try:
-                acknowledgement = here.ingest.report(instance, unpack(here, share, raw))
+                acknowledgement = here.ingest.report(instance, inflate(here, share, raw))
             except Refused as refusal:
                 if refusal.status in (401, 403):
                     here.authority.forget(token)

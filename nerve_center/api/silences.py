@@ -9,9 +9,9 @@ from flask import Blueprint, Response
 from nerve_center.api.body import checked
 from nerve_center.api.context import actor, center, json_response, query, reader
 from nerve_center.api.parameters import whole
-from nerve_center.contract import Mismatch
 from nerve_center.errors import Refused
 from nerve_center.ingest import invalid_body
+from nerve_center.jsontext import Mismatch
 from nerve_center.silencing import as_json
 from nerve_center.store import silences, triage
 from nerve_center.store.engine import reading

@@ -16,8 +16,8 @@ from nerve_center.api.body import checked
 from nerve_center.api.context import actor, center, json_response, query, reader
 from nerve_center.api.parameters import boolean, cursor, label, several, whole, words
 from nerve_center.clock import format_time
-from nerve_center.contract import Mismatch
 from nerve_center.ingest import invalid_body
+from nerve_center.jsontext import Mismatch
 from nerve_center.silencing import as_json as silence_as_json
 from nerve_center.store import silences, threat_log, threat_reading, triage
 from nerve_center.store.engine import reading

@@ -12,9 +12,9 @@ from nerve_center.api.body import checked
 from nerve_center.api.context import actor, center, json_response, query, reader
 from nerve_center.api.parameters import whole
 from nerve_center.clock import parse_time
-from nerve_center.contract import Mismatch
 from nerve_center.errors import Refused
 from nerve_center.ingest import invalid_body
+from nerve_center.jsontext import Mismatch
 from nerve_center.policy import tolerance_as_json
 from nerve_center.store import agents, tolerances, triage
 from nerve_center.store.engine import reading

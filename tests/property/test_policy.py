@@ -14,7 +14,8 @@ from dio_daemon.detect.rule_files import CHECKS, rule_texts, rules_of
 from dio_daemon.errors import ConfigError
 from dio_daemon.policy_keeper import PolicyKeeper
 from nerve_center import rule_check
-from nerve_center.contract import Contract, Mismatch
+from nerve_center.contract import Contract
+from nerve_center.jsontext import Mismatch
 from tests.support.clock import FakeClock
 
 FIRST, SECOND = "1" * 16, "2" * 16

@@ -15,12 +15,12 @@ from werkzeug.test import TestResponse
 
 import nerve_center
 from nerve_center import auth
-from nerve_center.contract import Contract, _plain
+from nerve_center.contract import Contract, whole
 from nerve_center.store import audit, tokens
 from tests.unit.center.harness import API_TOKEN, TOKEN, AgentUnderTest, CenterUnderTest
 
 DOCUMENT = Contract().document
-SCHEMAS = {"schemas": _plain(DOCUMENT["components"]["schemas"])}
+SCHEMAS = DOCUMENT["components"]["schemas"]
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def hold(response: TestResponse, path: str, method: str) -> Any:
         return None
     schema = described["content"][response.mimetype]["schema"]
     body = response.json if response.is_json or "json" in response.mimetype else response.text
-    fastjsonschema.compile({**_plain(schema), "components": SCHEMAS}, use_default=False)(body)
+    fastjsonschema.compile(whole(SCHEMAS, schema), use_default=False)(body)
     return body
 
 

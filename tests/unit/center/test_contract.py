@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from nerve_center.contract import MOST_DEPTH, Contract, Mismatch, check_text, parse
+from nerve_center.contract import Contract
 from nerve_center.errors import Refused
+from nerve_center.jsontext import MOST_DEPTH, Mismatch, check_text, parse
 
 CONTRACT = Contract()
 

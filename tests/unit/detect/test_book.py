@@ -12,7 +12,8 @@ from dio_daemon.detect.book import AGAIN_S, QUIET_S, RESTORED_S, ThreatBook
 from dio_daemon.detect.finding import MOST_EVIDENCE_BYTES, Finding, Gone, bounded, fingerprint
 from dio_daemon.detect.storms import MOST_OPEN, PER_TYPE
 from dio_daemon.threat_log import ThreatLog
-from nerve_center.contract import Contract, check_text
+from nerve_center.contract import Contract
+from nerve_center.jsontext import check_text
 from tests.support.clock import FakeClock
 
 FULL = Finding("disk_space", "medium", 0.9, "/", "/ is 92 % full", "why", "next", evidence={"percent": 92})
