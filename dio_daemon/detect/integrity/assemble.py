@@ -14,6 +14,7 @@ from dio_daemon.detect.integrity.accounts import AccountWatch
 from dio_daemon.detect.integrity.baseline import Baseline
 from dio_daemon.detect.integrity.concealed import ConcealedWatch
 from dio_daemon.detect.integrity.dpkg import Packages
+from dio_daemon.detect.integrity.exposed import ExposedWatch
 from dio_daemon.detect.integrity.files import JUDGED_AT, FileWatch
 from dio_daemon.detect.integrity.follow import COMMAND, Follower
 from dio_daemon.detect.integrity.host import Host
@@ -76,6 +77,12 @@ def assemble(
     groups = tuple(replace(group, ignored=(*group.ignored, *ignored)) for group in GROUPS)
     files = FileWatch(host, groups, baseline, verdict, runs, news[0] if news else None, clock, record)
     hostage = HostageWatch(host)
+    exposed = ExposedWatch(host, baseline, ignored, window.open)
+
+    def appeared(path: str, at: float) -> None:
+        hostage.appeared(path, at)
+        exposed.appeared(path, at)
+
     return Integrity(
         Parts(
             files=files,
@@ -91,9 +98,10 @@ def assemble(
                 window.covers,
                 clock,
                 record,
-                hostage.appeared,
+                appeared,
             ),
             hostage=hostage,
+            exposed=exposed,
             processes=ProcessWatch(host, packages, runs, frozenset({os.getpid()})),
             concealed=ConcealedWatch(host, packages, baseline),
             listeners=ListenerWatch(host, packages, baseline, window.open, record),

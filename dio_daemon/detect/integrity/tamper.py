@@ -34,6 +34,8 @@ LOGS = (
     *("/var/log/mail.log", "/var/log/apache2/access.log", "/var/log/nginx/access.log"),
     *("/var/log/audit/audit.log", "/var/log/apt/history.log", "/var/log/fail2ban.log", "/var/log/ufw.log"),
 )
+FOLDER = "/var/log"
+MOST_OTHERS = 100
 LEAST_BYTES = 512
 """A shorter log says nothing when it is cut."""
 TOLD_S = 3600.0
@@ -102,7 +104,7 @@ class TamperWatch:
     def look(self, now: float) -> list[Finding]:
         """One look; what is the case. `now` is monotonic seconds."""
         wall = self._clock.now().timestamp()
-        for path in (*LOGS, *self._journals()):
+        for path in (*LOGS, *self._journals(), *self._others()):
             self._look_at_log(path, now, wall)
         self._cut = {path: told for path, told in self._cut.items() if now - told[0] < TOLD_S}
         return [
@@ -126,6 +128,16 @@ class TamperWatch:
             return []
         return [f"/var/log/journal/{machine}/system.journal"] if machine.isalnum() else []
 
+    def _others(self) -> list[str]:
+        """Further logs where the system's are: programs begin some of them anew, and few of them remove one."""
+        known = [path for path in self._logs if _is_other(path)]
+        try:
+            names = [name for name in os.listdir(self._host.at(FOLDER)) if name.endswith(".log")]
+        except OSError:
+            names = []
+        found = [path for path in (f"{FOLDER}/{name}" for name in names) if _is_other(path)]
+        return list(dict.fromkeys([*known, *sorted(found)]))[:MOST_OTHERS]
+
     def _look_at_log(self, path: str, now: float, wall: float) -> None:
         known = self._logs.get(path)
         try:
@@ -135,12 +147,14 @@ class TamperWatch:
                 self._gone(path, known, now, wall)
             return
         if not stat.S_ISREG(seen.st_mode):
-            if known is not None and stat.S_ISLNK(seen.st_mode) and not self._announced():
+            told = known is not None and not _is_other(path) and not self._announced()
+            if known is not None and told and stat.S_ISLNK(seen.st_mode):
                 self._tell(path, "log_removed", f"Log {path} was replaced by a link", known.size, 0, now)
             self._logs.pop(path, None)
             return
         self._logs[path] = _Log(seen.st_ino, seen.st_size, wall)
-        if known is None or known.size < LEAST_BYTES or path.endswith(".db"):  # a database is written anew
+        anew = path.endswith(".db") or _is_other(path)  # a database is, and programs' own logs are
+        if known is None or known.size < LEAST_BYTES or anew:
             return
         another, shorter = known.inode != seen.st_ino, seen.st_size < known.size
         if not (shorter or (another and _is_journal(path))):
@@ -177,11 +191,12 @@ class TamperWatch:
             return True
         start = name.removesuffix(".journal")
         try:
-            names = [each for each in os.listdir(self._host.at(folder)) if each.startswith(start)]
+            names = os.listdir(self._host.at(folder))
         except OSError:
             return False
         for each in names:
-            if each == name:
+            alike = each.startswith(start)
+            if each == name or not (alike or _is_other(path)):
                 continue
             try:
                 seen = os.lstat(self._host.at(f"{folder}/{each}"))
@@ -189,7 +204,7 @@ class TamperWatch:
                 continue
             if seen.st_ino == known.inode:
                 return True
-            if not journal and wall - seen.st_ctime < ROTATED_S and seen.st_size > 0:
+            if alike and not journal and wall - seen.st_ctime < ROTATED_S and seen.st_size > 0:
                 return True
         return False
 
@@ -206,7 +221,7 @@ class TamperWatch:
             now,
             Finding(
                 type=type_,
-                severity="high",
+                severity="medium" if _is_other(path) else "high",
                 confidence=0.85,
                 subject=path,
                 summary=f"{words}, and no rotation put its content elsewhere",
@@ -231,3 +246,10 @@ class TamperWatch:
 
 def _is_journal(path: str) -> bool:
     return path.endswith(".journal")
+
+
+def _is_other(path: str) -> bool:
+    return path not in _LOGS and not _is_journal(path)
+
+
+_LOGS = frozenset(LOGS)

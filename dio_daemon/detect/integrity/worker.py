@@ -19,6 +19,7 @@ from dio_daemon.detect.integrity import inotify
 from dio_daemon.detect.integrity.accounts import AccountWatch
 from dio_daemon.detect.integrity.baseline import Baseline
 from dio_daemon.detect.integrity.concealed import ConcealedWatch
+from dio_daemon.detect.integrity.exposed import ExposedWatch
 from dio_daemon.detect.integrity.files import FileWatch
 from dio_daemon.detect.integrity.follow import Follower
 from dio_daemon.detect.integrity.host import can_look
@@ -62,6 +63,7 @@ class Parts:
     accounts: AccountWatch
     privileged: PrivilegedWatch
     hostage: HostageWatch
+    exposed: ExposedWatch
     processes: ProcessWatch
     concealed: ConcealedWatch
     listeners: ListenerWatch
@@ -179,6 +181,7 @@ class Integrity:
         self._found["accounts"] = parts.accounts.look()
         self._found["privileged"] = parts.privileged.step()
         self._found["hostage"] = parts.hostage.look(now)
+        self._found["exposed"] = parts.exposed.look(now)
         lines = parts.follower.read()
         parts.people.take(lines, now)
         parts.logins.take(lines, now)
@@ -212,6 +215,7 @@ class Integrity:
         parts = self._parts
         for each in (
             parts.hostage,
+            parts.exposed,
             parts.files,
             parts.folders,
             parts.accounts,

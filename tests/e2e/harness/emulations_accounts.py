@@ -89,6 +89,14 @@ ACCOUNTS: tuple[Emulation, ...] = (
         "/etc/passwd",
     ),
     other(
+        "copy of shadow for everybody",
+        "T1003.008",
+        "cat /etc/shadow > /tmp/emulated-notes",
+        "rm /tmp/emulated-notes",
+        "password_hashes_exposed",
+        "/tmp/emulated-notes",
+    ),
+    other(
         "failed logins by ssh",
         "T1110.001",
         "for n in 1 2 3 4 5 6 7 8; do logger -t sshd -p authpriv.info "

@@ -22,6 +22,15 @@ TAMPERING: tuple[Emulation, ...] = (
         clears=False,
     ),
     other(
+        "log of a program removed",
+        "T1070.002",
+        "rm /var/log/backup.log",
+        "true",
+        "log_removed",
+        "/var/log/backup.log",
+        clears=False,
+    ),
+    other(
         "journal removed",
         "T1070.002",
         "rm -f /var/log/journal/*/system.journal",

@@ -207,3 +207,26 @@ def test_a_history_that_is_cut(tamper: Tamper, left: str, told: bool) -> None:
     assert tamper.looks() == []
     history.write_text(left)
     assert [found.type for found in tamper.looks()] == (["shell_history_cleared"] if told else [])
+
+
+def test_a_program_s_own_log_is_removed(tamper: Tamper) -> None:
+    """One that no rotation is known of; that a program begins it anew is ordinary."""
+    log = tamper.fake.put("/var/log/backup.log", LONG)
+    assert tamper.looks() == []
+    log.write_text("begun anew\n" + LONG[:600])
+    assert tamper.looks() == []
+    log.unlink()
+    (found,) = tamper.looks()
+    assert (found.type, found.severity) == ("log_removed", "medium")
+    assert "/var/log/backup.log" in found.summary
+
+
+def test_a_program_s_own_log_is_set_aside(tamper: Tamper) -> None:
+    """The display server's first is called by its process, and renamed."""
+    log = tamper.fake.put("/var/log/Xorg.pid-812.log", LONG)
+    assert tamper.looks() == []
+    log.rename(log.with_name("Xorg.0.log"))
+    assert tamper.looks() == []
+    log.with_name("Xorg.0.log").rename(log.with_name("old"))
+    log.with_name("Xorg.0.log").symlink_to("old")
+    assert tamper.looks() == []
