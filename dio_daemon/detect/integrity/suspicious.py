@@ -25,23 +25,35 @@ BACKDOORS: Final[Signs] = (
         "a script opens a network connection",
         re.compile(rb"\b(?:python3?|perl|ruby|php)\b[^\n]{0,400}\bsocket\b", re.IGNORECASE),
     ),
-    ("text is decoded and run", re.compile(rb"base64\s{1,20}(?:-d|--decode|-D)[^\n]{0,400}\|")),
+    (
+        "text is decoded and run",
+        re.compile(
+            rb"base64\s{1,20}(?:-d|--decode|-D)[^\n]{0,400}\||\b(?:exec|eval)\s{0,20}\([^\n]{0,100}\bb64decode\b"
+        ),
+    ),
 )
 """A way in or out, whatever the file is for."""
 
 SIGNS: Final[Signs] = (
     *BACKDOORS,
     (
-        "it runs something in a temporary folder",
+        "it names something in a temporary folder",
         re.compile(rb"(?:^|[\s=\"';&|(])/(?:tmp|var/tmp|dev/shm)/[\w.-]*", re.MULTILINE),
     ),
     (
-        "it runs something in a hidden folder",
+        "it names something in a hidden folder",
         re.compile(rb"(?:^|[\s=\"';&|])/[\w./-]*/\.[\w-]+/[\w.-]+", re.MULTILINE),
     ),
     ("a setuid bit is set", re.compile(rb"\bchmod\s+(?:[0-7]?[4-7][0-7]{3}|[ug]*\+s)\b")),
     ("everybody may become root", re.compile(rb"^[ \t]*ALL[ \t]+ALL[ \t]*=", re.MULTILINE)),
     ("no password is needed to become root", re.compile(rb"^[^#\n]*\bNOPASSWD:\s*ALL", re.MULTILINE)),
+    (
+        "sudo asks for a password once and never again, or not at all",
+        re.compile(
+            rb"^[ \t]*Defaults[^\n]{0,400}(?:\btimestamp_timeout[ \t]*=[ \t]*-|![ \t]*(?:tty_tickets|authenticate)\b)",
+            re.MULTILINE,
+        ),
+    ),
     (
         "the shell history is turned off",
         re.compile(
@@ -54,6 +66,17 @@ SIGNS: Final[Signs] = (
         re.compile(rb"^[^#\n]*\bLD_(?:PRELOAD|AUDIT)\s*=", re.MULTILINE),
     ),
     ("any password is taken", re.compile(rb"^[^#\n]*\bsufficient\s+pam_permit\.so", re.MULTILINE)),
+    (
+        "whoever fulfils a condition needs no password",
+        re.compile(rb"^[ \t]*-?auth[ \t]+sufficient[ \t]+pam_succeed_if\.so", re.MULTILINE),
+    ),
+    (
+        "logins are passed through a module of no system folder",
+        re.compile(
+            rb"^[ \t]*-?(?:auth|account|password|session)[ \t]+(?:\[[^\]\n]{0,200}\]|\w+)[ \t]+/(?!(?:usr/)?lib/)",
+            re.MULTILINE,
+        ),
+    ),
     (
         "another command stands for sudo, su or passwd",
         re.compile(

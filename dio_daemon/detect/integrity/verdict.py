@@ -17,6 +17,7 @@ from typing import Any
 from dio_daemon.detect.finding import SEVERITIES, Finding, level
 from dio_daemon.detect.integrity import words
 from dio_daemon.detect.integrity.dpkg import Owner, Packages, aliases
+from dio_daemon.detect.integrity.facts import user_name
 from dio_daemon.detect.integrity.group import Group
 from dio_daemon.detect.integrity.host import Host
 from dio_daemon.detect.integrity.runs import Runs
@@ -143,6 +144,7 @@ class Verdict:
         }[change.what]
         end = {"removed": " was removed", "changed": " was changed"}.get(change.what, "")
         summary = f"{verb} {group.noun}{end}: {path}"
+        summary += self._more(change)
         if replaced and owner is not None:
             summary += f", and is not what its package {owner.package} installed"
         if found:
@@ -173,6 +175,17 @@ class Verdict:
             evidence=evidence,
             version=repr(change.after.shown()) if change.after is not None else "removed",
         )
+
+    def _more(self, change: Change) -> str:
+        """What the path alone does not say: where a link leads, and whose it is."""
+        after = change.after
+        if after is None:
+            return ""
+        if after.kind == "link" and after.target is not None:
+            return f", a link to {safe(after.target, 300)}"
+        home = change.path.startswith(("/home/", "/run/user/"))
+        user = user_name(self._host, after.uid) if after.uid != 0 and not home else ""
+        return f", of user {user}" if user and user not in change.path else ""
 
     def _content(self, change: Change) -> bytes | None:
         """What is in it now, where that may be looked at."""

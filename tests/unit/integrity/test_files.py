@@ -51,6 +51,10 @@ ADDED = (
 )
 
 
+NOT_ROOT = os.getuid() or 1000
+"""Whom a test's file may belong to, whoever runs it."""
+
+
 def test_the_first_look_is_silent_and_kept(fake: FakeHost) -> None:
     watch = fake.watch()
     assert fake.run(watch) == []
@@ -94,6 +98,22 @@ def test_changed_while_the_agent_was_down(fake: FakeHost) -> None:
     fake.put("/etc/cron.d/e2scrub", "30 3 * * 0 root /sbin/e2scrub_all\n")
     fake.path("/etc/sudoers").chmod(0o440)
     assert fake.run(fake.watch()) == []
+
+
+def test_where_a_link_leads_and_whose_a_file_is_are_said(fake: FakeHost) -> None:
+    watch = fake.watch()
+    fake.run(watch)
+    link = fake.path("/etc/systemd/system/multi-user.target.wants/x.service")
+    link.parent.mkdir(parents=True)
+    link.symlink_to("/opt/x.service")
+    fake.put("/etc/passwd", f"root:x:0:0::/root:/bin/sh\nann:x:{NOT_ROOT}:1::/home/ann:/bin/sh\n")
+    job = fake.put("/var/spool/cron/atjobs/a0001", "true\n")
+    os.chown(job, NOT_ROOT, -1)
+    found = {each.subject: each.summary for each in fake.run(watch)}
+    assert found["/etc/systemd/system/multi-user.target.wants/x.service"].endswith(
+        ", a link to /opt/x.service"
+    )
+    assert found["/var/spool/cron/atjobs/a0001"].endswith("/a0001, of user ann")
 
 
 def test_touched_or_rewritten_alike_is_no_change(fake: FakeHost) -> None:

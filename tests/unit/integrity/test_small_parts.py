@@ -108,6 +108,11 @@ def test_what_is_no_secret_stays() -> None:
         "echo aGk= | base64 -d | sh",
         "ann ALL=(ALL) NOPASSWD: ALL",
         "export LD_PRELOAD=/x.so",
+        "auth sufficient pam_succeed_if.so uid >= 0",
+        "session [success=1 default=ignore] /opt/x.so",
+        "python3 -c \"import base64;exec(base64.b64decode('aGk='))\"",
+        "Defaults env_reset,timestamp_timeout=-1",
+        "Defaults:ann !authenticate",
         "export HISTIGNORE='*'",
         "alias sudo='/home/ann/x'",
         "sudo() { x; }",
@@ -118,7 +123,18 @@ def test_signs(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["alias sudo='sudo '", "# LD_PRELOAD is read by ld.so", "HISTIGNORE=ls:cd", "pseudo()"]
+    "text",
+    [
+        "alias sudo='sudo '",
+        "# LD_PRELOAD is read by ld.so",
+        "HISTIGNORE=ls:cd",
+        "pseudo()",
+        "Defaults timestamp_timeout=15",
+        "auth sufficient pam_rootok.so",
+        "session optional pam_exec.so /usr/bin/x",
+        "account required pam_succeed_if.so uid >= 1000",
+        "auth required /lib/security/pam_x.so",
+    ],
 )
 def test_texts_that_look_alike_have_no_signs(text: str) -> None:
     assert signs(text.encode()) == []
@@ -132,6 +148,9 @@ def test_texts_that_look_alike_have_no_signs(text: str) -> None:
         b"eval(" + b" " * 500_000,
         b"`$" * 200_000,
         b"curl python /a" * 40_000,
+        b"Defaults " + b"timestamp_timeout " * 60_000,
+        b"exec(" * 200_000,
+        b"auth [" * 160_000,
     ],
 )
 def test_a_text_that_is_made_to_take_long_does_not(text: bytes) -> None:
