@@ -1,7 +1,8 @@
-"""Services that protect a host or record what happens on it: stopped, masked or frozen.
+"""Services that protect a host or record what happens on it: stopped, disabled, masked or frozen.
 
 One that ran here is known from then on. Those that stay on have processes in their cgroup; those that only set
-something up, such as a firewall, have a link in /run/systemd/units for as long as they are active.
+something up, such as a firewall, have a link in /run/systemd/units for as long as they are active. One that goes on
+running, or is started again by a socket, and will not start with the host any more is as good as stopped.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ SET_UP = ("ufw", "nftables", "netfilter-persistent", "shorewall", "ferm", "appar
 """Those that have no process of their own."""
 UNIT_FOLDERS = ("/usr/lib/systemd/system", "/lib/systemd/system", "/etc/systemd/system")
 UNITS = "/run/systemd/units"
+WANTS = "/etc/systemd/system"
 STOPPED_S = 20.0
+ENABLED_S = 15.0
+"""Between two looks at what starts with the host."""
 MOST_PROCESSES = 64
 _STOPPED = (b"T", b"t")
 
@@ -49,6 +53,9 @@ class Services:
         announced: whether a change window is open.
         known: those that ran here before.
         keep: remembers those.
+        enabled: those of them that started with the host.
+        keep_enabled: remembers those.
+        since: until when the agent looked before, in seconds of the wall clock.
     """
 
     def __init__(
@@ -59,6 +66,9 @@ class Services:
         announced: Callable[[], bool],
         known: list[str],
         keep: Callable[[list[str]], None],
+        enabled: list[str],
+        keep_enabled: Callable[[list[str]], None],
+        since: float,
     ) -> None:
         self._host = host
         self._runs = runs
@@ -66,8 +76,13 @@ class Services:
         self._announced = announced
         self._known = set(known)
         self._keep = keep
+        self._enabled = set(enabled)
+        self._keep_enabled = keep_enabled
+        self._disabled: set[str] = set()
+        self._enabled_at = float("-inf")
+        self._since = since
         self._idle: dict[str, float] = {}
-        """Since when one is stopped or frozen."""
+        """Since when one is stopped, frozen, disabled or masked."""
 
     def look(self, now: float, wall: float) -> list[Finding]:
         """One look; what is the case. `now` is monotonic, `wall` the wall clock, both in seconds."""
@@ -75,15 +90,22 @@ class Services:
         running = {name for name, state in states.items() if state != "stopped"}
         if not running <= self._known:
             self._set(self._known | running)
+        if now - self._enabled_at >= ENABLED_S:
+            self._enabled_at = now
+            self._look_at_enabled(wall)
         found = []
         idle: dict[str, float] = {}
         for name in sorted(self._known):
             state = states.get(name, "stopped")
+            if state == "runs":
+                state = "masked" if self._masked(name) else "disabled" if name in self._disabled else state
             if state == "runs" or self._excused(name, state, wall):
                 continue
             idle[name] = self._idle.get(name, now)
             if now - idle[name] >= STOPPED_S:
-                found.append(_finding(name, "masked" if self._masked(name) else state))
+                found.append(
+                    _finding(name, "masked" if self._masked(name) else state, name in self._disabled)
+                )
         self._idle = idle
         return found
 
@@ -91,13 +113,32 @@ class Services:
         """Take all that is told as well; how many they were."""
         count = len(self._idle)
         self._set(self._known - set(self._idle))
-        self._idle = {}
+        self._set_enabled(self._enabled - self._disabled)
+        self._idle, self._disabled = {}, set()
         return count
+
+    def _look_at_enabled(self, wall: float) -> None:
+        """See which start with the host; that the package manager or an announced hand changed it is known work."""
+        now = self._starting()
+        since, self._since = self._since, wall
+        if self._announced() or self._runs.busy(wall) or self._runs.between(since, wall):
+            self._set_enabled(now)
+        else:
+            self._set_enabled(self._enabled | now)
+        self._disabled = self._enabled - now
+
+    def _starting(self) -> set[str]:
+        """Those of the known ones that something wants at the boot."""
+        found: set[str] = set()
+        for folder in _names(self._host.at(WANTS)):
+            if folder.endswith((".wants", ".requires")):
+                found |= _names(self._host.at(f"{WANTS}/{folder}"))
+        return {name for name in self._known if f"{name}.service" in found}
 
     def _excused(self, name: str, state: str, wall: float) -> bool:
         """Whether that it does not run is known work: its removal, the package manager's, or announced."""
         announced = self._announced()
-        if state == "frozen":
+        if state in ("frozen", "disabled"):
             return announced and name not in self._idle
         installed = self._masked(name) or any(
             os.path.lexists(self._host.at(f"{folder}/{name}.service")) for folder in UNIT_FOLDERS
@@ -148,6 +189,10 @@ class Services:
         except OSError:
             return False
 
+    def _set_enabled(self, enabled: set[str]) -> None:
+        self._enabled = enabled
+        self._keep_enabled(sorted(enabled))
+
     def _set(self, known: set[str]) -> None:
         self._known = known
         self._keep(sorted(known))
@@ -163,29 +208,41 @@ def _names(folder: str) -> frozenset[str]:
 
 _NOW = {
     "stopped": "is stopped now",
+    "disabled": "was disabled: it will not start with the host any more",
     "masked": "is masked now: nothing can start it",
     "frozen": "is frozen now: it is there and does nothing",
 }
+_MEND = {
+    "stopped": "start it again: systemctl start {0}",
+    "disabled": "enable it again: systemctl enable {0}",
+    "masked": "systemctl unmask {0}; systemctl start {0}",
+    "frozen": "systemctl thaw {0}; kill -CONT its processes",
+}
 
 
-def _finding(name: str, state: str) -> Finding:
-    how = (
-        "systemctl thaw {0}; kill -CONT its processes"
-        if state == "frozen"
-        else "start it again: systemctl start {0}"
+def _finding(name: str, state: str, disabled: bool) -> Finding:
+    both = state == "stopped" and disabled
+    how, more = (
+        ("start it again: systemctl enable --now {0}", " and disabled") if both else (_MEND[state], "")
     )
     return Finding(
         type="security_service_stopped",
-        severity="medium" if state == "stopped" else "high",
+        severity="high" if state in ("masked", "frozen") else "medium",
         confidence=0.8,
         subject=name,
-        summary=f"Service {name} ran on this host and {_NOW[state]}",
+        summary=f"Service {name} ran on this host and {_NOW[state]}{more}",
         why="It watches or records what happens here, or keeps others out; intruders stop it first.",
         next=f"systemctl status {name} and journalctl -u {name} tell when and how it ended; {how.format(name)}.",
         technique="T1562.004" if name in _FIREWALLS else "T1562.001",
         title="Security service stopped",
-        evidence={"service": name, "state": state, "masked": state == "masked", "threshold_s": STOPPED_S},
-        version=state,
+        evidence={
+            "service": name,
+            "state": state,
+            "masked": state == "masked",
+            "disabled": disabled,
+            "threshold_s": STOPPED_S,
+        },
+        version=f"{state}, disabled" if disabled else state,
     )
 
 

@@ -98,6 +98,9 @@ class TamperWatch:
             announced,
             self._list("services"),
             lambda known: self._set("services", known),
+            self._list("enabled"),
+            lambda enabled: self._set("enabled", enabled),
+            baseline.saved_at or clock.now().timestamp(),
         )
         self._audit = AuditTrail(host, runs, announced)
 

@@ -116,6 +116,14 @@ TAMPERING: tuple[Emulation, ...] = (
         "crowdsec ran on this host and is frozen",
     ),
     other(
+        "security service disabled",
+        "T1562.001",
+        "systemctl disable -q osqueryd",
+        "systemctl enable -q osqueryd",
+        "security_service_stopped",
+        "osqueryd",
+    ),
+    other(
         "firewall stopped",
         "T1562.004",
         "systemctl stop ufw",

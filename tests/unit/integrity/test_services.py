@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from dio_daemon.detect.finding import Finding
 from dio_daemon.detect.integrity.runs import Runs
 from dio_daemon.detect.integrity.services import Services
@@ -23,13 +25,38 @@ class Stage:
         self.link.symlink_to("0123")
         for name in ("auditd", "ufw"):
             fake.put(f"/usr/lib/systemd/system/{name}.service", "x")
+            wanted = fake.path(f"/etc/systemd/system/multi-user.target.wants/{name}.service")
+            wanted.parent.mkdir(parents=True, exist_ok=True)
+            wanted.symlink_to(f"/usr/lib/systemd/system/{name}.service")
         self.kept: list[str] = []
-        host = fake.host
-        self.services = Services(
-            host, Runs(host), str(fake.root / "cgroup"), lambda: fake.window, [], self._keep
-        )
+        self.enabled: list[str] = []
         self.now = 0.0
-        assert self.look() == [] and self.kept == ["auditd", "ufw"]
+        self.start()
+        assert self.look() == [] and self.kept == ["auditd", "ufw"] == self.enabled
+
+    def start(self) -> None:
+        """As after a start of the agent."""
+        host, now = self.fake.host, self.fake.clock.now().timestamp()
+        self.services = Services(
+            host,
+            Runs(host),
+            str(self.fake.root / "cgroup"),
+            lambda: self.fake.window,
+            self.kept,
+            self._keep,
+            self.enabled,
+            self._keep_enabled,
+            now,
+        )
+
+    def _keep_enabled(self, enabled: list[str]) -> None:
+        self.enabled = enabled
+
+    def disable(self, name: str) -> None:
+        self.fake.path(f"/etc/systemd/system/multi-user.target.wants/{name}.service").unlink()
+
+    def mask(self, name: str) -> None:
+        self.fake.path(f"/etc/systemd/system/{name}.service").symlink_to("/dev/null")
 
     def _keep(self, known: list[str]) -> None:
         self.kept = known
@@ -79,3 +106,52 @@ def test_a_firewall_that_is_stopped_in_a_window_or_by_dpkg(fake: FakeHost) -> No
     fake.hold_lock(False)
     fake.window = True
     assert stage.look() == [] and stage.kept == ["auditd"]
+
+
+def test_one_that_runs_and_will_not_start_again(fake: FakeHost) -> None:
+    """As when a socket starts it again at once after it was stopped and disabled."""
+    stage = Stage(fake)
+    stage.disable("auditd")
+    (found,) = stage.look()
+    assert (found.subject, found.severity, found.evidence["state"]) == ("auditd", "medium", "disabled")
+    assert "systemctl enable auditd" in found.next
+    stage.start()
+    (again,) = stage.look()
+    assert again.fingerprint == found.fingerprint
+    (stage.cgroup / "cgroup.procs").write_text("")
+    (stopped,) = stage.look()
+    assert stopped.summary.endswith("is stopped now and disabled") and stopped.version != found.version
+    (stage.cgroup / "cgroup.procs").write_text("77\n")
+    assert stage.services.accept() == 1 and stage.look() == [] and stage.enabled == ["ufw"]
+
+
+def test_one_that_is_enabled_again(fake: FakeHost) -> None:
+    stage = Stage(fake)
+    stage.disable("ufw")
+    assert len(stage.look()) == 1
+    fake.path("/etc/systemd/system/basic.target.requires").mkdir()
+    fake.path("/etc/systemd/system/basic.target.requires/ufw.service").symlink_to("x")
+    assert stage.look() == []
+
+
+def test_one_that_runs_and_is_masked(fake: FakeHost) -> None:
+    stage = Stage(fake)
+    stage.mask("auditd")
+    (found,) = stage.look()
+    assert (found.severity, found.evidence["state"]) == ("high", "masked")
+    assert "systemctl unmask auditd" in found.next
+
+
+@pytest.mark.parametrize("how", ["dpkg", "lock", "window"])
+def test_disabled_by_known_work(fake: FakeHost, how: str) -> None:
+    stage = Stage(fake)
+    fake.window = how == "window"
+    if how == "lock":
+        fake.hold_lock()
+    elif how == "dpkg":
+        fake.dpkg_ran(begin_s=-3, end_s=1)
+    stage.disable("auditd")
+    assert stage.look() == []
+    fake.window = False
+    fake.hold_lock(False)
+    assert stage.look() == [] and stage.enabled == ["ufw"]

@@ -127,6 +127,8 @@ def test_a_service_that_is_stopped_and_one_that_is_masked(tamper: Tamper) -> Non
     tamper.fake.path("/etc/systemd/system/auditd.service").symlink_to("/dev/null")
     assert [found.severity for found in tamper.looks()] == ["high"]
     tamper.cgroup.write_text("78\n")
+    assert [found.severity for found in tamper.looks()] == ["high"]
+    tamper.fake.path("/etc/systemd/system/auditd.service").unlink()
     assert tamper.looks() == []
 
 
