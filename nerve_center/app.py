@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from flask import Flask
 
@@ -59,9 +61,16 @@ CONFIG_VARIABLE = "DIO_NERVE_CENTER_CONFIG"
 _log = logging.getLogger(__name__)
 
 
+class Synchronous(Flask):
+    """An application none of whose functions is a coroutine: Flask asks each one anew in each request."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return func
+
+
 def create_app(settings: Config, clock: Clock | None = None, contract: Contract | None = None) -> Flask:
     """The web application over a database that is up to date. A contract that is given is not read again."""
-    app = Flask(api.__name__, static_folder=None)
+    app = Synchronous(api.__name__, static_folder=None)
     app.url_map.merge_slashes = False
     app.extensions[web.EXTENSION] = Center(settings, contract or Contract(), clock or SystemClock())
     web.secure(app)

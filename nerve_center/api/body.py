@@ -89,7 +89,7 @@ def _read(limit: int, share: Share) -> bytes:
         raise too_large(limit)
     pieces: list[bytes] = []
     total = 0
-    while True:
+    while length is None or total < length:
         piece = _read_piece()
         if not piece:
             break

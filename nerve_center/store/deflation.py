@@ -1,9 +1,9 @@
-"""Samples as they are stored: deflated, with another sample of the same agent and hour as zlib's preset dictionary.
+"""Samples as they are stored: by what differs from another sample of the same agent and hour.
 
-One sample of an agent is much like the next: by itself it deflates to a third, with such a dictionary to a tenth. The
-first sample of an hour that is stored becomes its dictionary, deflated by itself. It stays as long as the hour has
-samples, so none is ever without. A row says in zlib's own head whether it has a dictionary (RFC 1950, FDICT), and zlib
-refuses a wrong one.
+The first sample of an hour that is stored becomes its dictionary, deflated by itself. All samples of that hour are
+stored by what differs from it (`difference`), or, where the two have nothing in common, deflated with it as zlib's
+preset dictionary. It stays as long as the hour has samples, so none is ever without. The head of zlib's stream says
+which way a sample is stored (RFC 1950: its window; FDICT), and zlib refuses a wrong dictionary.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import zlib
 from sqlalchemy import bindparam, exists, select
 from sqlalchemy.engine import Connection
 
+from nerve_center.store.difference import Base, is_packed
 from nerve_center.store.insertion import insert_new
 from nerve_center.store.prepared import Prepared
 from nerve_center.store.removal import HOUR_US
 from nerve_center.store.tables import dictionaries, samples
 
 _LEVEL = 6
-_MEMORY = 8
 _FDICT = 0x20
 
 _OF_HOUR = Prepared(
@@ -35,36 +35,42 @@ class Deflation:
     def __init__(self, connection: Connection, agent_key: int) -> None:
         self._connection = connection
         self._agent_key = agent_key
-        self._hours: dict[int, bytes | None] = {}
+        self._hours: dict[int, Base | None] = {}
 
     def deflate(self, time_us: int, text: bytes) -> bytes:
         """A sample of this time as it is to be stored; the first one of its hour becomes the hour's dictionary."""
         hour = time_us // HOUR_US
-        dictionary = self._of(hour)
-        if dictionary is None:
+        base = self._of(hour)
+        if base is None:
             row = {"agent_key": self._agent_key, "hour": hour, "data": zlib.compress(text, _LEVEL)}
             insert_new(self._connection, dictionaries, [row])
-            dictionary = self._hours[hour] = text
-        packer = zlib.compressobj(
-            _LEVEL, zlib.DEFLATED, zlib.MAX_WBITS, _MEMORY, zlib.Z_DEFAULT_STRATEGY, dictionary
-        )
-        return packer.compress(text) + packer.flush()
+            base = self._hours[hour] = Base(text)
+        packed = base.pack(text)
+        if packed is None:
+            packer = zlib.compressobj(_LEVEL, zdict=base.text)
+            packed = packer.compress(text) + packer.flush()
+        return packed
 
     def inflate(self, time_us: int, data: bytes) -> bytes:
         """What was stored. Raises zlib.error where the database is damaged."""
-        dictionary = self._of(time_us // HOUR_US) if data[1] & _FDICT else None
-        if dictionary is None:
+        by_difference = is_packed(data)
+        base = self._of(time_us // HOUR_US) if by_difference or data[1] & _FDICT else None
+        if base is None:
+            if by_difference:
+                raise zlib.error("a sample whose hour has no dictionary")
             return zlib.decompress(data)
-        unpacker = zlib.decompressobj(zdict=dictionary)
+        if by_difference:
+            return base.unpack(data)
+        unpacker = zlib.decompressobj(zdict=base.text)
         text = unpacker.decompress(data)
         if not unpacker.eof:
             raise zlib.error("a sample that is cut short")
         return text
 
-    def _of(self, hour: int) -> bytes | None:
+    def _of(self, hour: int) -> Base | None:
         if hour not in self._hours:
             row = _OF_HOUR.first(self._connection, {"of_agent": self._agent_key, "of_hour": hour})
-            self._hours[hour] = None if row is None else zlib.decompress(row[0])
+            self._hours[hour] = None if row is None else Base(zlib.decompress(row[0]))
         return self._hours[hour]
 
 

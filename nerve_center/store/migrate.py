@@ -27,7 +27,7 @@ from nerve_center.store.tables import meta
 _SCRIPTS = Path(__file__).parent / "migrations"
 HEAD = max(script.name for script in (_SCRIPTS / "versions").glob("[0-9]*.py"))[:4]
 """The newest script's number: each is named by its own."""
-OLDEST = "0011"
+OLDEST = "0012"
 """The newest script of the oldest version that works with these tables. Scripts after it only add; one that takes away
 or changes what is there makes itself the oldest."""
 _OLDEST_NAME = "oldest"

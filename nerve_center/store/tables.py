@@ -6,7 +6,7 @@
     streams     one row a history (agent, epoch, stream) with its mark: every seq up to `seq` is a record,
                 a counted gap or one of the `duplicates` that came before under another epoch
     samples     measurements  \
-    dictionaries  what an agent's samples of an hour are deflated with (`deflation`)
+    dictionaries  what an agent's samples of an hour are compared with (`deflation`)
     events      events, threats, unknown kinds   > keyed by agent, time and tag
     gaps        ranges that are known to be missing  /
     skipped     ranges of a history whose records were there already, from another epoch

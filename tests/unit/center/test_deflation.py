@@ -19,6 +19,7 @@ from nerve_center.keeper import rollups as gathering
 from nerve_center.keeper.task import Desk
 from nerve_center.store import deflation
 from nerve_center.store.deflation import Deflation
+from nerve_center.store.difference import Base
 from nerve_center.store.engine import reading
 from nerve_center.store.tables import dictionaries, samples
 from tests.unit.center.harness import AgentUnderTest, CenterUnderTest
@@ -138,13 +139,46 @@ class Held(Deflation):
     """With its dictionaries in memory, to try any text."""
 
     def __init__(self, first: bytes) -> None:
-        self._hours = {0: first}
+        self._hours = {0: Base(first)}
 
 
 @given(st.binary(max_size=4000), st.binary(max_size=70000))
 def test_any_text_comes_back(first: bytes, text: bytes) -> None:
     held = Held(first)
     assert held.inflate(1, held.deflate(1, text)) == text
+
+
+PARTS = st.sampled_from(
+    [b"1", b"20.5", b"300", b"a", b" b", b'"c":', b"{", b"}", b".", b"-", b"\t", b"\xc3\xa9"]
+)
+OBJECTS = st.lists(PARTS, max_size=12).map(lambda parts: b"{" + b"".join(parts) + b"}")
+
+
+@given(OBJECTS, OBJECTS)
+def test_texts_that_are_much_alike_come_back(first: bytes, text: bytes) -> None:
+    held = Held(first)
+    assert held.inflate(1, held.deflate(1, text)) == text
+
+
+def test_only_what_differs_is_kept() -> None:
+    """Also where another process is at the top."""
+    first = json.dumps(busy(1)).encode()
+    alike = json.dumps(busy(2)).encode()
+    other = alike.replace(b'"worker-7"', b'"another"')
+    held = Held(first)
+    with_dictionary = zlib.compressobj(6, zdict=first)
+    usual = len(with_dictionary.compress(alike) + with_dictionary.flush())
+    assert len(held.deflate(1, alike)) < 0.7 * usual
+    assert len(held.deflate(1, other)) < 0.9 * usual
+
+
+def test_a_difference_from_something_else_is_an_error() -> None:
+    first, text = (json.dumps(busy(number)).encode() for number in (1, 2))
+    for stored in (first, text.replace(b'"worker-7"', b'"another"')):
+        data = Held(text).deflate(1, stored)
+        for other in (b"{}", b'{"a":1,"b":2}', b'{"a":{"b":[1,2,3]}}'):
+            with pytest.raises(zlib.error):
+                Held(other).inflate(1, data)
 
 
 def test_removing_asks_for_its_agent_only(center: CenterUnderTest) -> None:
