@@ -1,14 +1,14 @@
 """The detector of changed files.
 
-inotify says which folders changed; those are looked at once they have settled. A look at all of them once a minute
-is the backstop, and what a full queue falls back on. The first look at a host is the baseline and silent. Whatever
-differs from the baseline after that is judged (see `verdict`): known work moves the baseline and is recorded as an
-event, the rest is a finding until the file is as it was.
+inotify says which folders changed; those are looked at once they have settled. A look at all of them is the backstop,
+once in ten minutes where the kernel tells of them all, else once a minute, and what a full queue and other mounts fall
+back on. The first look at a host is the baseline and silent. Whatever differs from the baseline after that is judged
+(see `verdict`): known work moves the baseline and is recorded as an event, the rest is a finding until the file is as
+it was.
 """
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,6 +17,7 @@ from dio_daemon.clock import Clock
 from dio_daemon.detect.finding import Finding
 from dio_daemon.detect.integrity import inotify
 from dio_daemon.detect.integrity.baseline import MOST_TEXT_BYTES, Baseline
+from dio_daemon.detect.integrity.folder_news import FolderNews
 from dio_daemon.detect.integrity.group import Group
 from dio_daemon.detect.integrity.host import Host
 from dio_daemon.detect.integrity.inotify import Inotify
@@ -30,6 +31,8 @@ SETTLE_S = 0.7
 BUSY_SETTLE_S = 5.0
 """While dpkg works, folders change again and again."""
 RESCAN_S = 60.0
+TOLD_S = 600.0
+"""The same where the kernel tells of all of them: for what is written by way of memory, or in a home by who keeps it open."""
 EXPAND_S = 300.0
 MOST_BUSY_S = 3600.0
 """Longer than this, changes do not wait for a run of dpkg to end."""
@@ -77,15 +80,13 @@ class FileWatch:
         self._baseline = baseline
         self._verdict = verdict
         self._runs = runs
-        self._notify = notify
+        self._news = FolderNews(host, notify)
         self._clock = clock
         self._record = record
         self._places = Places(host, groups)
         self._learning = self._new_groups(groups)
         self._current: dict[str, FileState] = {}
         self._names: dict[str, set[str]] = {}
-        self._watched: dict[int, str] = {}
-        self._watch_of: dict[str, int] = {}
         self._dirty: dict[str, float] = {}
         # By folder: what the kernel told of it happened after this moment of the wall clock.
         self._since: dict[str, float] = {}
@@ -95,14 +96,14 @@ class FileWatch:
         self._suspects: dict[str, tuple[Group, float, float]] = {}
         self._findings: dict[str, tuple[FileState | None, Finding]] = {}
         self._groups_of: dict[str, Group] = {}
-        self._expand_at = self._rescan_at = float("-inf")
+        self._expand_at = self._rescan_at = self._backstop_at = float("-inf")
+        self._mounts = host.mounts
         self._first = True
         self._pending = True
         """Whether something was to be judged since the baseline was told that all is."""
         self._rescanned = clock.now().timestamp()
         self._judged_by: object = None
         self._busy_since: float | None = None
-        self.unwatched = 0  # folders that the kernel takes no watch for; they are seen by the backstop
         for path in baseline.files:
             folder, _, name = path.rpartition("/")
             self._names.setdefault(folder, set()).add(name)
@@ -115,8 +116,7 @@ class FileWatch:
             self._expand(now)
         if now >= self._rescan_at:
             self._rescan_at = now + RESCAN_S
-            self._rescanned = self._clock.now().timestamp()
-            self._enqueue([*self._places.folders, *(folder for folder in self._names)])
+            self._look_at_everything(now)
         wall = self._clock.now().timestamp()
         self._drain(now)
         self._drained = wall
@@ -149,7 +149,7 @@ class FileWatch:
 
     def is_told_of(self, folder: str) -> bool:
         """Whether the kernel tells of changes in a folder."""
-        return folder in self._watch_of
+        return self._news.of(folder)
 
     def folders(self) -> list[str]:
         """The folders that hold watched files."""
@@ -184,45 +184,38 @@ class FileWatch:
         folders = self._places.folders
         self._enqueue([folder for folder in folders if folder not in before])
         self._enqueue([folder for folder in before if folder not in folders])
-        if self._notify is None:
+        self._news.ask(folders)
+
+    def _look_at_everything(self, now: float) -> None:
+        """Unless the kernel tells of all of it: not of what is mounted over it, for which one has to look."""
+        self._host.remount()
+        if self._host.mounts != self._mounts:
+            self._mounts, self._backstop_at = self._host.mounts, now
+            self._expand(now)
+        if now < self._backstop_at and self._news.of_all:
             return
-        for folder in [folder for folder in self._watch_of if folder not in folders]:
-            watch = self._watch_of.pop(folder)
-            self._watched.pop(watch, None)
-            self._notify.remove(watch)
-        self.unwatched = 0
-        for folder in folders:
-            try:
-                watch = self._notify.add(self._host.at(folder or "/"))
-            except OSError:  # it is gone already, or there are no watches left
-                self.unwatched += 1
-                continue
-            self._watched[watch] = folder
-            self._watch_of[folder] = watch
+        self._backstop_at = now + TOLD_S
+        self._rescanned = self._clock.now().timestamp()
+        self._enqueue([*self._places.folders, *(folder for folder in self._names)])
 
     def _drain(self, now: float) -> None:
-        if self._notify is None:
-            return
         for _ in range(STEP_READS):
             count = 0
-            for watch, mask, raw in self._notify.events():
+            for folder, mask, name in self._news.read():
                 count += 1
-                self._take_event(watch, mask, os.fsdecode(raw), now)
+                self._take_event(folder, mask, name, now)
             if not count:
                 return
         self._rescan_at = now + SETTLE_S  # a storm: one look at everything is cheaper than all of its news
+        self._backstop_at = now
 
-    def _take_event(self, watch: int, mask: int, name: str, now: float) -> None:
+    def _take_event(self, folder: str | None, mask: int, name: str, now: float) -> None:
         if mask & inotify.OVERFLOW:
-            self._rescan_at = now
+            self._rescan_at = self._backstop_at = now
             return
-        folder = self._watched.get(watch)
         at = None if folder is None else self._places.folders.get(folder)
         if folder is None or at is None:
             return
-        if mask & inotify.IGNORED:
-            self._watched.pop(watch, None)
-            self._watch_of.pop(folder, None)
         if not name:
             if mask & (inotify.IGNORED | inotify.DELETE_SELF | inotify.MOVE_SELF):
                 self._expand_at = min(self._expand_at, now + SETTLE_S)
@@ -348,7 +341,8 @@ class FileWatch:
     def _note_judged(self) -> None:
         if self._suspects or self._queue or self._first:
             return
-        self._baseline.memory[JUDGED_AT] = self._rescanned
+        told = self._news.of_all and not self._dirty  # then nothing has happened up to the last news but what was judged
+        self._baseline.memory[JUDGED_AT] = self._drained if told else self._rescanned
         if self._pending:  # or it would not be written before something changes
             self._pending = False
             self._baseline.changed()

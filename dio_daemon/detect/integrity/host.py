@@ -61,6 +61,9 @@ class Host:
         self.root = root.rstrip("/")
         self.proc = proc
         self._skipped: tuple[str, ...] = ()
+        self._mounted = b""
+        self.mounts = 0
+        """Another number whenever mounts were seen to be others than before."""
         self.remount()
 
     def at(self, path: str) -> str:
@@ -76,10 +79,14 @@ class Host:
         found = []
         for name in ("1", "self"):
             try:
-                lines = parse(read(f"{self.proc}/{name}/mountinfo"))
+                text = read(f"{self.proc}/{name}/mountinfo")
             except OSError:
                 continue
-            for line in lines:
+            if text == self._mounted:
+                return
+            self._mounted = text
+            self.mounts += 1
+            for line in parse(text):
                 kind = line.mount.fstype
                 if kind in REMOTE or kind in HIDDEN or kind.startswith(b"fuse."):
                     found.append(os.fsdecode(line.mount.path).rstrip("/") + "/")

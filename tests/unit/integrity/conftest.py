@@ -151,8 +151,8 @@ class FakeHost:
         return made, window
 
     def run(self, watch: FileWatch) -> list[Finding]:
-        """Let a minute pass, so that everything is looked at again; what is found."""
-        self.clock.monotonic_s += 301
+        """Let ten minutes pass, so that everything is looked at again, also what the kernel tells of; what is found."""
+        self.clock.monotonic_s += 601
         watch.step()
         for _ in range(100):
             if not watch.scanning:
