@@ -5,7 +5,6 @@ What an agent is made of stands in `agent`.
 
 from __future__ import annotations
 
-import argparse
 import faulthandler
 import logging
 import os
@@ -13,6 +12,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 from dio_daemon import __version__, config, journal
 from dio_daemon.agent import Agent, Parts
@@ -33,22 +33,7 @@ and nothing can be remembered from one start to the next."""
 def main(arguments: Sequence[str] | None = None, parts: Parts | None = None) -> int:
     """The `dio-agent` command; its exit code."""
     parts = parts or Parts()
-    parser = argparse.ArgumentParser(
-        prog="dio-agent",
-        description="Watch this host and report to a nerve center. Usually started by systemd.",
-        epilog="Ask a running agent with dioctl(1). Exit codes: 0 stopped, 75 nerve center not ready, "
-        "77 refused by the nerve center, 78 bad configuration.",
-    )
-    parser.add_argument(
-        "--config",
-        type=Path,
-        default=config.DEFAULT_PATH,
-        metavar="FILE",
-        help="configuration file; drop-ins are read from FILE.d (default: %(default)s)",
-    )
-    parser.add_argument("--check-config", action="store_true", help="check the configuration and exit")
-    parser.add_argument("--version", action="version", version=f"dio-agent {__version__}")
-    options = parser.parse_args(arguments)
+    options = _options(sys.argv[1:] if arguments is None else arguments)
     journal.set_up_logging("info", os.environ)
     clock = parts.clock()
     manager = Systemd(os.environ, clock)
@@ -81,6 +66,31 @@ def main(arguments: Sequence[str] | None = None, parts: Parts | None = None) -> 
         return EX_TEMPFAIL
     finally:
         manager.close()
+
+
+def _options(arguments: Sequence[str]) -> SimpleNamespace:
+    """The command line's. systemd gives none, and a parser would stay in memory."""
+    found = SimpleNamespace(config=config.DEFAULT_PATH, check_config=False)
+    if not arguments:
+        return found
+    import argparse
+
+    parser = argparse.ArgumentParser(
+        prog="dio-agent",
+        description="Watch this host and report to a nerve center. Usually started by systemd.",
+        epilog="Ask a running agent with dioctl(1). Exit codes: 0 stopped, 75 nerve center not ready, "
+        "77 refused by the nerve center, 78 bad configuration.",
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=config.DEFAULT_PATH,
+        metavar="FILE",
+        help="configuration file; drop-ins are read from FILE.d (default: %(default)s)",
+    )
+    parser.add_argument("--check-config", action="store_true", help="check the configuration and exit")
+    parser.add_argument("--version", action="version", version=f"dio-agent {__version__}")
+    return parser.parse_args(arguments, SimpleNamespace())
 
 
 def _until_usable(state_dir: Path, clock: Clock) -> None:

@@ -53,6 +53,8 @@ class Mount:
 
 @dataclass(frozen=True)
 class _Line:
+    """One line of a mountinfo."""
+
     mount_id: int
     parent_id: int
     number: bytes  # major:minor

@@ -12,8 +12,7 @@ psutil would read the same files at three times the cost, an object and several 
 import heapq
 import math
 import os
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dio_daemon.collect.procfs import Roots, read, read_line
 from dio_daemon.collect.rates import rate
@@ -26,9 +25,8 @@ MOST_TOP = 32
 _STATE, _UTIME, _STIME, _STARTTIME, _RSS = 0, 11, 12, 19, 21  # after the name; proc_pid_stat(5), field 3 is 0
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
-    """One line of /proc/PID/stat."""
+class Process(NamedTuple):
+    """One line of /proc/PID/stat. A tuple: it is made for each process at every sample."""
 
     pid: int
     name: bytes
@@ -47,14 +45,14 @@ class Processes:
         self._top = min(top, MOST_TOP)
         self._ticks_per_s = os.sysconf("SC_CLK_TCK")
         self._page_bytes = os.sysconf("SC_PAGESIZE")
-        self._before: dict[tuple[int, int], int] = {}
+        self._before: dict[int, Process] = {}
         self._before_ticks = math.inf  # the time of the sample before, in ticks after boot
 
     def sample(self, interval_s: float | None, boottime_s: float) -> dict[str, Any]:
         """Return the group. `boottime_s` is now, on CLOCK_BOOTTIME. Raises OSError."""
         processes = self._read()
-        cpu = {process.pid: self._cpu_percent(process, interval_s) for process in processes}
-        self._before = {(process.pid, process.started): process.ticks for process in processes}
+        cpu = self._shares(processes, interval_s)
+        self._before = {process.pid: process for process in processes}
         self._before_ticks = boottime_s * self._ticks_per_s
         picked = self._pick(processes, cpu)
         uids = {process.pid: self._uid(process.pid) for process in picked}
@@ -80,11 +78,24 @@ class Processes:
                 processes.append(process)
         return processes
 
-    def _cpu_percent(self, process: Process, interval_s: float | None) -> float | None:
-        before = self._before.get((process.pid, process.started))
-        if before is None and process.started >= self._before_ticks:
-            before = 0  # it has started since the sample before, and so used all its cpu since
-        share = rate(process.ticks, before, interval_s)
+    def _shares(self, processes: list[Process], interval_s: float | None) -> dict[int, float | None]:
+        """The cpu of each process since the sample before, in percent of a core. Nearly all have used none."""
+        none = 0.0 if interval_s and interval_s > 0 else None
+        shares = {}
+        for process in processes:
+            before = self._before.get(process.pid)
+            if before is None or before.started != process.started:
+                # one that has started since the sample before has used all its cpu since
+                old = 0 if process.started >= self._before_ticks else None
+                shares[process.pid] = self._share(process.ticks, old, interval_s)
+            elif before.ticks != process.ticks:
+                shares[process.pid] = self._share(process.ticks, before.ticks, interval_s)
+            else:
+                shares[process.pid] = none
+        return shares
+
+    def _share(self, ticks: int, before: int | None, interval_s: float | None) -> float | None:
+        share = rate(ticks, before, interval_s)
         return None if share is None else round(share / self._ticks_per_s * 100, 1)
 
     def _pick(self, processes: list[Process], cpu: dict[int, float | None]) -> list[Process]:
@@ -135,17 +146,11 @@ def parse_stat(line: bytes) -> Process | None:
     """
     left, bracket, right = line.rpartition(b")")
     pid, _, name = left.partition(b" (")
-    fields = right.split()
+    fields = right.split(None, _RSS + 1)  # what comes after is not asked for
     if not bracket or not pid.isdigit() or len(fields) <= _RSS:
         return None
     try:
-        return Process(
-            pid=int(pid),
-            name=name,
-            state=fields[_STATE],
-            ticks=int(fields[_UTIME]) + int(fields[_STIME]),
-            started=int(fields[_STARTTIME]),
-            rss_pages=int(fields[_RSS]),
-        )
+        ticks = int(fields[_UTIME]) + int(fields[_STIME])
+        return Process(int(pid), name, fields[_STATE], ticks, int(fields[_STARTTIME]), int(fields[_RSS]))
     except ValueError:
         return None

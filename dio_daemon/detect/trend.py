@@ -42,6 +42,8 @@ Point = tuple[float, float]
 
 @dataclass
 class _Mount:
+    """How full a filesystem was, and when it will be full."""
+
     points: list[Point] = field(default_factory=list)
     hours: float | None = None
 

@@ -40,6 +40,8 @@ Accounts = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class _Stamp:
+    """What tells that a file changed."""
+
     inode: int
     mtime_ns: int
     ctime_ns: int

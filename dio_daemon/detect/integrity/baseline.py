@@ -12,7 +12,7 @@ import io
 import json
 import logging
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -129,11 +129,10 @@ class Baseline:
                 text = stream.read(MOST_DISK_BYTES + 1)
             if len(text) > MOST_DISK_BYTES:
                 raise ValueError("it is too large")
-            document = json.loads(text)
+            document = _unpacked(text.decode("utf-8"))
             if document["version"] != VERSION:
                 raise ValueError("it is of another version")
-            files = {path: from_kept(row) for path, row in document["files"].items()}
-            texts = {path: base64.b64decode(text) for path, text in document["texts"].items()}
+            files, texts = document["files"], document["texts"]
             memory, complete = document["memory"], document["complete"]
             saved_at = float(document["saved_at"])
             if not isinstance(memory, dict) or not isinstance(complete, bool):
@@ -159,3 +158,57 @@ class Baseline:
         self.files, self._texts, self.memory, self.complete = files, texts, memory, complete
         self.saved_at = saved_at
         self._texts_bytes = sum(len(text) for text in texts.values())
+
+
+_Value = Callable[[str, int], tuple[Any, int]]
+_decode = json.JSONDecoder().raw_decode
+
+
+def _unpacked(text: str) -> dict[str, Any]:
+    """The document, each file and copy made of its piece of the text at once: all pieces together would take megabytes
+    for a moment, and the process would keep most of them. Raises ValueError, TypeError."""
+
+    def state(_: str, at: int) -> tuple[FileState, int]:
+        row, end = _decode(text, at)
+        return from_kept(row), end
+
+    def copy(_: str, at: int) -> tuple[bytes, int]:
+        packed, end = _decode(text, at)
+        return base64.b64decode(packed), end
+
+    def member(name: str, at: int) -> tuple[Any, int]:
+        value = {"files": state, "texts": copy}.get(name)
+        return _decode(text, at) if value is None else _object(text, at, value)
+
+    document, end = _object(text, 0, member)
+    if text[end:].strip():
+        raise ValueError("something follows it")
+    return document
+
+
+def _object(text: str, at: int, value: _Value) -> tuple[dict[str, Any], int]:
+    """The JSON object that begins here, and where it ends. `value` makes the value of a member that begins there."""
+    found: dict[str, Any] = {}
+    at = _past(text, at, "{")
+    while text[at : at + 1] != "}":
+        if found:
+            at = _past(text, at, ",")
+        name, at = _decode(text, at)
+        if not isinstance(name, str):
+            raise ValueError("a member without a name")
+        found[name], at = value(name, _past(text, at, ":"))
+        at = _blanks(text, at)
+    return found, at + 1
+
+
+def _past(text: str, at: int, mark: str) -> int:
+    at = _blanks(text, at)
+    if text[at : at + 1] != mark:
+        raise ValueError(f"no {mark} at character {at}")
+    return _blanks(text, at + 1)
+
+
+def _blanks(text: str, at: int) -> int:
+    while text[at : at + 1] in (" ", "\n", "\t", "\r"):
+        at += 1
+    return at

@@ -10,7 +10,7 @@ it was.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dio_daemon.clock import Clock
@@ -32,7 +32,7 @@ BUSY_SETTLE_S = 5.0
 """While dpkg works, folders change again and again."""
 RESCAN_S = 60.0
 TOLD_S = 600.0
-"""The same where the kernel tells of all of them: for what is written by way of memory, or in a home by who keeps it open."""
+"""The same where the kernel tells of all of them: for what is written by way of memory, or in homes and kept open."""
 EXPAND_S = 300.0
 MOST_BUSY_S = 3600.0
 """Longer than this, changes do not wait for a run of dpkg to end."""
@@ -86,7 +86,9 @@ class FileWatch:
         self._places = Places(host, groups)
         self._learning = self._new_groups(groups)
         self._current: dict[str, FileState] = {}
-        self._names: dict[str, set[str]] = {}
+        self._paths: dict[str, tuple[str, ...]] = {}
+        """By folder: the files that were there at the last look. Texts that other tables have as well: there are
+        thousands."""
         self._dirty: dict[str, float] = {}
         # By folder: what the kernel told of it happened after this moment of the wall clock.
         self._since: dict[str, float] = {}
@@ -104,9 +106,10 @@ class FileWatch:
         self._rescanned = clock.now().timestamp()
         self._judged_by: object = None
         self._busy_since: float | None = None
+        there: dict[str, list[str]] = {}
         for path in baseline.files:
-            folder, _, name = path.rpartition("/")
-            self._names.setdefault(folder, set()).add(name)
+            there.setdefault(path.rpartition("/")[0], []).append(path)
+        self._paths = {folder: tuple(paths) for folder, paths in there.items()}
 
     def step(self) -> list[Finding]:
         """Do a slice of the work; all findings that are the case."""
@@ -196,7 +199,7 @@ class FileWatch:
             return
         self._backstop_at = now + TOLD_S
         self._rescanned = self._clock.now().timestamp()
-        self._enqueue([*self._places.folders, *(folder for folder in self._names)])
+        self._enqueue([*self._places.folders, *(folder for folder in self._paths)])
 
     def _drain(self, now: float) -> None:
         for _ in range(STEP_READS):
@@ -254,11 +257,12 @@ class FileWatch:
 
     def _scan_folder(self, folder: str) -> tuple[int, int]:
         at = self._places.folders.get(folder)
+        paths = {path[len(folder) + 1 :]: path for path in self._paths.get(folder, ())}
         names: list[str] = []
         seen: set[str] = set()
         try:
             if at is not None:
-                names, seen = look_into(self._host, folder, self._well(folder), MOST_ENTRIES)
+                names, seen = look_into(self._host, folder, self._well(paths), MOST_ENTRIES)
         except OSError as error:
             if error.errno not in GONE:  # no descriptor, a disk that fails: nothing is known of it now
                 return 0, 0
@@ -268,7 +272,7 @@ class FileWatch:
             group = at.group(name) if at is not None and name not in seen else None
             if group is None:
                 continue
-            path = f"{folder}/{name}"
+            path = paths.get(name) or f"{folder}/{name}"
             if any(pattern.fullmatch(path) for pattern in group.ignored):
                 continue
             known = self._current.get(path) or self._baseline.files.get(path)
@@ -278,28 +282,30 @@ class FileWatch:
             except OSError:  # it is as it was, as far as can be told
                 if known is not None:
                     seen.add(name)
+                    paths[name] = path
                 continue
             if look is None:
                 continue
             seen.add(name)
+            paths[name] = path
             files, read_bytes = files + 1, read_bytes + look.read_bytes
             self._see(path, group, look.state, look.content)
-        for name in self._names.get(folder, set()) - seen:
-            path = f"{folder}/{name}"
+        for name, path in paths.items():
+            if name in seen:
+                continue
             self._current.pop(path, None)
             if path in self._baseline.files or path in self._findings:
                 group = self._groups_of.get(path) or (at.group(name) if at is not None else None)
-                self._suspect(path, group or self._any_group(path), since)
-        self._names[folder] = seen
+                self._suspect(path, group or self._places.group_of(path), since)
+        self._paths[folder] = tuple(paths[name] for name in seen)
         if not seen:
-            del self._names[folder]
+            del self._paths[folder]
         return files, read_bytes
 
-    def _well(self, folder: str) -> dict[str, FileState]:
-        """The files of a folder that were well at the last look, by their names, if they need no further one."""
+    def _well(self, paths: Mapping[str, str]) -> dict[str, FileState]:
+        """Those files, by their names, that were well at the last look and need no further one."""
         found = {}
-        for name in self._names.get(folder, ()):
-            path = f"{folder}/{name}"
+        for name, path in paths.items():
             state, group = self._current.get(path), self._groups_of.get(path)
             if state is None or group is None or state is not self._baseline.files.get(path):
                 continue
@@ -310,10 +316,6 @@ class FileWatch:
             ):
                 found[name] = state
         return found
-
-    def _any_group(self, path: str) -> Group:
-        """The group of a file whose folder is gone."""
-        return self._places.group_of(path)
 
     def _see(self, path: str, group: Group, state: FileState, content: bytes | None) -> None:
         self._current[path] = state
@@ -341,7 +343,9 @@ class FileWatch:
     def _note_judged(self) -> None:
         if self._suspects or self._queue or self._first:
             return
-        told = self._news.of_all and not self._dirty  # then nothing has happened up to the last news but what was judged
+        told = (
+            self._news.of_all and not self._dirty
+        )  # then nothing has happened up to the last news but what was judged
         self._baseline.memory[JUDGED_AT] = self._drained if told else self._rescanned
         if self._pending:  # or it would not be written before something changes
             self._pending = False
@@ -354,7 +358,7 @@ class FileWatch:
             return
         self._judged_by = version
         for path in self._findings:
-            self._suspect(path, self._groups_of.get(path) or self._any_group(path))
+            self._suspect(path, self._groups_of.get(path) or self._places.group_of(path))
 
     def _judge(self) -> None:
         recorded: dict[str, list[str]] = {}

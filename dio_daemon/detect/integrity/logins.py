@@ -49,6 +49,8 @@ _PAM_OPENED = re.compile(
 
 @dataclass
 class _Source:
+    """Where wrong passwords come from."""
+
     service: str
     where: str
     failures: deque[float] = field(default_factory=lambda: deque(maxlen=MANY * 4))

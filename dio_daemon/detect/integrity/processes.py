@@ -99,6 +99,8 @@ MOST_TOLD = 100
 
 @dataclass(slots=True)
 class _Known:
+    """A process, as it was at the looks before."""
+
     exe: str
     """Empty for a thread of the kernel, and for what may not be looked at."""
     looks: int = 0
@@ -111,6 +113,13 @@ class _Known:
     preloaded: str | None = None
     ticks: int | None = None
     burning: int = 0
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing of it is to be looked at or told at each look."""
+        return not (
+            self.shell or self.guarded or self.hinted or self.disguised or self.kind or self.preloaded
+        )
 
 
 class ProcessWatch:
@@ -140,7 +149,10 @@ class ProcessWatch:
         exes = {pid: known.exe for pid, known in seen.items() if known.exe}
         current: dict[tuple[int, str], Finding] = {}
         for pid, exe in exes.items():
-            for kind in self._kinds(pid, seen[pid], elapsed, exes):
+            known = seen[pid]
+            if known.plain and known.looks > 2 and known.looks % NAME_LOOKS:  # nearly all
+                continue
+            for kind in self._kinds(pid, known, elapsed, exes):
                 key = (pid, kind)
                 if len(current) < MOST_TOLD:
                     finding = self._findings.get(key) or self._finding(pid, exe, kind, exes)

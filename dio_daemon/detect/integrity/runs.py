@@ -10,8 +10,8 @@ import fcntl
 import os
 import re
 import struct
-import time
 from collections import deque
+from datetime import datetime
 
 from dio_daemon.detect.integrity.host import Host
 
@@ -146,6 +146,8 @@ def runs_of_history(text: bytes) -> list[tuple[float, float]]:
 
 def _seconds(text: str) -> float | None:
     try:
-        return time.mktime(time.strptime(text, "%Y-%m-%d %H:%M:%S"))
+        return datetime.fromisoformat(
+            text
+        ).timestamp()  # strptime would stay in memory with all that it imports
     except (ValueError, OverflowError):
         return None

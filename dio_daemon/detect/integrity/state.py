@@ -10,6 +10,8 @@ import errno
 import hashlib
 import os
 import stat
+import struct
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,11 +25,16 @@ GONE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG))
 """What the kernel says of what is not there; with anything else it does not say whether it is."""
 
 
+_STAMP = struct.Struct("=QQQ")
+_MASK = (1 << 64) - 1
+
+
 @dataclass(frozen=True, slots=True)
 class FileState:
     """What a file is, by `lstat`, and its content's hash where it was read.
 
     `stamp` is inode, mtime and ctime: as long as it stays, so does the content. It is no part of what a change is.
+    There are thousands of these, so stamp and hash are kept as bytes.
     """
 
     kind: str  # file, link, other
@@ -35,9 +42,19 @@ class FileState:
     uid: int
     gid: int
     size: int
-    sha256: str | None
+    sha256: bytes | None
     target: str | None
-    stamp: tuple[int, int, int]
+    stamp: bytes
+
+    @property
+    def mtime_ns(self) -> int:
+        """When the content changed last, in nanoseconds."""
+        return _signed(_STAMP.unpack(self.stamp)[1])
+
+    @property
+    def ctime_ns(self) -> int:
+        """When anything of it changed last, in nanoseconds."""
+        return _signed(_STAMP.unpack(self.stamp)[2])
 
     def same(self, other: FileState | None) -> bool:
         """Whether nothing that matters differs."""
@@ -49,12 +66,12 @@ class FileState:
             return True
         if self.sha256 is not None and other.sha256 is not None:
             return self.sha256 == other.sha256
-        return self.size == other.size and self.stamp[1] == other.stamp[1]
+        return self.size == other.size and self.mtime_ns == other.mtime_ns
 
     def is_as(self, seen: os.stat_result) -> bool:
         """Whether the file is as it was when this was seen; inode and times tell of any change."""
         return (
-            self.stamp == (seen.st_ino, seen.st_mtime_ns, seen.st_ctime_ns)
+            self.stamp == stamp_of(seen.st_ino, seen.st_mtime_ns, seen.st_ctime_ns)
             and self.size == seen.st_size
             and self.kind == kind_of(seen)
         )
@@ -71,7 +88,7 @@ class FileState:
             "uid": self.uid,
             "gid": self.gid,
             "size": self.size,
-            "sha256": self.sha256,
+            "sha256": None if self.sha256 is None else self.sha256.hex(),
         }
         if self.target is not None:
             shown["target"] = self.target
@@ -79,8 +96,18 @@ class FileState:
 
     def kept(self) -> list[Any]:
         """As JSON, for the disk."""
-        state = (self.kind, self.mode, self.uid, self.gid, self.size, self.sha256, self.target)
-        return [*state, *self.stamp]
+        sha256 = None if self.sha256 is None else self.sha256.hex()
+        state = (self.kind, self.mode, self.uid, self.gid, self.size, sha256, self.target)
+        return [*state, _STAMP.unpack(self.stamp)[0], self.mtime_ns, self.ctime_ns]
+
+
+def stamp_of(inode: int, mtime_ns: int, ctime_ns: int) -> bytes:
+    """The stamp of a file; a time before 1970 is a large number in it, as the kernel's own are."""
+    return _STAMP.pack(inode & _MASK, mtime_ns & _MASK, ctime_ns & _MASK)
+
+
+def _signed(number: int) -> int:
+    return number - (1 << 64) if number >> 63 else number
 
 
 def kind_of(seen: os.stat_result) -> str:
@@ -98,7 +125,8 @@ def from_kept(row: Any) -> FileState:
         raise ValueError("no state of a file")
     if not all(each is None or isinstance(each, str) for each in (sha256, target)):
         raise ValueError("no state of a file")
-    return FileState(kind, mode, uid, gid, size, sha256, target, (stamp[0], stamp[1], stamp[2]))
+    digest = None if sha256 is None else bytes.fromhex(sha256)
+    return FileState(sys.intern(kind), mode, uid, gid, size, digest, target, stamp_of(*stamp))
 
 
 @dataclass(frozen=True)
@@ -145,9 +173,9 @@ def examine(host: Host, path: str, known: FileState | None, hashed: bool, keep_b
         data = read_regular(real)
         if data is not None:
             count = len(data)
-            sha256 = hashlib.sha256(data).hexdigest()
+            sha256 = hashlib.sha256(data).digest()
             content = data if count <= keep_bytes else None
-    stamp = (seen.st_ino, seen.st_mtime_ns, seen.st_ctime_ns)
+    stamp = stamp_of(seen.st_ino, seen.st_mtime_ns, seen.st_ctime_ns)
     state = FileState(
         kind, stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid, seen.st_size, sha256, target, stamp
     )

@@ -47,6 +47,8 @@ KEEP_FREE = (0.15, 4 << 30)
 
 @dataclass
 class _Log:
+    """A log, as it was at the last look."""
+
     inode: int
     size: int
     seen_at: float

@@ -61,7 +61,7 @@ class Change:
         if self.before.sha256 is not None and self.after.sha256 is not None:
             same = self.before.sha256 == self.after.sha256
         else:
-            same = (self.before.size, self.before.stamp[1]) == (self.after.size, self.after.stamp[1])
+            same = (self.before.size, self.before.mtime_ns) == (self.after.size, self.after.mtime_ns)
         return "attributes" if same and self.before.kind == self.after.kind else "changed"
 
 
@@ -107,7 +107,7 @@ class Verdict:
         owner = self._packages.owner(change.path)
         if change.after is None:
             return self._known_removal(change, owner)
-        by_dpkg = self._runs.during(change.after.stamp[2] / 1e9)
+        by_dpkg = self._runs.during(change.after.ctime_ns / 1e9)
         if change.after.kind == "link":
             if by_dpkg or self._is_unit_link(change.path, change.after.target):
                 return "package" if by_dpkg else "unit"

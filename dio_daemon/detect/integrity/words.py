@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import difflib
 import hashlib
 import re
 
@@ -69,6 +68,8 @@ def diff(before: bytes | None, after: bytes | None, keys: bool = False) -> str |
         after: the new content; empty for a file that is gone.
         keys: whether only keys' fingerprints and comments are to be shown.
     """
+    import difflib  # only a change pays for it
+
     old, new = as_text(before), as_text(after)
     if old is None or new is None:
         return None

@@ -1,4 +1,4 @@
-"""The command's own start: requests without what it does not need."""
+"""The command's own start: the agent without what it does not need."""
 
 from __future__ import annotations
 
@@ -11,22 +11,51 @@ from dio_daemon.detect.median import median
 
 _SCRIPT = """
 import sys
-from dio_daemon.start import import_requests
-import_requests()
+from dio_daemon.start import load
+load()
 import requests
-import dio_daemon.app
-heavy = {"chardet", "charset_normalizer", "statistics", "decimal", "fractions"}
+heavy = {"chardet", "charset_normalizer", "statistics", "decimal", "fractions", "difflib", "argparse", "_strptime"}
+heavy |= {"html", "idna", "locale", "mimetypes", "zipfile"}
 print(sorted(heavy & set(sys.modules)), requests.Session().headers["Accept"])
 import charset_normalizer
 print(charset_normalizer.__file__ is not None)
 """
 
+_SELDOM = """
+import sys
+from dio_daemon.start import load
+load()
+import dataclasses, http.server, requests
+prepared = requests.Request("GET", "http://b\u00fccher.example/").prepare()
+print(prepared.url, "idna" in sys.modules)
+print(http.server.html.escape("<"), "html" in sys.modules)
+print(requests.utils.zipfile.is_zipfile("/none"), "zipfile" in sys.modules)
+import html.entities, inspect
+print(html.entities.name2codepoint["lt"], inspect.isfunction(load))
 
-def test_the_agent_does_not_load_what_guesses_character_sets() -> None:
-    """Nor does it warn of their versions; whoever wants one later gets the real one."""
-    command = [sys.executable, "-W", "error", "-c", _SCRIPT]
+@dataclasses.dataclass
+class Point:
+    x: int
+
+print(Point.__doc__)
+"""
+
+
+def _printed(script: str) -> str:
+    command = [sys.executable, "-W", "error", "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=90)
-    assert (done.stdout, done.stderr) == ("[] */*\nTrue\n", "")
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_the_agent_does_not_load_what_it_never_or_seldom_needs() -> None:
+    """Nor does it warn of their versions; whoever wants one later gets the real one."""
+    assert _printed(_SCRIPT) == "[] */*\nTrue\n"
+
+
+def test_what_is_seldom_needed_is_there_when_it_is() -> None:
+    url = "http://xn--bcher-kva.example/ True"
+    assert _printed(_SELDOM) == f"{url}\n&lt; True\nFalse True\n60 True\nPoint(x: int)\n"
 
 
 @pytest.mark.parametrize(

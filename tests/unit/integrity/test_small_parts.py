@@ -15,7 +15,7 @@ from dio_daemon.detect.integrity import inotify, words
 from dio_daemon.detect.integrity.baseline import Baseline
 from dio_daemon.detect.integrity.dpkg import Packages, aliases, conffiles, diversions
 from dio_daemon.detect.integrity.runs import Runs, runs_of_history, runs_of_log
-from dio_daemon.detect.integrity.state import FileState
+from dio_daemon.detect.integrity.state import FileState, stamp_of
 from dio_daemon.detect.integrity.suspicious import WEB_SHELL, signs
 from dio_daemon.detect.integrity.window import ChangeWindow
 from dio_daemon.detect.integrity.worker import STEP_WAIT_S
@@ -285,7 +285,7 @@ def test_a_baseline_of_nothing_and_one_of_much_are_read_as_they_were(tmp_path: P
     baseline.save(at_once=True)
     again = Baseline(path, clock)
     assert (again.files, again.memory, again.complete) == ({}, {}, False)
-    state = FileState("file", 0o644, 0, 0, 3, "0" * 64, None, (1, 2, 3))
+    state = FileState("file", 0o644, 0, 0, 3, bytes(32), None, stamp_of(1, -2, 3))
     odd = {f'/etc/"{name}"': replace(state, size=size) for size, name in enumerate(("a", "ä\n", "\udcff"))}
     for name, each in odd.items():
         again.set(name, each, name.encode("utf-8", "surrogateescape"))
@@ -293,6 +293,15 @@ def test_a_baseline_of_nothing_and_one_of_much_are_read_as_they_were(tmp_path: P
     again.complete = True
     again.save(at_once=True)
     assert json.loads(gzip.decompress(path.read_bytes()))["files"].keys() == odd.keys()
+    text = gzip.decompress(path.read_bytes())
+    for damaged in (
+        *(text[:end] for end in range(0, len(text), 7)),
+        text + b"x",
+        text.replace(b'": [', b'" ['),
+    ):
+        path.write_bytes(gzip.compress(damaged))
+        assert Baseline(path, clock).files == {}
+    path.write_bytes(gzip.compress(json.dumps(json.loads(text), indent=1).encode()))
     third = Baseline(path, clock)
     assert (third.files, third.memory, third.complete) == (odd, {"x": {"y": [1]}}, True)
     assert [third.text(name) for name in odd] == [name.encode("utf-8", "surrogateescape") for name in odd]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -112,7 +111,7 @@ def test_all_up_to_the_last_news_is_judged(fake: FakeHost, notify: Inotify) -> N
     fake.clock.ahead_s += 300
     assert settled(fake, watch) == set()
     assert fake.baseline.memory[module.JUDGED_AT] == pytest.approx(fake.clock.now().timestamp(), abs=5)
-    os.unlink(fake.path("/etc/cron.d/e2scrub"))
+    fake.path("/etc/cron.d/e2scrub").unlink()
     fake.clock.ahead_s += 300
     watch.step()  # told, and not looked at yet
     assert fake.baseline.memory[module.JUDGED_AT] < fake.clock.now().timestamp() - 200
