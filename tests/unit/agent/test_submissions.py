@@ -14,7 +14,7 @@ from dio_daemon.safe_spool import SafeSpool
 from dio_daemon.spool import Budget
 from dio_daemon.submissions import BURST, MAX_USERS, BadSubmission, Submissions, TooMany
 from dio_daemon.wire import SAMPLES
-from nerve_center import contract
+from nerve_center import jsontext
 from tests.support.clock import FakeClock
 
 
@@ -130,8 +130,8 @@ def test_whatever_is_taken_is_taken_by_a_nerve_center(
     except BadSubmission:
         return
     record = spool.recent(SAMPLES, "custom_event", 1e9, 1)[-1]
-    report = contract.parse(b'{"records": [{"data": ' + record.data + b"}]}")
-    contract.check_text(report)
+    report = jsontext.parse(b'{"records": [{"data": ' + record.data + b"}]}")
+    jsontext.check_text(report)
 
 
 def test_a_rate_for_each_user(submissions: Submissions, clock: FakeClock) -> None:
