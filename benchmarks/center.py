@@ -76,8 +76,9 @@ class Center:
         return self._processes[1].pid
 
     def start(self, keeper: bool = False) -> None:
-        """Start it, with its keeper if that is wanted."""
+        """Start it, with its keeper if that is wanted. It ends with this program, also where that is told to end."""
         atexit.register(self.kill)
+        gevent.signal_handler(signal.SIGTERM, sys.exit, 128 + signal.SIGTERM)
         for module in ("nerve_center.serve", *(("nerve_center.keeper.main",) if keeper else ())):
             with self.log.open("ab") as log:
                 self._processes.append(

@@ -52,11 +52,12 @@ class _Turn:
 
 
 class Notifier:
-    """Keeps, while it lives, since when each piece of news has waited."""
+    """Keeps, while it lives, since when each piece of news has waited, and the threats as it saw them last."""
 
     def __init__(self, plans: Plans) -> None:
         self._plans = plans
         self._waiting: dict[tuple[str, int, int], float] = {}
+        self._active = threat_reading.Remembered()
 
     def step(self, desk: Desk) -> str:
         """Look once; how many messages were written."""
@@ -64,7 +65,9 @@ class Notifier:
         now_us = desk.steady.now_us()
         with desk.reading() as connection:
             quiet = silences.in_force(connection, desk.clock.now_us())
-            active, _ = threat_reading.page(connection, Filter(statuses=ACTIVE), _MOST, worst_first=True)
+            active, _ = threat_reading.page(
+                connection, Filter(statuses=ACTIVE), _MOST, worst_first=True, remembered=self._active
+            )
             free = _untroubled(plan, active, quiet, desk.clock.now_us())
             turns = [_look(connection, route, active, free, now_us) for route in plan.routes]
         written = 0

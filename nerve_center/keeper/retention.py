@@ -9,12 +9,12 @@ grow is cut.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from sqlalchemy.engine import Connection
 
+from nerve_center.config import Retention
 from nerve_center.keeper.task import Desk, Task
 from nerve_center.store import aging, deflation, partitions, removal
 from nerve_center.store.engine import is_postgresql
@@ -59,35 +59,33 @@ def _of_agent(desk: Desk, key: int, before_hour: int | None) -> int:
     now_s = desk.clock.now_us() // 1_000_000
     over = (now_s - keep.raw_h * _HOUR_S) // _HOUR_S
     removed = _samples(desk, key, over if before_hour is None else min(over, before_hour))
-    removed += _repeatedly(
-        desk,
-        partial(
-            removal.remove_ahead,
-            agent_key=key,
-            after_us=(now_s + _DAY_S) * 1_000_000,
-            received_us=(now_s - keep.raw_h * _HOUR_S) * 1_000_000,
-            limit=_ROWS,
-        ),
-    )
-    desk.write(partial(deflation.remove_unused, agent_key=key, before_hour=over))
-    removed += desk.write(
-        partial(
-            aging.remove_rollups,
-            agent_key=key,
+    while True:
+        done = desk.write(partial(_rest, key=key, keep=keep, now_s=now_s))
+        removed += sum(done)
+        if max(done) < _ROWS:
+            return removed
+        desk.pause(_PAUSE_S)
+
+
+def _rest(connection: Connection, key: int, keep: Retention, now_s: int) -> list[int]:
+    """Remove what else of an agent is over; how many rows of each kind, of which there may be more at `_ROWS`."""
+    raw_us = (now_s - keep.raw_h * _HOUR_S) * 1_000_000
+    events_us = (now_s - keep.events_days * _DAY_S) * 1_000_000
+    gaps_us = (now_s - keep.quarters_days * _DAY_S) * 1_000_000
+    ahead = removal.remove_ahead(connection, key, (now_s + _DAY_S) * 1_000_000, raw_us, _ROWS)
+    deflation.remove_unused(connection, key, raw_us // removal.HOUR_US)
+    return [
+        ahead,
+        aging.remove_rollups(
+            connection,
+            key,
             before_hour=(now_s - keep.minutes_days * _DAY_S) // _HOUR_S,
             before_day=(now_s - keep.quarters_days * _DAY_S) // _DAY_S,
-        )
-    )
-    for name, days in (("events", keep.events_days), ("gaps", keep.quarters_days)):
-        time_us = (now_s - days * _DAY_S) * 1_000_000
-        removed += _repeatedly(
-            desk,
-            partial(removal.remove_before, agent_key=key, name=name, time_us=time_us, limit=_ROWS),
-        )
-    before_us = (now_s - keep.events_days * _DAY_S) * 1_000_000
-    return removed + _repeatedly(
-        desk, partial(aging.remove_states, agent_key=key, before_us=before_us, limit=_ROWS)
-    )
+        ),
+        removal.remove_before(connection, key, "events", events_us, _ROWS),
+        removal.remove_before(connection, key, "gaps", gaps_us, _ROWS),
+        aging.remove_states(connection, key, events_us, _ROWS),
+    ]
 
 
 def _samples(desk: Desk, key: int, before_hour: int) -> int:
@@ -101,17 +99,6 @@ def _samples(desk: Desk, key: int, before_hour: int) -> int:
         if done is None:
             return removed
         removed += done
-        desk.pause(_PAUSE_S)
-
-
-def _repeatedly(desk: Desk, work: Callable[[Connection], int]) -> int:
-    """Do it until it has little left to do; what it did in all."""
-    total = 0
-    while True:
-        done = desk.write(work)
-        total += done
-        if done < _ROWS:
-            return total
         desk.pause(_PAUSE_S)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import delete, func, insert, or_, select, update
 from sqlalchemy.engine import Connection, Row
@@ -41,8 +41,7 @@ class Letter:
     attempts: int
 
 
-@dataclass(frozen=True)
-class Told:
+class Told(NamedTuple):
     """What a route knows of a threat."""
 
     threat_key: int
@@ -177,8 +176,9 @@ def counts(connection: Connection) -> dict[str, int]:
 
 def told_of(connection: Connection, route: str) -> dict[int, Told]:
     """What a route knows, by the threat's key."""
-    rows = connection.execute(select(told).where(told.c.route == route))
-    return {row.threat_key: Told(row.threat_key, row.rank, row.times_opened, row.told_us) for row in rows}
+    columns = (told.c.threat_key, told.c.rank, told.c.times_opened, told.c.told_us)
+    rows = connection.execute(select(*columns).where(told.c.route == route))
+    return {row[0]: Told(*row) for row in rows}
 
 
 def note_told(connection: Connection, route: str, known: Sequence[Told]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,6 +67,24 @@ class Filter:
     """Somewhere in title, summary, type, fingerprint or host name; case does not matter."""
 
 
+class Remembered:
+    """Threats as they were read last, for who reads the same ones over and over: what is as it was is not made anew."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[tuple[Any, ...], Threat]] = {}
+
+    def threats(self, rows: Iterable[Row[Any]]) -> list[Threat]:
+        """The threats of all rows that were read; what is not among them is forgotten."""
+        before, self._known = self._known, {}
+        for row in rows:
+            values = tuple(row)
+            known = before.get(row.key)
+            if known is None or known[0] != values:
+                known = values, _threat(row)
+            self._known[row.key] = known
+        return [threat for _, threat in self._known.values()]
+
+
 Cursor = tuple[int, int, int]
 """Rank, time of opening and key of the last threat of the page before."""
 
@@ -81,10 +99,11 @@ def page(
     limit: int,
     after: Cursor | None = None,
     worst_first: bool = False,
+    remembered: Remembered | None = None,
 ) -> tuple[list[Threat], Cursor | None]:
     """Up to `limit` threats, those that opened last first, and the cursor of the next page.
 
-    `worst_first` puts severity before time.
+    `worst_first` puts severity before time. `remembered` is for who asks for the same page again and again.
     """
     order = [threats.c.rank] * worst_first + [threats.c.opened_us, threats.c.key]
     query = select(*_PLAIN, *_OF_AGENT).select_from(_JOINED).where(*_conditions(wanted))
@@ -92,7 +111,8 @@ def page(
         values = [literal(value) for value in (after if worst_first else after[1:])]
         query = query.where(tuple_(*order) < tuple_(*values))
     query = query.order_by(*(column.desc() for column in order)).limit(limit + 1)
-    found = [_threat(row) for row in connection.execute(query)]
+    rows = connection.execute(query)
+    found = [_threat(row) for row in rows] if remembered is None else remembered.threats(rows)
     if len(found) <= limit:
         return found, None
     last = found[limit - 1]
