@@ -286,15 +286,17 @@ def _privilege(host: Host, path: str) -> list[Any] | None:
     real = host.at(path)
     try:
         seen = os.lstat(real)
-        if not stat.S_ISREG(seen.st_mode) or not seen.st_mode & 0o111:
+        if not stat.S_ISREG(seen.st_mode):
             return None
     except (OSError, ValueError):
         return None
     capabilities = None
+    # those of a file that nobody may execute yet: nothing but a program is ever given any
     with contextlib.suppress(OSError):
         capabilities = capabilities_of(os.getxattr(real, "security.capability", follow_symlinks=False))
     # setgid without the right to execute for the group is mandatory locking of old, no privilege
     bits = seen.st_mode & (stat.S_ISUID | (stat.S_ISGID if seen.st_mode & stat.S_IXGRP else 0))
+    bits = bits if seen.st_mode & 0o111 else 0
     if not bits and not capabilities:
         return None
     return [stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid, capabilities]

@@ -260,3 +260,24 @@ def test_a_folder_larger_than_a_piece_is_seen_whole(fake: FakeHost, monkeypatch:
         f"/srv/data/{n}" for n in range(40)
     }
     assert descriptors() == before
+
+
+def test_capabilities_of_a_file_that_nobody_may_execute_yet(
+    fake: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel tells of it; a walk asks programs alone."""
+    fake.watch()
+    fake.path("/tmp").mkdir()
+    given = struct.pack("<5I", 0x02000001, 1 << 7, 0, 0, 0)
+    notify = Inotify()
+    try:
+        watch = begin(fake, notify)
+        assert watch.step() == []
+        file = fake.put("/tmp/x", "", 0o644)
+        monkeypatch.setattr(os, "getxattr", lambda path, name, follow_symlinks: given)
+        (found,) = run(fake, watch, 2)
+        assert (found.type, found.evidence["capabilities"]) == ("capability_file", "cap_setuid")
+        file.unlink()
+        assert run(fake, watch) == []
+    finally:
+        notify.close()
