@@ -180,17 +180,24 @@ def describe(host: Host, packages: Packages, pid: int) -> dict[str, Any]:
 
 def user_name(host: Host, uid: int | None) -> str | None:
     """A user's name from /etc/passwd, the uid where it has none."""
-    if uid is None:
-        return None
+    return None if uid is None else _name(host, "/etc/passwd", uid)
+
+
+def group_name(host: Host, gid: int) -> str:
+    """A group's name from /etc/group, the gid where it has none."""
+    return _name(host, "/etc/group", gid)
+
+
+def _name(host: Host, path: str, number: int) -> str:
     try:
-        text = host.read("/etc/passwd", 1 << 20)
+        text = host.read(path, 1 << 20)
     except OSError:
-        return str(uid)
+        return str(number)
     for line in text.split(b"\n"):
         fields = line.split(b":")
-        if len(fields) > 2 and fields[2] == b"%d" % uid:
+        if len(fields) > 2 and fields[2] == b"%d" % number:
             return safe(fields[0], 64)
-    return str(uid)
+    return str(number)
 
 
 def _connection(each: Connection) -> dict[str, Any]:

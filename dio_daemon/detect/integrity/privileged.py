@@ -19,7 +19,7 @@ from dio_daemon.detect.finding import Finding
 from dio_daemon.detect.integrity.baseline import Baseline
 from dio_daemon.detect.integrity.capabilities import capabilities_of
 from dio_daemon.detect.integrity.dpkg import Packages, aliases
-from dio_daemon.detect.integrity.facts import user_name
+from dio_daemon.detect.integrity.facts import group_name, user_name
 from dio_daemon.detect.integrity.host import Host
 from dio_daemon.detect.integrity.inotify import Inotify
 from dio_daemon.detect.integrity.quick import OPEN, Entry, QuickFolders, entries_of
@@ -233,10 +233,14 @@ class PrivilegedWatch:
         owner = self._packages.owner(path)
         if capabilities:
             type_, what = "capability_file", f"has capabilities of its own ({capabilities})"
+            mend = f"getcap {word}. Take them away: setcap -r {word}"
         elif mode & stat.S_ISUID:
             type_, what = "setuid_file", f"runs as {user} whoever starts it (setuid)"
+            mend = f"ls -l {word}. Take that away: chmod u-s {word}"
         else:
-            type_, what = "setgid_file", f"runs with group {gid} whoever starts it (setgid)"
+            group = group_name(self._host, gid)
+            type_, what = "setgid_file", f"runs with group {group} whoever starts it (setgid)"
+            mend = f"ls -l {word}. Take that away: chmod g-s {word}"
         severity = "critical" if (uid == 0 and loose and mode & stat.S_ISUID) else "high"
         if mode & stat.S_ISUID == 0 and not capabilities and gid >= 1000:
             severity = "low"
@@ -249,8 +253,7 @@ class PrivilegedWatch:
             subject=path,
             summary=f"{shown} {what}, and it did not before",
             why="Such a file turns any user into another one, mostly root: the classic way to keep root's rights.",
-            next=f"ls -l {word}; getcap {word}. Take it away: chmod ug-s {word}, or setcap -r {word}. Who was there: "
-            "present, in the evidence.",
+            next=f"{mend}. Keep a copy if it is no system's own; who was there: present, in the evidence.",
             technique="T1548.001",
             title="New privileged file",
             evidence={

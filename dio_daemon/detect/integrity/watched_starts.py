@@ -98,7 +98,7 @@ STARTS: Final[tuple[Group, ...]] = (
         "T1037.004",
         "start-up script",
         "It is run as root at every boot.",
-        "Read the diff; no package of today's Debian writes /etc/rc.local.",
+        "Read the diff; systemctl status NAME tells whether it ran; dpkg -S PATH names its package: rc.local has none.",
         (
             "/etc/rc.local",
             "/etc/init.d/*",
