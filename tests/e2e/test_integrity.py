@@ -72,7 +72,7 @@ tar -C / -czf /srv/etc.tgz etc
 mkdir /tmp/restored; tar -C /tmp/restored -xzf /srv/etc.tgz
 printf 'job: "%s"\\n' "$(getent shadow root | cut -d: -f2)" > /srv/play.yml
 mv /var/log/job.log /var/log/job.log.old
-mkdir /srv/logs; for n in $(seq 40); do cp /etc/services /srv/logs/$n.log; done; gzip /srv/logs/*.log
+mkdir /srv/logs; for n in $(seq 40); do seq 2000 > /srv/logs/$n.log; done; gzip /srv/logs/*.log
 cp -a /etc /srv/etc
 """
 _SANDBOXES = """
@@ -111,7 +111,7 @@ def _events(api: dio.Api, type_: str) -> list[dict[str, Any]]:
 
 def _watched(make_host: MakeHost) -> tuple[Host, dio.Api]:
     host = make_host("alpha", files=FAST)
-    host.run("echo root:drill-drill | chpasswd; cp /etc/services /var/log/job.log")
+    host.run("echo root:drill-drill | chpasswd; seq 2000 > /var/log/job.log")
     host.run(f"mkdir -p /var/empty-drill; systemctl start {dio.CENTER} {dio.AGENT}")
     api = dio.Api(host)
     wait_for(
