@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -146,6 +146,7 @@ class RequestsTransport:
         self._user_agent = user_agent
         self._lock = threading.Lock()
         self._line: _Line | None = None
+        self._pools = _pools(self._connected)
         self._stopped = False
 
     def exchange(
@@ -173,7 +174,7 @@ class RequestsTransport:
             self._line = line
         deadline = self._deadlines.set(total_s, lambda: line.cut(DeadlinePassed))
         try:
-            answer = self._send(line, method, url, headers, body, min(connect_s, total_s), total_s)
+            answer = self._send(method, url, headers, body, min(connect_s, total_s), total_s)
         except (requests.RequestException, OSError, ValueError) as error:
             cut = line.close()
             if cut is not None:
@@ -203,9 +204,13 @@ class RequestsTransport:
         with self._lock:
             self._stopped = False
 
+    def _connected(self, sock: socket.socket) -> None:
+        line = self._line
+        if line is not None:
+            line.connected(sock)
+
     def _send(
         self,
-        line: _Line,
         method: str,
         url: str,
         headers: Mapping[str, str],
@@ -224,8 +229,7 @@ class RequestsTransport:
             session.cert = self._certificate
             session.proxies.update({"http": proxy, "https": proxy} if proxy else {})
             session.headers["User-Agent"] = self._user_agent
-            session.mount("http://", _Adapter(line))
-            session.mount("https://", _Adapter(line))
+            session.mount(f"{url.partition(':')[0]}://", _Adapter(self._pools))
             with session.request(
                 method,
                 url,
@@ -278,8 +282,8 @@ def _cut_off(response: requests.Response) -> bool:
 class _Adapter(HTTPAdapter):
     """requests' adapter with connections that tell their socket, and without retries of its own."""
 
-    def __init__(self, line: _Line) -> None:
-        self._line_pools = _pools(line)
+    def __init__(self, pools: dict[str, type]) -> None:
+        self._line_pools = pools
         super().__init__(max_retries=0, pool_connections=1, pool_maxsize=1)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -299,19 +303,19 @@ class _Adapter(HTTPAdapter):
         return manager
 
 
-def _pools(line: _Line) -> dict[str, type]:
-    """urllib3's pools, their connections reporting each new socket to `line`."""
+def _pools(connected: Callable[[socket.socket], None]) -> dict[str, type]:
+    """urllib3's pools, their connections handing each new socket to `connected`."""
 
     class Plain(HTTPConnection):
         def _new_conn(self) -> socket.socket:
             sock = super()._new_conn()
-            line.connected(sock)
+            connected(sock)
             return sock
 
     class Tls(HTTPSConnection):
         def _new_conn(self) -> socket.socket:
             sock = super()._new_conn()
-            line.connected(sock)
+            connected(sock)
             return sock
 
     class PlainPool(HTTPConnectionPool):

@@ -86,7 +86,7 @@ def assemble(
     return Integrity(
         Parts(
             files=files,
-            folders=OpenFolders(host, files.folders, baseline, window.open),
+            folders=OpenFolders(host, files.folders, lambda: files.news.rights, baseline, window.open),
             accounts=AccountWatch(host, runs, baseline, window.covers, clock, record),
             privileged=PrivilegedWatch(
                 host,

@@ -80,7 +80,7 @@ class FileWatch:
         self._baseline = baseline
         self._verdict = verdict
         self._runs = runs
-        self._news = FolderNews(host, notify)
+        self.news = FolderNews(host, notify)
         self._clock = clock
         self._record = record
         self._places = Places(host, groups)
@@ -152,7 +152,7 @@ class FileWatch:
 
     def is_told_of(self, folder: str) -> bool:
         """Whether the kernel tells of changes in a folder."""
-        return self._news.of(folder)
+        return self.news.of(folder)
 
     def folders(self) -> list[str]:
         """The folders that hold watched files."""
@@ -187,7 +187,7 @@ class FileWatch:
         folders = self._places.folders
         self._enqueue([folder for folder in folders if folder not in before])
         self._enqueue([folder for folder in before if folder not in folders])
-        self._news.ask(folders)
+        self.news.ask(folders)
 
     def _look_at_everything(self, now: float) -> None:
         """Unless the kernel tells of all of it: not of what is mounted over it, for which one has to look."""
@@ -195,7 +195,7 @@ class FileWatch:
         if self._host.mounts != self._mounts:
             self._mounts, self._backstop_at = self._host.mounts, now
             self._expand(now)
-        if now < self._backstop_at and self._news.of_all:
+        if now < self._backstop_at and self.news.of_all:
             return
         self._backstop_at = now + TOLD_S
         self._rescanned = self._clock.now().timestamp()
@@ -204,7 +204,7 @@ class FileWatch:
     def _drain(self, now: float) -> None:
         for _ in range(STEP_READS):
             count = 0
-            for folder, mask, name in self._news.read():
+            for folder, mask, name in self.news.read():
                 count += 1
                 self._take_event(folder, mask, name, now)
             if not count:
@@ -344,7 +344,7 @@ class FileWatch:
         if self._suspects or self._queue or self._first:
             return
         told = (
-            self._news.of_all and not self._dirty
+            self.news.of_all and not self._dirty
         )  # then nothing has happened up to the last news but what was judged
         self._baseline.memory[JUDGED_AT] = self._drained if told else self._rescanned
         if self._pending:  # or it would not be written before something changes

@@ -31,6 +31,13 @@ class FolderNews:
         self._folders: dict[int, str] = {}
         self._watches: dict[str, int] = {}
         self._unwatched = 0
+        self._changes = 0
+
+    @property
+    def rights(self) -> int | None:
+        """Another number whenever a folder, or who may do what in one, may be another than before; None where the
+        kernel does not tell of all."""
+        return self._changes if self.of_all else None
 
     @property
     def of_all(self) -> bool:
@@ -57,6 +64,8 @@ class FolderNews:
             except OSError:  # it is gone already, or there are no watches left
                 self._unwatched += 1
                 continue
+            if self._watches.get(folder) != watch:
+                self._changes += 1
             self._folders[watch] = folder
             self._watches[folder] = watch
 
@@ -64,6 +73,8 @@ class FolderNews:
         """What one read gives: folder (None for one that is watched no more), mask, name in it."""
         for watch, mask, raw in self._notify.events() if self._notify is not None else ():
             folder = self._folders.get(watch)
+            if not raw:
+                self._changes += 1
             if mask & inotify.IGNORED:
                 self._folders.pop(watch, None)
                 if folder is not None and self._watches.get(folder) == watch:

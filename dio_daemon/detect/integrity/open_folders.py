@@ -16,6 +16,8 @@ from dio_daemon.detect.integrity.host import Host
 from dio_daemon.text import for_shell, safe
 
 EVERY_S = 15.0
+TOLD_S = 600.0
+"""The same where the kernel tells when one changes."""
 SYSTEM = ("/etc", "/usr", "/root", "/boot", "/var/spool", "/var/lib/dpkg")
 MOST_KNOWN = 1000
 FIRST_USER = 1000
@@ -27,6 +29,7 @@ class OpenFolders:
     Args:
         host: whose.
         folders: those that hold watched files, as they are now.
+        rights: another number when one of them changed; None where nobody tells of that.
         baseline: remembers those that were open before.
         announced: whether a change window is open.
     """
@@ -35,6 +38,7 @@ class OpenFolders:
         self,
         host: Host,
         folders: Callable[[], Iterable[str]],
+        rights: Callable[[], int | None],
         baseline: Baseline,
         announced: Callable[[], bool],
     ) -> None:
@@ -42,14 +46,20 @@ class OpenFolders:
         self._folders = folders
         self._baseline = baseline
         self._announced = announced
-        self._look_at = float("-inf")
+        self._rights = rights
+        self._seen: int | None = None
+        self._look_at = self._backstop_at = float("-inf")
         self._findings: dict[str, Finding] = {}
 
     def look(self, now: float) -> list[Finding]:
         """One look; what is the case. `now` is monotonic seconds."""
         if now >= self._look_at:
             self._look_at = now + EVERY_S
-            self._look()
+            before, self._seen = self._seen, self._rights()
+            told = self._seen is not None and self._seen == before
+            if not told or self._findings or self._announced() or now >= self._backstop_at:
+                self._backstop_at = now + TOLD_S
+                self._look()
         return list(self._findings.values())
 
     def accept(self) -> int:

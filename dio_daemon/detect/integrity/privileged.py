@@ -12,6 +12,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 from dio_daemon.clock import Clock
@@ -28,6 +29,8 @@ from dio_daemon.detect.integrity.state import examine
 from dio_daemon.text import for_shell, safe
 
 BITS = stat.S_ISUID | stat.S_ISGID
+_TELLING = BITS | 0o111
+"""Without any of these a file gives no privileges."""
 WALK_S = 3 * 3600.0
 """From the beginning of a walk of all disks to the next."""
 MOST_ENTRIES, LEAST_ENTRIES = 500, 20
@@ -141,16 +144,17 @@ class PrivilegedWatch:
     def _go_on(self, now: float) -> None:
         if self._walk is None:
             return
-        for _ in range(self._slice(now)):
-            found = next(self._walk, None)
-            if found is None:
-                self._walk, self._names = None, self._walked
-                if not self._complete:
-                    self._complete = True
-                    self._keep()
-                return
-            self._walked += 1
-            self._consider(found, self._complete)
+        most, count = self._slice(now), 0
+        for found in islice(self._walk, most):
+            count += 1
+            if found.mode & _TELLING:
+                self._look(found.path, self._complete)
+        self._walked += count
+        if count < most:
+            self._walk, self._names = None, self._walked
+            if not self._complete:
+                self._complete = True
+                self._keep()
 
     def _slice(self, now: float) -> int:
         """How many names to look at now."""
@@ -160,7 +164,7 @@ class PrivilegedWatch:
         return min(MOST_ENTRIES, max(LEAST_ENTRIES, needed))
 
     def _consider(self, entry: Entry, tell: bool) -> None:
-        if entry.mode & BITS or entry.mode & 0o111:
+        if entry.mode & _TELLING:
             self._look(entry.path, tell)
 
     def _look(self, path: str, tell: bool) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from dio_daemon.detect.integrity import open_folders
-from dio_daemon.detect.integrity.open_folders import EVERY_S, FIRST_USER, OpenFolders
+from dio_daemon.detect.integrity.inotify import Inotify
+from dio_daemon.detect.integrity.open_folders import EVERY_S, FIRST_USER, TOLD_S, OpenFolders
 from tests.unit.integrity.conftest import FakeHost
 
 FOLDERS = ("/etc/cron.d", "/home/ann", "/etc/gone")
@@ -35,7 +36,7 @@ def owners(monkeypatch: pytest.MonkeyPatch) -> Owners:
 @pytest.fixture
 def watch(fake: FakeHost, owners: Owners) -> OpenFolders:
     fake.watch()
-    return OpenFolders(fake.host, lambda: FOLDERS, fake.baseline, lambda: fake.window)
+    return OpenFolders(fake.host, lambda: FOLDERS, lambda: None, fake.baseline, lambda: fake.window)
 
 
 def test_a_folder_that_everybody_may_change(fake: FakeHost, watch: OpenFolders) -> None:
@@ -69,3 +70,34 @@ def test_what_is_known_to_be_open(fake: FakeHost, watch: OpenFolders, how: str) 
     assert len(found) == (how == "accepted") == watch.accept()
     fake.window = False
     assert watch.look(2 * EVERY_S) == []
+
+
+def test_where_the_kernel_tells_folders_are_looked_at_when_it_does(fake: FakeHost) -> None:
+    notify = Inotify()
+    try:
+        files = fake.watch(notify=notify)
+        fake.run(files)
+        looks: list[float] = []
+
+        def folders() -> tuple[str, ...]:
+            looks.append(fake.clock.monotonic_s)
+            return FOLDERS
+
+        watch = OpenFolders(fake.host, folders, lambda: files.news.rights, fake.baseline, lambda: fake.window)
+
+        def look() -> list[str]:
+            fake.clock.monotonic_s += EVERY_S
+            files.step()
+            return [finding.subject for finding in watch.look(fake.clock.monotonic_s)]
+
+        assert [look() for _ in range(4)] == [[]] * 4
+        assert len(looks) == 1
+        fake.path("/etc/cron.d").chmod(0o777)
+        assert look() == ["/etc/cron.d"]
+        fake.path("/etc/cron.d").chmod(0o755)
+        assert [look() for _ in range(4)] == [[]] * 4
+        before = len(looks)
+        assert [look() for _ in range(int(TOLD_S / EVERY_S))] == [[]] * int(TOLD_S / EVERY_S)
+        assert len(looks) == before + 1, "once in ten minutes all the same"
+    finally:
+        notify.close()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from dio_daemon.detect.finding import Finding
-from dio_daemon.detect.integrity import quick
+from dio_daemon.detect.integrity import privileged, quick
 from dio_daemon.detect.integrity.capabilities import capabilities_of
 from dio_daemon.detect.integrity.dpkg import Packages
 from dio_daemon.detect.integrity.inotify import Inotify
@@ -203,13 +205,13 @@ def names_asked_for(
 ) -> list[int]:
     """How many names each of some slices of the walk looks at."""
     asked = [0]
-    consider = PrivilegedWatch._consider
 
-    def counting(self: PrivilegedWatch, entry: Entry, tell: bool) -> None:
-        asked[-1] += 1
-        consider(self, entry, tell)
+    def counting(walk: Iterator[Entry], most: int) -> Iterator[Entry]:
+        for entry in islice(walk, most):
+            asked[-1] += 1
+            yield entry
 
-    monkeypatch.setattr(PrivilegedWatch, "_consider", counting)
+    monkeypatch.setattr(privileged, "islice", counting)
     monkeypatch.setattr(QuickFolders, "all_due", lambda self: False)
     for _ in range(steps):
         fake.clock.monotonic_s += SLICE_S
