@@ -36,14 +36,6 @@ BACKDOORS: Final[Signs] = (
 
 SIGNS: Final[Signs] = (
     *BACKDOORS,
-    (
-        "it names something in a temporary folder",
-        re.compile(rb"(?:^|[\s=\"';&|(])/(?:tmp|var/tmp|dev/shm)/[\w.-]*", re.MULTILINE),
-    ),
-    (
-        "it names something in a hidden folder",
-        re.compile(rb"(?:^|[\s=\"';&|])/[\w./-]*/\.[\w-]+/[\w.-]+", re.MULTILINE),
-    ),
     ("a setuid bit is set", re.compile(rb"\bchmod\s+(?:[0-7]?[4-7][0-7]{3}|[ug]*\+s)\b")),
     ("everybody may become root", re.compile(rb"^[ \t]*ALL[ \t]+ALL[ \t]*=", re.MULTILINE)),
     ("no password is needed to become root", re.compile(rb"^[^#\n]*\bNOPASSWD:\s*ALL", re.MULTILINE)),
@@ -84,6 +76,14 @@ SIGNS: Final[Signs] = (
             rb"|(?:function[ \t]+)?(?:sudo|su|passwd)[ \t]*\([ \t]*\))",
             re.MULTILINE,
         ),
+    ),
+    (
+        "it names something in a temporary folder",
+        re.compile(rb"(?:^|[\s=\"';&|(])/(?:tmp|var/tmp|dev/shm)/[\w.-]*", re.MULTILINE),
+    ),
+    (
+        "it names something in a hidden folder",
+        re.compile(rb"(?:^|[\s=\"';&|])/[\w./-]*/\.[\w-]+/[\w.-]+", re.MULTILINE),
     ),
 )
 
