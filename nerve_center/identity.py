@@ -22,7 +22,6 @@ from sqlalchemy.engine import Connection
 from nerve_center.errors import Refused
 from nerve_center.store import runs
 from nerve_center.store.agents import Instance
-from nerve_center.store.runs import Run
 
 OVERDUE_INTERVALS = 1.5
 GRACE_S = 2.0
@@ -100,10 +99,9 @@ def is_cloned() -> Refused:
     )
 
 
-def check_run(connection: Connection, holder: Instance, run_id: str) -> Refused | None:
-    """Why a report of a run cannot be taken; None where it is the instance's present one."""
-    known: Run | None = runs.get(connection, run_id)
-    if known is not None and known.cloned_us is not None:
+def check_run(holder: Instance, run_id: str, cloned: bool) -> Refused | None:
+    """Why a report of a run, which was found to be `cloned`, cannot be taken; None where it is the present one."""
+    if cloned:
         return is_cloned()
     if run_id == holder.run_id:
         return None

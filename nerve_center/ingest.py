@@ -21,7 +21,7 @@ from nerve_center.contract import Contract
 from nerve_center.errors import Refused
 from nerve_center.jsontext import Mismatch, check_text
 from nerve_center.policy import Versions
-from nerve_center.store import agents, latest, records, rollups, threats
+from nerve_center.store import agents, latest, records, rollups, standing, threats
 from nerve_center.store.prepared import Prepared, Values, run_all
 from nerve_center.store.records import Mark, Record
 from nerve_center.store.steady import Steady
@@ -113,16 +113,23 @@ def _store(
     versions: Versions,
 ) -> dict[str, Any] | Refused:
     """The transaction's work: the Acknowledgement, or a refusal before anything was written."""
-    present = agents.instance_locked(connection, instance.instance_id)
-    if present is None or present.credential_hash != instance.credential_hash:
+    found = standing.locked(
+        connection,
+        instance.instance_id,
+        report.run_id,
+        report.epoch,
+        report.stream,
+        report.records[-1].time_us if report.records else now_us,
+    )
+    if found is None or found.instance.credential_hash != instance.credential_hash:
         return auth.unknown()
+    present, mark = found.instance, found.mark
     refusal = auth.refusal(present, instance.agent_id) or identity.check_run(
-        connection, present, report.run_id
+        present, report.run_id, found.cloned
     )
     if refusal is not None:
         return refusal
     key = present.agent_key
-    mark = records.mark(connection, key, report.epoch, report.stream)
     skip = fit(mark, report.after, report.records)
     if skip is None:
         return Refused(
@@ -136,7 +143,9 @@ def _store(
     counts = {"samples": 0, "events": 0, "gaps": 0}
     left: list[tuple[Prepared, Values]] = []
     if new:
-        added = records.append(connection, key, report.epoch, report.stream, mark, new, now_us)
+        added = records.append(
+            connection, key, report.epoch, report.stream, mark, new, now_us, found.deflation
+        )
         for record in added.threats:
             threats.apply(connection, key, record.time_us, record.value)
         _note_maintenance(connection, key, new, heard_us)

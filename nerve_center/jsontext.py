@@ -17,6 +17,8 @@ from nerve_center.errors import Refused
 
 MOST_DEPTH = 32
 _RECORD = ["seq", "from_seq", "tag", "kind", "time", "data"]
+_RECORDS = '"records":['
+_NEXT = '},{"seq":'
 _DATA = '"data":'
 # json.dumps with settings of its own makes an encoder for each call. What was parsed has no circles.
 encode = json.JSONEncoder(
@@ -78,14 +80,17 @@ def _texts(value: Any, body: bytes) -> list[str] | None:
     if not all(isinstance(record, dict) and list(record) == _RECORD for record in records):
         return None
     try:
-        written = [encode(record) for record in records]
-        head = encode({**value, "records": []})[:-2]
+        text = encode(value)
     except ValueError:
         return None
-    if f"{head}{','.join(written)}]}}".encode() != body:
+    if text.encode() != body or text.count(_RECORDS) != 1:
+        return None
+    # Between two records this stands for sure; where it stands no more often, it does so between records only.
+    found = text[text.index(_RECORDS) + len(_RECORDS) : -len("}]}")].split(_NEXT)
+    if len(found) != len(records):
         return None
     # The first `"data":` is the key: texts have no quotes here, and before it stand texts and numbers by the contract.
-    return [text[text.index(_DATA) + len(_DATA) : -1] for text in written]
+    return [each[each.index(_DATA) + len(_DATA) :] for each in found]
 
 
 def _is_shallow(body: bytes) -> bool:

@@ -42,7 +42,8 @@ class Proxied:
             proto = environ.get("HTTP_X_FORWARDED_PROTO", "").rpartition(",")[2].strip().lower()
             if proto in ("http", "https"):
                 environ["wsgi.url_scheme"] = proto
-            client = self._client(environ.get("HTTP_X_FORWARDED_FOR", ""))
+            chain = environ.get("HTTP_X_FORWARDED_FOR")
+            client = self._client(chain) if chain else None
             if client is not None:
                 environ["REMOTE_ADDR"] = client
         return self._app(environ, start_response)

@@ -80,17 +80,19 @@ class Facts:
 
 
 _OF_AGENT = (agents.c.id, agents.c.interval_s, agents.c.rolled_hour, agents.c.labels, agents.c.policy)
-_INSTANCE = select(instances, *_OF_AGENT).join(agents, agents.c.key == instances.c.agent_key)
+OF_INSTANCE = (*instances.c, *_OF_AGENT)
+"""The columns that an Instance is made of."""
+_INSTANCE = select(*OF_INSTANCE).join(agents, agents.c.key == instances.c.agent_key)
 
 _BY_CREDENTIAL = _INSTANCE.where(instances.c.credential_hash == bindparam("of_hash"))
 _LOCKED = Prepared(
     _INSTANCE.where(instances.c.instance_id == bindparam("of_instance")).with_for_update(key_share=True)
 )
-_NAMES = tuple(column.name for column in (*instances.c, *_OF_AGENT))
+_NAMES = tuple(column.name for column in OF_INSTANCE)
 
 
-def _instance(row: Sequence[Any]) -> Instance:
-    """From a row of `_INSTANCE`."""
+def instance_of(row: Sequence[Any]) -> Instance:
+    """From the values of `OF_INSTANCE`."""
     of = dict(zip(_NAMES, row, strict=True))
     superseded_us, revoked_us = of.pop("superseded_us"), of.pop("revoked_us")
     return Instance(
@@ -100,13 +102,13 @@ def _instance(row: Sequence[Any]) -> Instance:
 
 def instance_by_credential(connection: Connection, credential_hash: bytes) -> Instance | None:
     row = connection.execute(_BY_CREDENTIAL, {"of_hash": credential_hash}).first()
-    return None if row is None else _instance(row)
+    return None if row is None else instance_of(row)
 
 
 def instance_locked(connection: Connection, instance_id: str) -> Instance | None:
     """An instance as it is inside this transaction; nobody else changes it or its agent until the end of that."""
     row = _LOCKED.first(connection, {"of_instance": instance_id})
-    return None if row is None else _instance(row)
+    return None if row is None else instance_of(row)
 
 
 def is_revoked(connection: Connection, key: int) -> bool:
@@ -132,7 +134,7 @@ def instances_of(connection: Connection, agent_key: int) -> list[Instance]:
     rows = connection.execute(
         _INSTANCE.where(instances.c.agent_key == agent_key).order_by(instances.c.enrolled_us.desc())
     )
-    return [_instance(row) for row in rows]
+    return [instance_of(row) for row in rows]
 
 
 def agent_key(connection: Connection, agent_id: str) -> int | None:

@@ -9,6 +9,7 @@ which way a sample is stored (RFC 1950: its window; FDICT), and zlib refuses a w
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 
 from sqlalchemy import bindparam, exists, select
 from sqlalchemy.engine import Connection
@@ -32,9 +33,13 @@ _OF_HOUR = Prepared(
 class Deflation:
     """Deflates and inflates samples of one agent, within one transaction."""
 
-    def __init__(self, connection: Connection, agent_key: int) -> None:
+    def __init__(
+        self, connection: Connection, agent_key: int, known: Mapping[int, bytes | None] | None = None
+    ) -> None:
+        """`known` are hours whose dictionary, as it is stored, was read before; None where there is none."""
         self._connection = connection
         self._agent_key = agent_key
+        self._known = known or {}
         self._hours: dict[int, Base | None] = {}
 
     def deflate(self, time_us: int, text: bytes) -> bytes:
@@ -69,9 +74,13 @@ class Deflation:
 
     def _of(self, hour: int) -> Base | None:
         if hour not in self._hours:
-            row = _OF_HOUR.first(self._connection, {"of_agent": self._agent_key, "of_hour": hour})
-            self._hours[hour] = None if row is None else Base(zlib.decompress(row[0]))
+            data = self._known[hour] if hour in self._known else self._read(hour)
+            self._hours[hour] = None if data is None else Base(zlib.decompress(data))
         return self._hours[hour]
+
+    def _read(self, hour: int) -> bytes | None:
+        row = _OF_HOUR.first(self._connection, {"of_agent": self._agent_key, "of_hour": hour})
+        return None if row is None else row[0]
 
 
 def remove_unused(connection: Connection, agent_key: int, before_hour: int) -> int:

@@ -19,7 +19,7 @@ import functools
 import zlib
 
 _LEVEL = 6
-_MEMORY = 8
+_MEMORY = 5
 _WINDOW_BITS = 10
 _HEAD = 0x28
 """The first byte of a stream with that window, RFC 1950; of one with the usual window it is 0x78."""

@@ -38,13 +38,19 @@ class Prepared:
         """The text that the driver is given."""
         return self._postgresql if on_postgresql else self._sqlite
 
-    def first(self, connection: Connection, values: Values) -> tuple[Any, ...] | None:
-        """The first row, in the order of the statement's columns; None where there is none."""
+    def first(
+        self, connection: Connection, values: Values, after: Prepared | None = None
+    ) -> tuple[Any, ...] | None:
+        """The first row, in the order of the statement's columns; None where there is none.
+
+        `after` is a statement that locks: on PostgreSQL it goes before, in the same message, with the same values.
+        """
         cursor = connection.connection.cursor()
         if not is_postgresql(connection):
             found: tuple[Any, ...] | None = cursor.execute(self._sqlite, self.whole(values)).fetchone()
             return found
-        cursor.execute(self._postgresql, self.whole(values))
+        before = "" if after is None else f"{after.sql(True)}; "
+        cursor.execute(before + self._postgresql, self.whole(values))
         row = cursor.fetchone()
         return None if row is None else tuple(bytes(v) if isinstance(v, memoryview) else v for v in row)
 

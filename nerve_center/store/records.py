@@ -109,12 +109,13 @@ def append(
     at: Mark,
     records: Sequence[Record],
     now_us: int,
+    deflation: Deflation | None = None,
 ) -> Added:
     """Store `records`, which continue the mark `at`; the caller writes what moves the mark to the last of them."""
     last = records[-1]
     key = at.key if at.key is not None else _new_stream(connection, agent_key, epoch, stream, last, now_us)
     common = {"agent_key": agent_key, "stream_key": key, "received_us": now_us}
-    deflation = Deflation(connection, agent_key)
+    deflation = deflation or Deflation(connection, agent_key)
     of_samples: list[dict[str, Any]] = []
     of_gaps: list[dict[str, Any]] = []
     of_events: list[dict[str, Any]] = []
