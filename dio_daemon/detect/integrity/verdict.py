@@ -20,6 +20,7 @@ from dio_daemon.detect.integrity.dpkg import Owner, Packages, aliases
 from dio_daemon.detect.integrity.facts import user_name
 from dio_daemon.detect.integrity.group import Group
 from dio_daemon.detect.integrity.host import Host
+from dio_daemon.detect.integrity.quick import OPEN
 from dio_daemon.detect.integrity.runs import Runs
 from dio_daemon.detect.integrity.state import FileState, read_regular
 from dio_daemon.detect.integrity.suspicious import MOST_BYTES, SIGNS, only_paths, signs
@@ -35,6 +36,7 @@ UNSUSPICIOUS = "unsuspicious"
 FIRST_LOOK_S = 300.0
 """What is found so long after a start went before it: the first look takes its time on a host that boots."""
 _PROGRAMS = ("binaries", "libraries")
+_TEMPORARY = tuple(f"{folder}/" for folder in OPEN)
 _HOME_FILE = re.compile(r"/home/[^/]+/\.[^/]+")
 
 
@@ -132,6 +134,8 @@ class Verdict:
         group, path = change.group, safe(change.path, 300)
         content = self._content(change)
         found = signs(content, text_before, group.only_with or SIGNS)
+        if change.after is not None and (change.after.target or "").startswith(_TEMPORARY):
+            found = ["it leads into a temporary folder"]
         replaced = (
             owner is not None and owner.md5 is not None and not owner.conffile and change.what == "changed"
         )

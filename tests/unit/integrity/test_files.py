@@ -106,12 +106,16 @@ def test_where_a_link_leads_and_whose_a_file_is_are_said(fake: FakeHost) -> None
     link = fake.path("/etc/systemd/system/multi-user.target.wants/x.service")
     link.parent.mkdir(parents=True)
     link.symlink_to("/opt/x.service")
+    link.with_name("y.service").symlink_to("/tmp/y.service")
     fake.put("/etc/passwd", f"root:x:0:0::/root:/bin/sh\nann:x:{NOT_ROOT}:1::/home/ann:/bin/sh\n")
     job = fake.put("/var/spool/cron/atjobs/a0001", "true\n")
     os.chown(job, NOT_ROOT, -1)
     found = {each.subject: each.summary for each in fake.run(watch)}
     assert found["/etc/systemd/system/multi-user.target.wants/x.service"].endswith(
         ", a link to /opt/x.service"
+    )
+    assert found["/etc/systemd/system/multi-user.target.wants/y.service"].endswith(
+        ", a link to /tmp/y.service (it leads into a temporary folder)"
     )
     assert found["/var/spool/cron/atjobs/a0001"].endswith("/a0001, of user ann")
 
