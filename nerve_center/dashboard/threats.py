@@ -91,6 +91,7 @@ def threat(key: int) -> str:
         told=told,
         hosts=hosts,
         found_first=shown.pop("first", None) if hosts else None,
+        first_threat=shown.pop("first_threat_id", None) if hosts else None,
         evidence=evidence.table(shown),
         more=evidence.table(more),
         lines=lines[::-1],

@@ -177,7 +177,11 @@ def _outbreak(fingerprint: str, group: Sequence[Threat]) -> dict[str, Any]:
         "count": len(hosts),
         "of_type": first.type,
         "of_subject": first.subject,
-        "evidence": {"hosts": _listed(list(hosts.items())), "first": first.hostname, "threat": first.key},
+        "evidence": {
+            "hosts": _listed(list(hosts.items())),
+            "first": first.hostname,
+            "first_threat_id": first.key,
+        },
     }
 
 

@@ -70,7 +70,9 @@ def test_an_outbreak_leads_to_its_hosts(center: CenterUnderTest, tmp_path: Path)
         assert f'href="/hosts/{each.agent_id}">host{number}</a>' in page
         assert f'href="/threats?host=host{number}"' in page
     assert page.count("had it first</span>") == 1 and "its cause was seen" not in page
-    (first, *_) = telling.threats(type="disk_full")
+    first = min(telling.threats(type="disk_full"), key=lambda each: int(each["id"]))
+    assert f'href="/threats/{first["id"]}">what it found</a>' in page
+    assert "first threat id" not in page, "a number by itself says nothing"
     assert 'id="hosts"' not in seen(browser, f"/threats/{first['id']}")
 
 
