@@ -6,7 +6,6 @@ read on demand, when a file has changed, and the answers are kept until the data
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 from dataclasses import dataclass
@@ -69,12 +68,6 @@ class Packages:
                 unknown = paths
             self._owners.update(self._search(unknown))
         return {path: self._owners[path] for path in paths}
-
-    def matches(self, path: str, owner: Owner, content: bytes) -> bool | None:
-        """Whether a content is the package's; None when the package does not say."""
-        if owner.md5 is None:
-            return None
-        return hashlib.md5(content, usedforsecurity=False).hexdigest() == owner.md5
 
     def _search(self, paths: list[str]) -> dict[str, Owner | None]:
         found: dict[str, Owner | None] = dict.fromkeys(paths)

@@ -42,6 +42,7 @@ SETTLED_COST = 8
 STEP_BYTES = 2 << 20
 STEP_READS = 16
 STEP_JUDGED = 50
+STEP_JUDGED_S = 0.5  # and no longer: whoever stops the agent waits for the step in hand
 MOST_SUSPECTS = 50_000
 """An upgrade of the whole system changes some ten thousand watched files."""
 JUDGED_AT = "judged_at"
@@ -160,11 +161,10 @@ class FileWatch:
 
     def accept(self) -> int:
         """Take all that differs as well; how many files that were."""
-        for path, (state, _) in self._findings.items():
+        taken, self._findings = self._findings, {}
+        for path, (state, _) in taken.items():
             self._take(path, state)
-        count = len(self._findings)
-        self._findings.clear()
-        return count
+        return len(taken)
 
     def _new_groups(self, groups: Sequence[Group]) -> set[str]:
         """Groups that this host was not watched for before: what they have now is taken as well."""
@@ -362,7 +362,12 @@ class FileWatch:
 
     def _judge(self) -> None:
         recorded: dict[str, list[str]] = {}
-        for path, (group, since, noticed_at) in list(self._suspects.items())[:STEP_JUDGED]:
+        until = self._clock.monotonic() + STEP_JUDGED_S
+        suspects = list(self._suspects.items())[:STEP_JUDGED]
+        self._verdict.expect([path for path, _ in suspects])
+        for path, (group, since, noticed_at) in suspects:
+            if self._clock.monotonic() > until:
+                break
             del self._suspects[path]
             before, after = self._baseline.files.get(path), self._current.get(path)
             if (before is None and after is None) or (after is not None and after.same(before)):

@@ -12,6 +12,7 @@ import os
 import stat
 import struct
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,9 @@ from dio_daemon.detect.integrity.host import Host
 
 MOST_HASHED_BYTES = 4 << 20
 """Of a larger file the size and the times alone are compared."""
+MOST_COMPARED_BYTES = 256 << 20
+"""A larger file is not compared with its package."""
+PIECE_BYTES = 1 << 18
 
 
 GONE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG))
@@ -198,20 +202,34 @@ def read_start(path: str, limit: int) -> bytes:
 
 def read_regular(path: str, limit: int = MOST_HASHED_BYTES) -> bytes | None:
     """The content of a regular file, None when it is no such file, too large, or cannot be read."""
+    parts: list[bytes] = []
+    return b"".join(parts) if _read_into(parts.append, path, limit) else None
+
+
+def md5_of(path: str, limit: int = MOST_COMPARED_BYTES) -> str | None:
+    """The MD5 of a regular file's content, as packages have it; None as for `read_regular`.
+
+    A piece at a time: programs of a hundred megabytes are not taken into memory for it.
+    """
+    digest = hashlib.md5(usedforsecurity=False)
+    return digest.hexdigest() if _read_into(digest.update, path, limit) else None
+
+
+def _read_into(take: Callable[[bytes], object], path: str, limit: int) -> bool:
+    """Give the content of a regular file to `take`, a piece at a time; whether that was all of it."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except (OSError, ValueError):
-        return None
+        return False
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return None
-        parts = []
+            return False
         left = limit + 1
-        while left > 0 and (part := os.read(fd, min(left, 1 << 18))):
-            parts.append(part)
+        while left > 0 and (part := os.read(fd, min(left, PIECE_BYTES))):
+            take(part)
             left -= len(part)
     except OSError:
-        return None
+        return False
     finally:
         os.close(fd)
-    return b"".join(parts) if left > 0 else None
+    return left > 0

@@ -1,8 +1,9 @@
 """The detector of covered tracks: logs cut short or gone, shell history turned off, security services stopped.
 
 Logs that are rotated leave their old content behind under another name, and those that a package takes along go while
-dpkg works; neither is told. A journal that is removed is made anew at once, so the one before must be beside it. What
-was cut does not come back, so that is told for an hour.
+dpkg works; neither is told. A journal that is removed is made anew at once, so the one before must be beside it; one
+that was rotated and vacuumed at once, so that nothing is left of it, is told as what administrators do: low. What was
+cut does not come back, so that is told for an hour.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dio_daemon.detect.integrity.audit import AuditTrail
 from dio_daemon.detect.integrity.baseline import Baseline
 from dio_daemon.detect.integrity.histories import Histories
 from dio_daemon.detect.integrity.host import Host
+from dio_daemon.detect.integrity.rotations import VACUUMED, Rotations, Seen, is_journal
 from dio_daemon.detect.integrity.runs import Runs
 from dio_daemon.detect.integrity.services import Services
 
@@ -39,10 +41,7 @@ MOST_OTHERS = 100
 LEAST_BYTES = 512
 """A shorter log says nothing when it is cut."""
 TOLD_S = 3600.0
-ROTATED_S = 180.0
 GONE_LOOKS = 3
-KEEP_FREE = (0.15, 4 << 30)
-"""journald removes even what it has just rotated where less than both of a disk (a share, bytes) are free."""
 
 
 @dataclass
@@ -105,6 +104,7 @@ class TamperWatch:
             baseline.saved_at or clock.now().timestamp(),
         )
         self._audit = AuditTrail(host, runs, announced)
+        self._rotations = Rotations(host)
 
     def look(self, now: float) -> list[Finding]:
         """One look; what is the case. `now` is monotonic seconds."""
@@ -118,6 +118,10 @@ class TamperWatch:
             *self._services.look(now, wall),
             *self._audit.look(now, wall),
         ]
+
+    def close(self) -> None:
+        """Let go of what is held."""
+        self._rotations.close()
 
     def accept(self) -> int:
         """Take all that is told as well; how many they were."""
@@ -158,15 +162,27 @@ class TamperWatch:
             self._logs.pop(path, None)
             return
         self._logs[path] = _Log(seen.st_ino, seen.st_size, wall)
+        self._judge_log(path, known, seen, now, wall)
+        self._rotations.hold(path, seen.st_ino)
+
+    def _judge_log(
+        self, path: str, known: _Log | None, seen: os.stat_result, now: float, wall: float
+    ) -> None:
+        """A log that is there, against how it was."""
         anew = path.endswith(".db") or _is_other(path)  # a database is, and programs' own logs are
         if known is None or known.size < LEAST_BYTES or anew:
             return
         another, shorter = known.inode != seen.st_ino, seen.st_size < known.size
-        if not (shorter or (another and _is_journal(path))):
+        if not (shorter or (another and is_journal(path))):
             return
-        if known.ordinary or self._ordinary(known, wall) or self._rotated(path, known, wall):
+        if known.ordinary or self._ordinary(known, wall):
             return
-        if another:
+        explained = self._rotations.explain(path, Seen(known.inode, known.seen_at, _is_other(path)), wall)
+        if explained == VACUUMED:
+            self._tell_vacuumed(path, known.size, seen.st_size, now)
+        elif explained is not None:
+            return
+        elif another:
             words = f"Log {path} was removed and begun anew"
             self._tell(path, "log_removed", words, known.size, seen.st_size, now)
         else:
@@ -180,46 +196,15 @@ class TamperWatch:
         if known.gone < GONE_LOOKS:  # a rotation makes the new file a moment later
             return
         del self._logs[path]
-        if known.ordinary or known.size < LEAST_BYTES or self._rotated(path, known, wall):
+        explained = self._rotations.explain(path, Seen(known.inode, known.seen_at, _is_other(path)), wall)
+        self._rotations.let_go(path)
+        if known.ordinary or known.size < LEAST_BYTES or explained is not None:
             return
         self._tell(path, "log_removed", f"Log {path} was removed", known.size, 0, now)
 
     def _ordinary(self, known: _Log, wall: float) -> bool:
         """Whether what happened to a log since it was seen is the package manager's work or announced."""
         return self._announced() or self._runs.busy(wall) or self._runs.between(known.seen_at, wall)
-
-    def _rotated(self, path: str, known: _Log, wall: float) -> bool:
-        """Whether a rotation has just put its old content beside it."""
-        folder, _, name = path.rpartition("/")
-        journal = _is_journal(path)
-        if journal and self._is_full(folder):
-            return True
-        start = name.removesuffix(".journal")
-        try:
-            names = os.listdir(self._host.at(folder))
-        except OSError:
-            return False
-        for each in names:
-            alike = each.startswith(start)
-            if each == name or not (alike or _is_other(path)):
-                continue
-            try:
-                seen = os.lstat(self._host.at(f"{folder}/{each}"))
-            except OSError:
-                continue
-            if seen.st_ino == known.inode:
-                return True
-            if alike and not journal and wall - seen.st_ctime < ROTATED_S and seen.st_size > 0:
-                return True
-        return False
-
-    def _is_full(self, folder: str) -> bool:
-        share, least = KEEP_FREE
-        try:
-            disk = os.statvfs(self._host.at(folder))
-        except OSError:
-            return False
-        return disk.f_bavail * disk.f_frsize < min(share * disk.f_blocks * disk.f_frsize, least)
 
     def _tell(self, path: str, type_: str, words: str, before: int, after: int, now: float) -> None:
         self._cut[path] = (
@@ -238,6 +223,26 @@ class TamperWatch:
             ),
         )
 
+    def _tell_vacuumed(self, path: str, before: int, after: int, now: float) -> None:
+        """Whoever clears the journal to have room does it so, and an intruder can do the same."""
+        self._cut[path] = (
+            now,
+            Finding(
+                type="log_removed",
+                severity="low",
+                confidence=0.5,
+                subject=path,
+                summary="The journal was rotated and vacuumed at once: nothing that was logged before is left",
+                why="It is how administrators clear it by hand, and how somebody does who has something to hide: what"
+                " happened on this host before can no longer be read here.",
+                next="Ask who did it: present, in the evidence. To have room and keep the last days, journalctl "
+                "--vacuum-time=7d without --rotate.",
+                technique="T1070.002",
+                title="Journal emptied",
+                evidence={"path": path, "size_before": before, "size_after": after},
+            ),
+        )
+
     def _list(self, name: str) -> list[str]:
         value = self._memory.get(name)
         return [str(each) for each in value] if isinstance(value, list) else []
@@ -249,12 +254,8 @@ class TamperWatch:
             self._baseline.changed()
 
 
-def _is_journal(path: str) -> bool:
-    return path.endswith(".journal")
-
-
 def _is_other(path: str) -> bool:
-    return path not in _LOGS and not _is_journal(path)
+    return path not in _LOGS and not is_journal(path)
 
 
 _LOGS = frozenset(LOGS)

@@ -155,6 +155,7 @@ class Integrity:
     def finish(self) -> None:
         """After the last step: write the baseline down, give back what the kernel lent."""
         self._parts.follower.close()
+        self._parts.tamper.close()
         self._parts.baseline.save(at_once=True)
         for notify in self._parts.notify:
             notify.close()
@@ -176,20 +177,43 @@ class Integrity:
         return can
 
     def _look(self) -> None:
-        parts, now = self._parts, self._clock.monotonic()
+        now = self._clock.monotonic()
+        for look in (
+            self._look_at_files,
+            self._look_at_logins,
+            self._look_at_processes,
+            self._look_at_traces,
+        ):
+            if (
+                self.stopping
+            ):  # whoever stops the agent waits for this; what is left is seen at the next start
+                return
+            look(now)
+
+    def _look_at_files(self, now: float) -> None:
+        parts = self._parts
         self._found["files"] = parts.files.step()
         self._found["accounts"] = parts.accounts.look()
         self._found["privileged"] = parts.privileged.step()
         self._found["hostage"] = parts.hostage.look(now)
         self._found["exposed"] = parts.exposed.look(now)
+
+    def _look_at_logins(self, now: float) -> None:
+        parts = self._parts
         lines = parts.follower.read()
         parts.people.take(lines, now)
         parts.logins.take(lines, now)
         self._found["logins"] = parts.logins.look(now)
+
+    def _look_at_processes(self, now: float) -> None:
+        parts = self._parts
         if self._is_due("processes", PROCESSES_S, now):
             self._found["processes"] = parts.processes.look(now)
             self._found["listeners"] = parts.listeners.look()
             self._found["concealed"] = parts.concealed.look(now)
+
+    def _look_at_traces(self, now: float) -> None:
+        parts = self._parts
         if self._is_due("tamper", TAMPER_S, now):
             self._found["tamper"] = parts.tamper.look(now)
             self._found["kernel"] = parts.kernel.look(self._clock.now().timestamp())

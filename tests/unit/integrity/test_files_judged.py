@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from dio_daemon.detect.finding import Finding
+from dio_daemon.detect.integrity.host import Host
 from dio_daemon.detect.integrity.inotify import Inotify
+from dio_daemon.detect.integrity.verdict import Change, Verdict
 from tests.unit.integrity.conftest import FakeHost
 
 
@@ -142,3 +145,45 @@ def test_what_a_run_removed_and_a_breathless_agent_notices_later(fake: FakeHost)
         assert [found.subject for found in fake.run(watch)] == ["/usr/bin/python3.12"]
     finally:
         notify.close()
+
+
+def test_many_changes_take_one_pass_over_the_package_database(
+    fake: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pass reads the lists of all packages; one for each file took a minute after a large installation."""
+    for number in range(20):
+        fake.package(f"package{number}", {f"/usr/bin/p{number}": "x"})
+    watch = fake.watch()
+    fake.run(watch)
+    lists: list[str] = []
+    read = Host.read
+
+    def counted(host: Host, path: str, limit: int) -> bytes:
+        lists.extend([path] if path.endswith(".list") else [])
+        return read(host, path, limit)
+
+    monkeypatch.setattr(Host, "read", counted)
+    for number in range(20):
+        fake.put(f"/etc/cron.d/job{number}", "x\n")
+    assert len(fake.run(watch)) == 20
+    assert len(lists) == 20
+
+
+def test_a_step_that_judges_for_long_leaves_the_rest_to_the_next(
+    fake: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever stops the agent waits for the step in hand."""
+    watch = fake.watch()
+    fake.run(watch)
+    for number in range(9):
+        fake.put(f"/etc/cron.d/job{number}", "x\n")
+    judge = Verdict.finding
+
+    def slow(verdict: Verdict, change: Change, text_before: bytes | None) -> Finding:
+        fake.clock.monotonic_s += 0.3
+        return judge(verdict, change, text_before)
+
+    monkeypatch.setattr(Verdict, "finding", slow)
+    fake.clock.monotonic_s += 301
+    counts = [len(watch.step()) for _ in range(60)]
+    assert sorted({*counts} - {0}) == [2, 4, 6, 8, 9]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import time
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dio_daemon.detect.integrity import inotify, words
+from dio_daemon.detect.integrity import inotify, state, words
 from dio_daemon.detect.integrity.baseline import Baseline
 from dio_daemon.detect.integrity.dpkg import Packages, aliases, conffiles, diversions
 from dio_daemon.detect.integrity.runs import Runs, runs_of_history, runs_of_log
@@ -23,13 +24,31 @@ from tests.support.control import Socket
 from tests.unit.integrity.conftest import FakeHost, Hands
 
 
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def test_what_packages_have_of_a_large_file_is_compared_in_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program of a hundred megabytes in memory would be the most that the agent ever has."""
+    monkeypatch.setattr(state, "PIECE_BYTES", 1000)
+    content = bytes(range(256)) * 50
+    file = tmp_path / "program"
+    file.write_bytes(content)
+    assert state.md5_of(str(file)) == _md5(content)
+    assert state.md5_of(str(file), len(content)) == _md5(content)
+    assert state.md5_of(str(file), len(content) - 1) is None
+    assert state.md5_of(str(tmp_path)) is None and state.md5_of(str(tmp_path / "gone")) is None
+
+
 def test_owners(fake: FakeHost) -> None:
     fake.package("bash", {"/bin/bash": "x"}, {"/etc/bash.bashrc": "y"})
     packages = Packages(fake.host)
     owner = packages.owner("/usr/bin/bash")
-    assert owner is not None and owner.package == "bash" and packages.matches("/usr/bin/bash", owner, b"x")
+    assert owner is not None and owner.package == "bash" and owner.md5 == _md5(b"x")
     conf = packages.owner("/etc/bash.bashrc")
-    assert conf is not None and conf.conffile and packages.matches("/etc/bash.bashrc", conf, b"z") is False
+    assert conf is not None and conf.conffile and conf.md5 == _md5(b"y")
     assert packages.owner("/usr/bin/bas") is None and packages.owner("/etc/passwd") is None
     fake.package("zsh", {"/usr/bin/zsh": "x"})
     found = packages.owner("/usr/bin/zsh")
@@ -274,7 +293,7 @@ def test_a_diverted_file_and_the_one_in_its_place(fake: FakeHost) -> None:
     assert [owner and owner.package for owner in owners.values()] == ["perl-doc", "perl", "perl"]
     for path, content in zip(paths, (b"whole", b"stub", b"x"), strict=True):
         owner = packages.owner(path)
-        assert owner is not None and packages.matches(path, owner, content) is True
+        assert owner is not None and owner.md5 == _md5(content)
 
 
 def test_a_baseline_of_nothing_and_one_of_much_are_read_as_they_were(tmp_path: Path) -> None:
@@ -285,8 +304,8 @@ def test_a_baseline_of_nothing_and_one_of_much_are_read_as_they_were(tmp_path: P
     baseline.save(at_once=True)
     again = Baseline(path, clock)
     assert (again.files, again.memory, again.complete) == ({}, {}, False)
-    state = FileState("file", 0o644, 0, 0, 3, bytes(32), None, stamp_of(1, -2, 3))
-    odd = {f'/etc/"{name}"': replace(state, size=size) for size, name in enumerate(("a", "ä\n", "\udcff"))}
+    kept = FileState("file", 0o644, 0, 0, 3, bytes(32), None, stamp_of(1, -2, 3))
+    odd = {f'/etc/"{name}"': replace(kept, size=size) for size, name in enumerate(("a", "ä\n", "\udcff"))}
     for name, each in odd.items():
         again.set(name, each, name.encode("utf-8", "surrogateescape"))
     again.memory["x"] = {"y": [1]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime
 
 import pytest
 
@@ -172,6 +173,53 @@ def test_the_journal_that_is_made_anew(fake: FakeHost, monkeypatch: pytest.Monke
         journal.unlink()
         fake.put(f"/var/log/journal/{journal.parent.name}/system.journal", LONG)
         assert [found.type for found in tamper.looks()] == ([] if full else ["log_removed"])
+
+
+@pytest.mark.parametrize("name", [f"system@{'a' * 32}-{'0' * 16}-{'b' * 16}.journal", "elsewhere.journal"])
+def test_the_journal_that_is_rotated_and_vacuumed_at_once(fake: FakeHost, name: str) -> None:
+    """It is what administrators do to have room: its last name, which journald gave it, tells it from one that was
+    removed."""
+    fake.put("/etc/machine-id", "0123456789abcdef0123456789abcdef\n")
+    journal = fake.put("/var/log/journal/0123456789abcdef0123456789abcdef/system.journal", LONG)
+    tamper = Tamper(fake)
+    for _ in range(2):
+        before = journal.with_name(name)
+        journal.rename(before)
+        fake.put(f"/var/log/journal/{journal.parent.name}/system.journal", LONG)
+        before.unlink()
+        (found,) = tamper.looks()
+        assert (found.type, found.severity) == (
+            "log_removed",
+            "low" if name.startswith("system@") else "high",
+        )
+        assert ("rotated and vacuumed" in found.summary) == name.startswith("system@")
+        assert tamper.watch.accept() == 1
+    tamper.watch.close()
+
+
+def test_a_log_that_is_rotated_twice_between_two_looks(tamper: Tamper) -> None:
+    """Where one old file is kept, nothing is left of it; logrotate has noted that it was its work."""
+
+    def rotated_twice(noted: str) -> list[str]:
+        tamper.fake.put("/var/log/auth.log", LONG)
+        tamper.looks(2)
+        with tamper.log.open():  # so that the new one is another file
+            tamper.log.unlink()
+            tamper.fake.put("/var/log/auth.log")
+            tamper.fake.put("/var/log/auth.log.1")
+            tamper.fake.put("/var/lib/logrotate/status", f"logrotate state -- version 2\n{noted}\n")
+            return [found.type for found in tamper.looks()]
+
+    now = datetime.now()
+    stamp = f"{now.year}-{now.month}-{now.day}-{now.hour}:{now.minute}:{now.second}"
+    assert rotated_twice(f'"/var/log/auth.log" {stamp}') == []
+    for noted in (
+        f'"/var/log/syslog" {stamp}',
+        '"/var/log/auth.log" 2001-2-3-4:5:6',
+        '"/var/log/auth.log" 9-99-9-9:9:9',
+    ):
+        assert rotated_twice(noted) == ["log_removed"]
+        tamper.watch.accept()
 
 
 @pytest.mark.parametrize("how", ["emptied", "removed"])
