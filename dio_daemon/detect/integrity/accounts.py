@@ -91,6 +91,11 @@ def _lines(text: bytes, least: int) -> list[list[str]]:
     return found
 
 
+def _is_system(uid: int) -> bool:
+    """Whether it is a number that packages use for users of their own, as Debian's policy shares them out."""
+    return 0 < uid < 1000 or 60_000 <= uid < 65_000 or uid >= 65_534
+
+
 def _kind(field: str) -> str:
     if field == "":
         return EMPTY
@@ -219,7 +224,7 @@ class AccountWatch:
             return False
         account = new or old or {}
         number = str(account.get("uid", account.get("gid", "")))
-        return bool(number.isdigit() and (0 < int(number) < 1000 or int(number) >= 65534)) or (
+        return bool(number.isdigit() and _is_system(int(number))) or (
             name.startswith("group ") and number != "0"
         )
 

@@ -29,6 +29,7 @@ from dio_daemon.detect.integrity.privileged import PrivilegedWatch
 from dio_daemon.detect.integrity.processes import ProcessWatch
 from dio_daemon.detect.integrity.runs import Runs
 from dio_daemon.detect.integrity.tamper import TamperWatch
+from dio_daemon.detect.integrity.told import Told
 from dio_daemon.detect.integrity.verdict import Verdict
 from dio_daemon.detect.integrity.watched import GROUPS
 from dio_daemon.detect.integrity.window import ChangeWindow
@@ -76,7 +77,7 @@ def assemble(
     verdict = Verdict(host, packages, runs, window.covers, (since, now))
     groups = tuple(replace(group, ignored=(*group.ignored, *ignored)) for group in GROUPS)
     files = FileWatch(host, groups, baseline, verdict, runs, news[0] if news else None, clock, record)
-    hostage = HostageWatch(host)
+    hostage = HostageWatch(host, Told(baseline, "hostage", clock))
     exposed = ExposedWatch(host, baseline, ignored, window.open)
 
     def appeared(path: str, at: float) -> None:
@@ -105,7 +106,7 @@ def assemble(
             processes=ProcessWatch(host, packages, runs, frozenset({os.getpid()})),
             concealed=ConcealedWatch(host, packages, baseline),
             listeners=ListenerWatch(host, packages, baseline, window.open, record),
-            logins=LoginWatch(),
+            logins=LoginWatch(Told(baseline, "logins", clock)),
             follower=Follower(host, clock, follow),
             people=People(host),
             tamper=TamperWatch(host, runs, baseline, cgroups, window.open, clock),

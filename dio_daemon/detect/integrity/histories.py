@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from dio_daemon.detect.finding import Finding
 from dio_daemon.detect.integrity.host import Host
+from dio_daemon.detect.integrity.told import Told
 from dio_daemon.text import safe
 
 HISTORIES = (
@@ -21,7 +22,6 @@ LEAST_BYTES = 64
 """A shorter history says nothing when it is emptied."""
 LEFT = 8
 """Shells append; what is cut to less than this part of it, and below `LEAST_BYTES`, was emptied."""
-TOLD_S = 3600.0
 EMPTY_LOOKS = 2
 MOST_HOMES = 200
 
@@ -34,6 +34,7 @@ class Histories:
         announced: whether a change window is open.
         known: those that are known to be off; None before the first look.
         keep: remembers those.
+        emptied: tells those that were emptied.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Histories:
         announced: Callable[[], bool],
         known: list[str] | None,
         keep: Callable[[list[str]], None],
+        emptied: Told,
     ) -> None:
         self._host = host
         self._announced = announced
@@ -50,10 +52,10 @@ class Histories:
         self._sizes: dict[str, int] = {}
         self._empty: dict[str, int] = {}
         self._off: dict[str, Finding] = {}
-        self._emptied: dict[str, tuple[float, Finding]] = {}
+        self._emptied = emptied
 
-    def look(self, now: float) -> list[Finding]:
-        """One look; what is the case. `now` is monotonic seconds."""
+    def look(self) -> list[Finding]:
+        """One look; what is the case."""
         off = []
         for home in self._host.homes(MOST_HOMES, services=True):
             for name in HISTORIES:
@@ -66,21 +68,19 @@ class Histories:
                     off.append(path)
                     self._sizes.pop(path, None)
                 elif seen is not None or path in self._sizes:
-                    self._look_at(home, path, seen, now)
+                    self._look_at(home, path, seen)
         if self._known is None or self._announced():
             self._known = sorted({*(self._known or []), *off})
             self._keep(self._known)
         self._off = {path: self._off.get(path) or _off(path) for path in off if path not in self._known}
-        self._emptied = {path: told for path, told in self._emptied.items() if now - told[0] < TOLD_S}
-        return [*self._off.values(), *(finding for _, finding in self._emptied.values())]
+        return [*self._off.values(), *self._emptied.findings()]
 
     def accept(self) -> int:
         """Take all that is told as well; how many they were."""
-        count = len(self._off) + len(self._emptied)
+        count = len(self._off) + self._emptied.accept()
         self._known = sorted({*(self._known or []), *self._off})
         self._keep(self._known)
         self._off.clear()
-        self._emptied.clear()
         return count
 
     def _leads_nowhere(self, path: str) -> bool:
@@ -89,7 +89,7 @@ class Histories:
         except OSError:
             return False
 
-    def _look_at(self, home: str, path: str, seen: os.stat_result | None, now: float) -> None:
+    def _look_at(self, home: str, path: str, seen: os.stat_result | None) -> None:
         """Judge one that is there, or was and is gone."""
         if seen is not None and not stat.S_ISREG(seen.st_mode):
             return
@@ -104,7 +104,7 @@ class Histories:
             return
         del self._sizes[path]
         if os.path.isdir(self._host.at(home)) and not self._announced():
-            self._emptied[path] = (now, _emptied(path, before))
+            self._emptied.say(path, _emptied(path, before))
 
 
 def _off(path: str) -> Finding:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dio_daemon.detect.finding import Finding
 from dio_daemon.detect.integrity.host import Host
 from dio_daemon.detect.integrity.state import read_start
+from dio_daemon.detect.integrity.told import Told
 from dio_daemon.text import safe
 
 LEAST_FILES = 20
@@ -31,7 +32,6 @@ LEAST_BYTES = 256
 NOISE_BITS = 7.0
 """Of 8 bits a byte; encrypted text has more than this in 1,024 bytes, and text and programs have 4 to 6.5."""
 READ_BYTES = 4096
-TOLD_S = 3600.0
 _HARMLESS = frozenset(
     (
         *("gz", "bz2", "xz", "zst", "lz4", "lzma", "lzo", "z", "br", "zip", "7z", "rar", "tgz"),
@@ -42,12 +42,17 @@ _HARMLESS = frozenset(
 
 
 class HostageWatch:
-    """Counts names as they appear. Belongs to one thread."""
+    """Counts names as they appear. Belongs to one thread.
 
-    def __init__(self, host: Host) -> None:
+    Args:
+        host: whose.
+        told: tells what was found.
+    """
+
+    def __init__(self, host: Host, told: Told) -> None:
         self._host = host
         self._seen: OrderedDict[str, deque[tuple[float, str]]] = OrderedDict()
-        self._told: dict[str, tuple[float, Finding]] = {}
+        self._told = told
 
     def appeared(self, path: str, now: float) -> None:
         """A file was made, or renamed to this. `now` is monotonic seconds."""
@@ -63,10 +68,8 @@ class HostageWatch:
 
     def accept(self) -> int:
         """Take all that is told as well; how many they were."""
-        count = len(self._told)
-        self._told.clear()
         self._seen.clear()
-        return count
+        return self._told.accept()
 
     def look(self, now: float) -> list[Finding]:
         """What is the case."""
@@ -77,9 +80,8 @@ class HostageWatch:
             if not known:
                 del self._seen[ending]
             elif ending not in self._told and len(paths) >= LEAST_FILES and self._taken(paths, ending):
-                self._told[ending] = (now, _finding(paths, ending))
-        self._told = {ending: told for ending, told in self._told.items() if now - told[0] < TOLD_S}
-        return [finding for _, finding in self._told.values()]
+                self._told.say(ending, _finding(paths, ending))
+        return self._told.findings()
 
     def _taken(self, paths: Sequence[str], ending: str) -> bool:
         there = [path for path in paths if os.path.lexists(self._host.at(path))]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from dio_daemon.detect.finding import Finding
 from dio_daemon.detect.integrity.follow import Line
+from dio_daemon.detect.integrity.told import Told
 from dio_daemon.text import safe
 
 BURST = 6
@@ -19,7 +20,6 @@ LASTS_S = 600.0
 """A burst is over when nothing failed for so long."""
 AFTER_S = 900.0
 """A success so long after the last failure of a burst belongs to it."""
-BROKEN_IN_S = 3600.0
 MOST_SOURCES = 2000
 MOST_USERS = 20
 
@@ -61,13 +61,17 @@ class _Source:
     asked_by_pam: bool = False
     """Whether PAM was the last to say that a password was wrong: sshd may say the same again."""
     burst_at: float | None = None
-    success: tuple[float, str, str] | None = None
 
 
 class LoginWatch:
-    """Watches logins. Belongs to one thread."""
+    """Watches logins. Belongs to one thread.
 
-    def __init__(self) -> None:
+    Args:
+        told: tells of those that succeeded after a burst.
+    """
+
+    def __init__(self, told: Told) -> None:
+        self._told = told
         self._sources: OrderedDict[tuple[str, str], _Source] = OrderedDict()
 
     def take(self, lines: Iterable[Line], now: float) -> None:
@@ -85,16 +89,13 @@ class LoginWatch:
         found = []
         for key, source in list(self._sources.items()):
             last = source.failures[-1] if source.failures else float("-inf")
-            broken = source.success is not None and now - source.success[0] < BROKEN_IN_S
             if source.burst_at is not None and now - last >= LASTS_S:
                 source.burst_at = None
             if source.burst_at is not None:
                 found.append(_burst(source))
-            if broken:
-                found.append(_broken(source))
-            elif source.burst_at is None and now - last >= AFTER_S:
+            elif now - last >= AFTER_S:
                 del self._sources[key]
-        return found
+        return [*found, *self._told.findings()]
 
     def _ssh(self, text: str, times: int, now: float) -> None:
         for pattern in _SSH_FAILED:
@@ -155,7 +156,8 @@ class LoginWatch:
         if source is None or not source.failures or source.burst_at is None or how == "publickey":
             return
         if now - source.failures[-1] < AFTER_S:
-            source.success = (now, user[:64], how[:32])
+            broken = _broken(source, user[:64], how[:32])
+            self._told.say(broken.subject, broken)
 
 
 def _who(source: _Source) -> str:
@@ -193,8 +195,7 @@ def _burst(source: _Source) -> Finding:
     )
 
 
-def _broken(source: _Source) -> Finding:
-    _, user, how = source.success or (0.0, "?", "?")
+def _broken(source: _Source, user: str, how: str) -> Finding:
     return Finding(
         type="login_after_failures",
         severity="high",

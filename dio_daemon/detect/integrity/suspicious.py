@@ -127,6 +127,21 @@ def only_paths(content: bytes | None) -> bool:
     return all(_SETUPTOOLS.fullmatch(line) for line in code)
 
 
+_LENGTHENS_PATH = re.compile(
+    rb"[ \t]*(?:#.*|(?:export[ \t]+)?PATH=(?P<q>[\"']?)\$\{?PATH\}?(?::(?:\$HOME|~)?/[\w./-]*)+(?P=q)[ \t]*;?)?[ \t]*"
+)
+
+
+def lengthens_path(content: bytes | None, before: bytes | None) -> bool:
+    """Whether a start-up file of a shell has folders more at the end of PATH, and nothing else: pipx and their kin do
+    that, and no command of the system's is hidden by it."""
+    if content is None or before is None or not content.startswith(before):
+        return False
+    if before and not before.endswith(b"\n") and content[len(before) :][:1] != b"\n":
+        return False
+    return all(_LENGTHENS_PATH.fullmatch(line) for line in content[len(before) :].split(b"\n"))
+
+
 def signs(content: bytes | None, before: bytes | None = None, wanted: Signs = SIGNS) -> list[str]:
     """What of this is in a content and was not in the one before."""
     if not content:

@@ -23,6 +23,7 @@ from dio_daemon.detect.integrity.host import Host
 from dio_daemon.detect.integrity.rotations import VACUUMED, Rotations, Seen, is_journal
 from dio_daemon.detect.integrity.runs import Runs
 from dio_daemon.detect.integrity.services import Services
+from dio_daemon.detect.integrity.told import Told
 
 LOGS = (
     *(
@@ -40,7 +41,6 @@ FOLDER = "/var/log"
 MOST_OTHERS = 100
 LEAST_BYTES = 512
 """A shorter log says nothing when it is cut."""
-TOLD_S = 3600.0
 GONE_LOOKS = 3
 
 
@@ -83,7 +83,7 @@ class TamperWatch:
         self._announced = announced
         self._clock = clock
         self._logs: dict[str, _Log] = {}
-        self._cut: dict[str, tuple[float, Finding]] = {}
+        self._cut = Told(baseline, "logs", clock)
         memory = baseline.memory.get("tamper")
         self._memory: dict[str, Any] = memory if isinstance(memory, dict) else {}
         self._histories = Histories(
@@ -91,6 +91,7 @@ class TamperWatch:
             announced,
             self._list("histories") if "histories" in self._memory else None,
             lambda known: self._set("histories", known),
+            Told(baseline, "histories", clock),
         )
         self._services = Services(
             host,
@@ -110,11 +111,10 @@ class TamperWatch:
         """One look; what is the case. `now` is monotonic seconds."""
         wall = self._clock.now().timestamp()
         for path in (*LOGS, *self._journals(), *self._others()):
-            self._look_at_log(path, now, wall)
-        self._cut = {path: told for path, told in self._cut.items() if now - told[0] < TOLD_S}
+            self._look_at_log(path, wall)
         return [
-            *(finding for _, finding in self._cut.values()),
-            *self._histories.look(now),
+            *self._cut.findings(),
+            *self._histories.look(),
             *self._services.look(now, wall),
             *self._audit.look(now, wall),
         ]
@@ -125,9 +125,7 @@ class TamperWatch:
 
     def accept(self) -> int:
         """Take all that is told as well; how many they were."""
-        count = len(self._cut) + self._histories.accept() + self._services.accept() + self._audit.accept()
-        self._cut.clear()
-        return count
+        return self._cut.accept() + self._histories.accept() + self._services.accept() + self._audit.accept()
 
     def _journals(self) -> list[str]:
         """The journal that is written to; a rotation makes another one of the same name at once."""
@@ -147,27 +145,25 @@ class TamperWatch:
         found = [path for path in (f"{FOLDER}/{name}" for name in names) if _is_other(path)]
         return list(dict.fromkeys([*known, *sorted(found)]))[:MOST_OTHERS]
 
-    def _look_at_log(self, path: str, now: float, wall: float) -> None:
+    def _look_at_log(self, path: str, wall: float) -> None:
         known = self._logs.get(path)
         try:
             seen = os.lstat(self._host.at(path))
         except OSError:
             if known is not None:
-                self._gone(path, known, now, wall)
+                self._gone(path, known, wall)
             return
         if not stat.S_ISREG(seen.st_mode):
             told = known is not None and not _is_other(path) and not self._announced()
             if known is not None and told and stat.S_ISLNK(seen.st_mode):
-                self._tell(path, "log_removed", f"Log {path} was replaced by a link", known.size, 0, now)
+                self._tell(path, "log_removed", f"Log {path} was replaced by a link", known.size, 0)
             self._logs.pop(path, None)
             return
         self._logs[path] = _Log(seen.st_ino, seen.st_size, wall)
-        self._judge_log(path, known, seen, now, wall)
+        self._judge_log(path, known, seen, wall)
         self._rotations.hold(path, seen.st_ino)
 
-    def _judge_log(
-        self, path: str, known: _Log | None, seen: os.stat_result, now: float, wall: float
-    ) -> None:
+    def _judge_log(self, path: str, known: _Log | None, seen: os.stat_result, wall: float) -> None:
         """A log that is there, against how it was."""
         anew = path.endswith(".db") or _is_other(path)  # a database is, and programs' own logs are
         if known is None or known.size < LEAST_BYTES or anew:
@@ -179,17 +175,17 @@ class TamperWatch:
             return
         explained = self._rotations.explain(path, Seen(known.inode, known.seen_at, _is_other(path)), wall)
         if explained == VACUUMED:
-            self._tell_vacuumed(path, known.size, seen.st_size, now)
+            self._tell_vacuumed(path, known.size, seen.st_size)
         elif explained is not None:
             return
         elif another:
             words = f"Log {path} was removed and begun anew"
-            self._tell(path, "log_removed", words, known.size, seen.st_size, now)
+            self._tell(path, "log_removed", words, known.size, seen.st_size)
         else:
             words = f"Log {path} was cut from {known.size} to {seen.st_size} bytes"
-            self._tell(path, "log_truncated", words, known.size, seen.st_size, now)
+            self._tell(path, "log_truncated", words, known.size, seen.st_size)
 
-    def _gone(self, path: str, known: _Log, now: float, wall: float) -> None:
+    def _gone(self, path: str, known: _Log, wall: float) -> None:
         if known.gone == 0:  # what explains it is over when it is told
             known.ordinary = self._ordinary(known, wall)
         known.gone += 1
@@ -200,15 +196,15 @@ class TamperWatch:
         self._rotations.let_go(path)
         if known.ordinary or known.size < LEAST_BYTES or explained is not None:
             return
-        self._tell(path, "log_removed", f"Log {path} was removed", known.size, 0, now)
+        self._tell(path, "log_removed", f"Log {path} was removed", known.size, 0)
 
     def _ordinary(self, known: _Log, wall: float) -> bool:
         """Whether what happened to a log since it was seen is the package manager's work or announced."""
         return self._announced() or self._runs.busy(wall) or self._runs.between(known.seen_at, wall)
 
-    def _tell(self, path: str, type_: str, words: str, before: int, after: int, now: float) -> None:
-        self._cut[path] = (
-            now,
+    def _tell(self, path: str, type_: str, words: str, before: int, after: int) -> None:
+        self._cut.say(
+            path,
             Finding(
                 type=type_,
                 severity="medium" if _is_other(path) else "high",
@@ -223,10 +219,10 @@ class TamperWatch:
             ),
         )
 
-    def _tell_vacuumed(self, path: str, before: int, after: int, now: float) -> None:
+    def _tell_vacuumed(self, path: str, before: int, after: int) -> None:
         """Whoever clears the journal to have room does it so, and an intruder can do the same."""
-        self._cut[path] = (
-            now,
+        self._cut.say(
+            path,
             Finding(
                 type="log_removed",
                 severity="low",

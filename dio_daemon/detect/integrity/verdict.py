@@ -23,7 +23,7 @@ from dio_daemon.detect.integrity.host import Host
 from dio_daemon.detect.integrity.quick import OPEN
 from dio_daemon.detect.integrity.runs import Runs
 from dio_daemon.detect.integrity.state import FileState, md5_of, read_regular
-from dio_daemon.detect.integrity.suspicious import MOST_BYTES, SIGNS, only_paths, signs
+from dio_daemon.detect.integrity.suspicious import MOST_BYTES, SIGNS, lengthens_path, only_paths, signs
 from dio_daemon.text import for_shell, safe
 
 _UNIT_LINK = re.compile(
@@ -111,6 +111,8 @@ class Verdict:
             return "local command"
         if change.path.endswith(".pth") and change.after is not None and only_paths(self._content(change)):
             return "path"
+        if change.group.name == "user_shell" and lengthens_path(self._content(change), text_before):
+            return "search path"
         owner = self._packages.owner(change.path)
         if change.after is None:
             return self._known_removal(change, owner)
@@ -297,5 +299,6 @@ _REASONS = {
     "home removed": "a home was removed",
     "runtime": "what was made for this boot only is gone",
     "path": "folders for Python, and no code",
+    "search path": "folders at the end of a user's PATH",
     "local command": "a command of this host's own that the system has none of",
 }

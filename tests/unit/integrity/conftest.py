@@ -23,6 +23,7 @@ from dio_daemon.detect.integrity.group import Group
 from dio_daemon.detect.integrity.host import Host
 from dio_daemon.detect.integrity.inotify import Inotify
 from dio_daemon.detect.integrity.runs import Runs
+from dio_daemon.detect.integrity.told import Told
 from dio_daemon.detect.integrity.verdict import Verdict
 from dio_daemon.detect.integrity.watched import GROUPS
 from dio_daemon.detect.integrity.window import ChangeWindow
@@ -129,6 +130,11 @@ class FakeHost:
             self.clock,
             lambda *event: self.recorded.append(event),
         )
+
+    def told(self, name: str = "test") -> Told:
+        """What a detector told once, as after a start of the agent."""
+        self.baseline = Baseline(self.root / "state/integrity.json.gz", self.clock)
+        return Told(self.baseline, name, self.clock)
 
     def worker(
         self, changed: Callable[[], None] = lambda: None, follow: tuple[str, ...] = ()

@@ -111,12 +111,14 @@ def test_somebody_is_locked_out(accounts: Accounts, passwd: str, shadow: str) ->
 def test_system_users_of_packages_are_recorded(accounts: Accounts) -> None:
     accounts.fake.dpkg_ran()
     accounts.write(
-        PASSWD + "redis:x:101:101::/var/lib/redis:/usr/sbin/nologin\neve:x:1001:1001::/home/eve:/bin/sh\n",
+        PASSWD + "redis:x:101:101::/var/lib/redis:/usr/sbin/nologin\neve:x:1001:1001::/home/eve:/bin/sh\n"
+        "libvirt-qemu:x:64055:108::/var/lib/libvirt:/usr/sbin/nologin\nbob:x:65000:65000::/home/bob:/bin/sh\n",
         SHADOW,
-        GROUP + "redis:x:101:\n",
+        GROUP + "redis:x:101:\nkvm:x:108:libvirt-qemu\n",
     )
-    assert [each.subject for each in accounts.look()] == ["user eve"]  # a person is no package's
-    assert accounts.fake.recorded[-1][2]["accounts"] == ["group redis", "user redis"]
+    assert [each.subject for each in accounts.look()] == ["user bob", "user eve"]  # a person is no package's
+    known = accounts.fake.recorded[-1][2]["accounts"]
+    assert known == ["group kvm", "group redis", "user libvirt-qemu", "user redis"]
 
 
 def test_announced_and_accepted(accounts: Accounts) -> None:

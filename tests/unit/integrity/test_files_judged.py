@@ -187,3 +187,30 @@ def test_a_step_that_judges_for_long_leaves_the_rest_to_the_next(
     fake.clock.monotonic_s += 301
     counts = [len(watch.step()) for _ in range(60)]
     assert sorted({*counts} - {0}) == [2, 4, 6, 8, 9]
+
+
+@pytest.mark.parametrize(
+    ("added", "told"),
+    [
+        ('\n# Created by `pipx` on 2026-11-30 00:20:17\nexport PATH="$PATH:/home/ann/.local/bin"\n', False),
+        ("PATH=$PATH:$HOME/bin:~/go/bin\n", False),
+        ('export PATH="/home/ann/.local/bin:$PATH"\n', True),
+        ('export PATH="$PATH:$(evil)"\n', True),
+        ("export PATH=$PATH:/home/ann/bin; evil\n", True),
+        ("export PATH=$PATH:/home/ann/bin\nalias sudo=evil\n", True),
+    ],
+)
+def test_folders_at_the_end_of_a_users_path(fake: FakeHost, added: str, told: bool) -> None:
+    """pipx does that for whoever asks it to; before the system's folders it would hide commands."""
+    watch = fake.watch()
+    fake.run(watch)
+    file = fake.path("/home/ann/.bashrc")
+    file.write_text(file.read_text() + added)
+    assert [each.type for each in fake.run(watch)] == ["shell_startup_changed"] * told
+
+
+def test_roots_path_is_told(fake: FakeHost) -> None:
+    watch = fake.watch()
+    fake.run(watch)
+    fake.put("/root/.profile", "umask 022\nexport PATH=$PATH:/srv/bin\n")
+    assert [each.type for each in fake.run(watch)] == ["shell_startup_changed"]

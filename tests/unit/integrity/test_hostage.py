@@ -7,7 +7,8 @@ import random
 import pytest
 
 from dio_daemon.detect.finding import Finding
-from dio_daemon.detect.integrity.hostage import LEAST_FILES, TOLD_S, WITHIN_S, HostageWatch, noise_bits
+from dio_daemon.detect.integrity.hostage import LEAST_FILES, WITHIN_S, HostageWatch, noise_bits
+from dio_daemon.detect.integrity.told import TOLD_S
 from tests.unit.integrity.conftest import FakeHost
 
 NOISE = random.Random(7).randbytes(1024)
@@ -18,7 +19,7 @@ def play(
     fake: FakeHost, content: bytes = NOISE, ending: str = "locked", keep: bool = False, apart_s: float = 0.1
 ) -> tuple[HostageWatch, list[Finding]]:
     """Files of a home are replaced, one after the other."""
-    watch, now = HostageWatch(fake.host), 0.0
+    watch, now = HostageWatch(fake.host, fake.told()), 0.0
     found: list[Finding] = []
     for number in range(LEAST_FILES + 5):
         original = fake.put(f"/home/ann/docs/report{number}.odt", TEXT)
@@ -38,6 +39,7 @@ def test_many_files_that_are_replaced_by_noise(fake: FakeHost) -> None:
     assert ".locked" in found.summary and "/home/ann/docs" in found.summary
     assert found.evidence["files"] == LEAST_FILES
     assert watch.look(WITHIN_S * 2) == [found]
+    fake.clock.monotonic_s += TOLD_S
     assert watch.look(TOLD_S * 2) == []
 
 
@@ -64,7 +66,7 @@ def test_what_looks_like_it_and_is_not(fake: FakeHost, how: dict[str, object]) -
 
 
 def test_names_of_all_kinds_are_bounded(fake: FakeHost) -> None:
-    watch = HostageWatch(fake.host)
+    watch = HostageWatch(fake.host, fake.told())
     for number in range(10_000):
         watch.appeared(f"/home/ann/a.b.{number}", 0.0)
         watch.appeared("/home/ann/.hidden", 0.0)

@@ -10,6 +10,7 @@ import pytest
 
 from dio_daemon.detect.integrity.follow import Follower, Line, parse, parse_syslog
 from dio_daemon.detect.integrity.logins import BURST, LASTS_S, MOST_SOURCES, LoginWatch
+from dio_daemon.detect.integrity.told import TOLD_S
 from tests.unit.integrity.conftest import FakeHost
 
 FAILED = "Failed password for root from 192.0.2.7 port 4000 ssh2"
@@ -19,8 +20,8 @@ SUDO = (
 )
 
 
-def test_a_burst_is_told_and_ends() -> None:
-    watch = LoginWatch()
+def test_a_burst_is_told_and_ends(fake: FakeHost) -> None:
+    watch = LoginWatch(fake.told())
     watch.take([Line("sshd", FAILED)] * (BURST - 1), 0.0)
     assert watch.look(0.0) == []
     watch.take([Line("sshd-session", FAILED)], 1.0)
@@ -31,8 +32,8 @@ def test_a_burst_is_told_and_ends() -> None:
     assert watch.look(LASTS_S + 1.0) == []
 
 
-def test_slow_mistakes_are_no_burst() -> None:
-    watch = LoginWatch()
+def test_slow_mistakes_are_no_burst(fake: FakeHost) -> None:
+    watch = LoginWatch(fake.told())
     for number in range(50):
         watch.take([Line("sshd", FAILED)], number * 61.0)
         assert watch.look(number * 61.0) == []
@@ -56,8 +57,8 @@ def test_slow_mistakes_are_no_burst() -> None:
         ("su", SUDO.replace("(sudo:", "(su:"), "su from ann"),
     ],
 )
-def test_what_counts(by: str, text: str, subject: str) -> None:
-    watch = LoginWatch()
+def test_what_counts(fake: FakeHost, by: str, text: str, subject: str) -> None:
+    watch = LoginWatch(fake.told())
     watch.take([Line(by, text)] * BURST, 0.0)
     assert [found.subject for found in watch.look(0.0)] == [subject]
 
@@ -88,9 +89,9 @@ TYPED_WRONG = (
 
 
 @pytest.mark.parametrize("said", TYPED_WRONG)
-def test_a_wrong_password_is_counted_once(said: list[str]) -> None:
+def test_a_wrong_password_is_counted_once(fake: FakeHost, said: list[str]) -> None:
     """Whatever sshd says of it besides: three mistakes and a login are no attack, the sixth is."""
-    watch = LoginWatch()
+    watch = LoginWatch(fake.told())
 
     def mistake(port: int) -> None:
         watch.take([Line("sshd-session", each.format(port=port)) for each in said], float(port))
@@ -105,9 +106,9 @@ def test_a_wrong_password_is_counted_once(said: list[str]) -> None:
     assert (found.type, found.evidence["failures"]) == ("failed_logins", BURST)
 
 
-def test_a_success_after_a_burst() -> None:
+def test_a_success_after_a_burst(fake: FakeHost) -> None:
     """A password that was right after many wrong ones is told; a key, or another place, is not."""
-    watch = LoginWatch()
+    watch = LoginWatch(fake.told())
     watch.take([Line("sshd", FAILED)] * BURST, 0.0)
     watch.take([Line("sshd", "Accepted publickey for root from 192.0.2.7 port 1 ssh2")], 1.0)
     watch.take([Line("sshd", "Accepted password for root from 192.0.2.1 port 1 ssh2")], 1.0)
@@ -117,10 +118,17 @@ def test_a_success_after_a_burst() -> None:
         ("failed_logins", "low"),
         ("login_after_failures", "high"),
     ]
+    fake.baseline.save(at_once=True)
+    again = LoginWatch(fake.told())
+    assert [found.summary for found in again.look(3.0)] == [watch.look(3.0)[-1].summary], (
+        "no restart makes it unheard"
+    )
+    fake.clock.monotonic_s += TOLD_S
+    assert again.look(4.0) == []
 
 
-def test_as_many_sources_as_there_may_be() -> None:
-    watch = LoginWatch()
+def test_as_many_sources_as_there_may_be(fake: FakeHost) -> None:
+    watch = LoginWatch(fake.told())
     lines = [
         Line("sshd", FAILED.replace("192.0.2.7", f"10.0.{n // 256}.{n % 256}"))
         for n in range(3 * MOST_SOURCES)

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from dio_daemon.detect.finding import Finding
 from dio_daemon.detect.integrity import inotify, state, words
 from dio_daemon.detect.integrity.baseline import Baseline
 from dio_daemon.detect.integrity.dpkg import Packages, aliases, conffiles, diversions
 from dio_daemon.detect.integrity.runs import Runs, runs_of_history, runs_of_log
 from dio_daemon.detect.integrity.state import FileState, stamp_of
 from dio_daemon.detect.integrity.suspicious import WEB_SHELL, signs
+from dio_daemon.detect.integrity.told import MOST, TOLD_S, Told
 from dio_daemon.detect.integrity.window import ChangeWindow
 from dio_daemon.detect.integrity.worker import STEP_WAIT_S
 from tests.support.control import Socket
@@ -324,3 +326,35 @@ def test_a_baseline_of_nothing_and_one_of_much_are_read_as_they_were(tmp_path: P
     third = Baseline(path, clock)
     assert (third.files, third.memory, third.complete) == (odd, {"x": {"y": [1]}}, True)
     assert [third.text(name) for name in odd] == [name.encode("utf-8", "surrogateescape") for name in odd]
+
+
+def test_what_happened_once_is_told_by_the_next_run_as_well(fake: FakeHost) -> None:
+    """For the rest of its hour; what was accepted is not, nor what cannot be read."""
+    finding = Finding("log_removed", "high", 0.9, "/var/log/\udcff", "It is gone", evidence={"size": 1})
+    told = fake.told()
+    told.say("a", finding)
+    told.say("b", replace(finding, summary="It is gone as well"))
+    fake.baseline.save(at_once=True)
+    fake.clock.ahead_s += TOLD_S - 60
+    fake.clock.monotonic_s = 5.0
+    after = fake.told()
+    assert after.findings()[0] == finding and "b" in after and len(after.findings()) == 2
+    assert Told(fake.baseline, "another", fake.clock).findings() == []
+    fake.clock.monotonic_s += 61
+    assert after.findings() == [] and "b" not in after
+    fake.baseline.save(at_once=True)
+    assert fake.told().findings() == []
+    again = fake.told()
+    for number in range(MOST + 5):
+        again.say(str(number), finding)
+    assert "4" not in again and again.accept() == MOST and again.findings() == []
+    for odd in (
+        [],
+        {"a": 1},
+        {"a": [1.0, {"type": "x"}]},
+        {"a": [1.0, vars(replace(finding, severity="odd"))]},
+    ):
+        fake.baseline.memory["told"] = {"test": odd}
+        assert Told(fake.baseline, "test", fake.clock).findings() == []
+    fake.baseline.memory["told"] = 7
+    assert Told(fake.baseline, "test", fake.clock).findings() == []

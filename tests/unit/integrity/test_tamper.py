@@ -9,7 +9,8 @@ import pytest
 
 from dio_daemon.detect.finding import Finding
 from dio_daemon.detect.integrity.runs import Runs
-from dio_daemon.detect.integrity.tamper import TOLD_S, TamperWatch
+from dio_daemon.detect.integrity.tamper import TamperWatch
+from dio_daemon.detect.integrity.told import TOLD_S
 from tests.unit.integrity.conftest import FakeHost
 
 LONG = "x" * 4000
@@ -58,6 +59,25 @@ def test_a_log_that_is_cut(tamper: Tamper) -> None:
     )
     tamper.fake.clock.monotonic_s += TOLD_S
     assert tamper.looks() == []
+
+
+def test_a_log_that_is_cut_and_an_agent_that_is_restarted(tamper: Tamper) -> None:
+    with tamper.log.open("w"):
+        pass
+    assert [found.type for found in tamper.looks()] == ["log_truncated"]
+    tamper.fake.baseline.save(at_once=True)
+    after = Tamper.__new__(Tamper)
+    after.fake = tamper.fake
+    after.fake.watch()
+    after.watch = TamperWatch(
+        tamper.fake.host,
+        Runs(tamper.fake.host),
+        tamper.fake.baseline,
+        str(tamper.fake.root / "cgroup"),
+        lambda: False,
+        tamper.fake.clock,
+    )
+    assert [found.type for found in after.looks()] == ["log_truncated"]
 
 
 def test_a_log_that_is_gone(tamper: Tamper) -> None:
