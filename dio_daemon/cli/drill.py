@@ -13,13 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dio_daemon.cli.imitations import IMITATIONS, WORD, Imitation, Undo, Unplayable
+from dio_daemon.cli import leftovers
+from dio_daemon.cli.imitations import IMITATIONS, Imitation, Undo, Unplayable
+from dio_daemon.cli.leftovers import WORD
 from dio_daemon.cli.terminal import table
 from dio_daemon.clock import Clock, SystemClock
 from dio_daemon.errors import DioError
 from dio_daemon.ipc.client import Client
 
 EVERY_S = 1.0
+AFTER_LEFTOVERS_S = 20.0
+"""What a killed drill left has to be seen to be gone before the same can be seen to come."""
+
+
+_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Refused(DioError):
@@ -55,14 +62,28 @@ def drill(client: Client, options: argparse.Namespace) -> int:
         raise Refused("this would be done on this host, and undone: say --yes if that is meant")
     if os.geteuid() != 0:
         raise Refused("only root can play this: use sudo")
-    before = _threats(client)  # fails at once where no agent answers
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before, root, clock = _threats(client), Path("/"), SystemClock()  # fails at once where no agent answers
+    for number in _ENDS:
+        signal.signal(number, _interrupt)
+    if leftovers.remove(root):
+        print(
+            f"A drill that was killed has left files; they are removed. {AFTER_LEFTOVERS_S:.0f} s",
+            file=sys.stderr,
+        )
+        clock.wait(threading.Event(), AFTER_LEFTOVERS_S)
+        before = _threats(client)
     if not options.json:
         longest = max(each.within_s for each in chosen)
         print(
-            f"{len(chosen)} imitations; at most {longest:.0f} s until all were seen. Ctrl-C ends it and undoes all."
+            f"{len(chosen)} imitations; at most {longest:.0f} s until all were seen. Ctrl-C ends it and undoes all.",
+            flush=True,
         )
-    outcomes = play(chosen, Path("/"), lambda: _threats(client), before, SystemClock())
+    try:
+        with leftovers.guarded(root):
+            outcomes = play(chosen, root, lambda: _threats(client), before, clock)
+    except KeyboardInterrupt:
+        print("dioctl: interrupted; all is undone, and what was seen clears by itself", file=sys.stderr)
+        raise
     missed = [each for each in outcomes if each.open]
     if options.json:
         print(json.dumps({"imitations": [_document(each) for each in outcomes]}, indent=2))
@@ -71,6 +92,13 @@ def drill(client: Client, options: argparse.Namespace) -> int:
         print("All is undone; what was seen clears by itself.")
         say_impossible(outcomes)
     return 1 if missed else 0
+
+
+def _interrupt(number: int, frame: object) -> None:
+    """End it once: whoever is impatient, or closes the terminal as well, must not interrupt the undoing."""
+    for each in _ENDS:
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def play(
@@ -89,7 +117,7 @@ def play(
         before: those that were open before.
         clock: for the waits.
     """
-    known = {each["fingerprint"]: each.get("count", 1) for each in before}
+    known = {each["fingerprint"]: each for each in before}
     outcomes = [Outcome(each) for each in imitations]
     undos: list[Undo] = []
     never = threading.Event()
@@ -108,10 +136,10 @@ def play(
                 each.impossible = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         while any(_waits(each, clock.monotonic()) for each in outcomes):
             clock.wait(never, EVERY_S)
-            found = [each for each in threats() if each.get("count", 1) > known.get(each["fingerprint"], 0)]
+            found = threats()
             for each in outcomes:
                 if each.open:
-                    _look(each, found, clock.monotonic())
+                    _look(each, found, known, clock.monotonic())
     finally:
         for undo in reversed(undos):
             try:
@@ -125,11 +153,18 @@ def _waits(outcome: Outcome, now: float) -> bool:
     return outcome.open and now - outcome.begun < outcome.imitation.within_s
 
 
-def _look(outcome: Outcome, found: list[dict[str, Any]], now: float) -> None:
+def _look(
+    outcome: Outcome, found: list[dict[str, Any]], known: dict[str, dict[str, Any]], now: float
+) -> None:
+    imitation = outcome.imitation
     for threat in found:
-        if threat["type"] in outcome.imitation.types and (
-            not outcome.imitation.marked or WORD in json.dumps(threat)
-        ):
+        before = known.get(threat["fingerprint"])
+        new = (
+            before is None
+            or threat.get("count", 1) > before.get("count", 1)
+            or imitation.grew(before, threat)
+        )
+        if new and threat["type"] in imitation.types and (not imitation.marked or WORD in json.dumps(threat)):
             outcome.seen_after_s = round(now - outcome.begun, 1)
             outcome.threat = f"{threat['severity']} {threat['type']}"
             return

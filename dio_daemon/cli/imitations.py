@@ -1,8 +1,9 @@
 """Harmless imitations of what an intruder leaves behind; each is undone by what it returns.
 
-Every one carries the word `dio-drill`, so that it is known for what it is, and what a killed drill left behind is
-replaced by the next. Nothing is enabled, loaded or does anything: the cron entry has a date that never comes, the unit
-is not started, the setuid program is a copy of true(1), the failed logins are of an account that nobody logs in to.
+Every one carries the word `dio-drill`, so that it is known for what it is, and what a killed drill left behind can be
+found (see `leftovers`). Nothing is enabled, loaded or does anything: the cron entry has a date that never comes, the
+unit is not started, the setuid program is a copy of true(1), the failed logins are of an account that nobody logs in
+to.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from dio_daemon.cli.leftovers import WORD
 from dio_daemon.errors import DioError
 
-WORD = "dio-drill"
 SOON_S = 90.0
 BURN_S = 420.0
 """The rule for cpu holds for 300 s."""
@@ -47,6 +48,15 @@ class Imitation:
     """Whether the threat must name `dio-drill`, so that no other threat is taken for it."""
     hidden_by: frozenset[str] = frozenset()
     """Types of threats that cannot open while one of them is open already, whatever the drill does."""
+    counts: str = ""
+    """A figure of the evidence that is larger when it is seen once more while its threat is open."""
+
+    def grew(self, before: dict[str, Any], now: dict[str, Any]) -> bool:
+        """Whether that figure says that a threat which was open before has seen it once more."""
+        figures = (
+            [(each.get("evidence") or {}).get(self.counts) for each in (before, now)] if self.counts else []
+        )
+        return all(isinstance(each, int) for each in figures) and figures[:1] < figures[1:]
 
 
 def _file(path: str, text: str, package: str, mode: int = 0o644) -> Begin:
@@ -224,6 +234,7 @@ IMITATIONS = (
         ("failed_logins",),
         _failed_logins,
         marked=False,
+        counts="failures",
     ),
     _imitation(
         "cpu",

@@ -2,13 +2,18 @@
 
 import argparse
 import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dio_daemon import ctl
-from dio_daemon.cli import drill
+from dio_daemon.cli import drill, leftovers
 from dio_daemon.cli.imitations import IMITATIONS, SOON_S, Imitation
 from tests.support.clock import FakeClock
 
@@ -123,9 +128,13 @@ def test_it_refuses_without_yes_and_without_root(
     assert "there is no nonsense; there are: cron, " in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("as_json", [True, False])
+@pytest.mark.parametrize(("as_json", "left_over"), [(True, False), (False, True)])
 def test_what_it_prints(
-    as_json: bool, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    as_json: bool,
+    left_over: bool,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     class Agent:
         asked = 0
@@ -133,17 +142,22 @@ def test_what_it_prints(
         def call(self, method: str, path: str) -> dict[str, Any]:
             self.asked += 1
             return {
-                "threats": [{"data": threat("cron_changed", subject="dio-drill")}] if self.asked > 1 else []
+                "threats": [{"data": threat("cron_changed", subject="dio-drill")}]
+                if self.asked > 1 + left_over
+                else []
             }
 
     monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setattr(drill, "SystemClock", FakeClock)
+    monkeypatch.setattr(leftovers, "remove", lambda _: 3 if left_over else 0)
+    monkeypatch.setattr(leftovers, "guarded", lambda _: nullcontext())
     play = drill.play
     monkeypatch.setattr(drill, "play", lambda chosen, _, *rest: play(chosen, root, *rest))
     options = argparse.Namespace(yes=True, only=["cron", "udev"], json=as_json)
     assert drill.drill(Agent(), options) == 1
-    said = capsys.readouterr().out
+    said, complained = capsys.readouterr()
+    assert ("a drill that was killed" in complained.lower()) == left_over
     if as_json:
         assert [each["seen"] for each in json.loads(said)["imitations"]] == [True, False]
     else:
@@ -161,3 +175,93 @@ def test_it_says_how_to_play_what_was_not_possible(capsys: pytest.CaptureFixture
         "  sudoers    there is no /etc/sudoers.d: it comes with the package sudo",
         "When that is mended: dioctl drill --yes --only sudoers",
     ]
+
+
+def test_a_figure_that_grows_is_seen_once_more() -> None:
+    """Failed logins stay told for ten minutes: a second drill meanwhile is seen by their number."""
+    (logins,) = [each for each in IMITATIONS if each.name == "logins"]
+    old = threat("failed_logins", evidence={"failures": 8})
+    for evidence, seen in (({"failures": 16}, True), ({"failures": 8}, False), ({}, False), (None, False)):
+        assert logins.grew(old, threat("failed_logins", evidence=evidence)) == seen
+    (cron,) = [each for each in IMITATIONS if each.name == "cron"]
+    assert not cron.grew(old, threat("failed_logins", evidence={"failures": 16}))
+
+
+def test_what_a_killed_drill_left_is_removed(root: Path) -> None:
+    """By its names alone; what others put there under such a name is not followed."""
+    for each in leftovers.FILES:
+        (root / each).write_text("x")
+    for folder in leftovers.FOLDERS:
+        (root / folder / "dio-drill-x1y2").mkdir()
+        (root / folder / "dio-drill-x1y2/dio-drill").write_text("x")
+    (root / "tmp/mine").mkdir()
+    (root / "tmp/mine/file").write_text("x")
+    (root / "tmp/dio-drill-link").symlink_to(root / "tmp/mine")
+    assert leftovers.remove(root) == len(leftovers.FILES) + len(leftovers.FOLDERS)
+    assert sorted(left(root)) == [root / "tmp/dio-drill-link", root / "tmp/mine/file"]
+    assert leftovers.remove(root) == 0
+
+
+def test_every_file_of_an_imitation_is_known_as_a_leftover(root: Path) -> None:
+    for imitation in FILES:
+        imitation.begin(root)
+    assert len(left(root)) == len(FILES)
+    assert leftovers.remove(root) == len(FILES) and left(root) == []
+
+
+_KILLED = """
+import os, signal, subprocess, sys
+from pathlib import Path
+from dio_daemon.cli import leftovers
+root = Path(sys.argv[1])
+with leftovers.guarded(root):
+    (root / "etc/cron.d/dio-drill").write_text("x")
+    print(subprocess.Popen(["sleep", "600"], start_new_session=True).pid, flush=True)
+    if sys.argv[2] == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    (root / "etc/cron.d/dio-drill").unlink()
+"""
+
+
+@pytest.mark.parametrize("how", ["killed", "ended"])
+def test_a_guard_clears_up_after_a_drill_that_is_killed(root: Path, how: str) -> None:
+    drilled = subprocess.run(
+        [sys.executable, "-c", _KILLED, str(root), how],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert drilled.returncode == (-signal.SIGKILL if how == "killed" else 0), drilled.stderr
+    # The guard has its error output open as well: it is at its end when that is.
+    assert left(root) == []
+    status = Path(f"/proc/{drilled.stdout.strip()}/status")
+    assert not status.exists() or "State:\tZ" in status.read_text()
+
+
+def test_an_interruption_undoes_all_and_a_second_one_is_not_heard(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heard: dict[int, Any] = {}
+    monkeypatch.setattr("signal.signal", heard.__setitem__)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(leftovers, "remove", lambda _: 0)
+    monkeypatch.setattr(leftovers, "guarded", lambda _: nullcontext())
+
+    class Agent:
+        asked = 0
+
+        def call(self, method: str, path: str) -> dict[str, Any]:
+            self.asked += 1
+            if self.asked > 1:
+                assert left(root) != []
+                heard[signal.SIGHUP](signal.SIGHUP, None)
+            return {"threats": []}
+
+    play = drill.play
+    monkeypatch.setattr(drill, "play", lambda chosen, _, *rest: play(chosen, root, *rest))
+    with pytest.raises(KeyboardInterrupt):
+        drill.drill(Agent(), argparse.Namespace(yes=True, only=["cron"], json=True))
+    assert set(heard) == {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    assert set(heard.values()) == {signal.SIG_IGN}
+    assert left(root) == [] and "all is undone" in capsys.readouterr().err
