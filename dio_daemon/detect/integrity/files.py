@@ -343,9 +343,8 @@ class FileWatch:
     def _note_judged(self) -> None:
         if self._suspects or self._queue or self._first:
             return
-        told = (
-            self.news.of_all and not self._dirty
-        )  # then nothing has happened up to the last news but what was judged
+        # then nothing has happened up to the last news but what was judged
+        told = self.news.of_all and not self._dirty
         self._baseline.memory[JUDGED_AT] = self._drained if told else self._rescanned
         if self._pending:  # or it would not be written before something changes
             self._pending = False
@@ -363,12 +362,12 @@ class FileWatch:
     def _judge(self) -> None:
         recorded: dict[str, list[str]] = {}
         until = self._clock.monotonic() + STEP_JUDGED_S
-        suspects = list(self._suspects.items())[:STEP_JUDGED]
-        self._verdict.expect([path for path, _ in suspects])
-        for path, (group, since, noticed_at) in suspects:
+        paths = list(self._suspects)[:STEP_JUDGED]
+        self._verdict.expect(paths)
+        for path in paths:
             if self._clock.monotonic() > until:
                 break
-            del self._suspects[path]
+            group, since, noticed_at = self._suspects.pop(path)
             before, after = self._baseline.files.get(path), self._current.get(path)
             if (before is None and after is None) or (after is not None and after.same(before)):
                 self._findings.pop(path, None)
@@ -383,8 +382,8 @@ class FileWatch:
                 self._take(path, after)
                 if known != UNSUSPICIOUS:
                     recorded.setdefault(known, []).append(path)
-        for known, paths in recorded.items():
-            self._record("known_changes", *known_work(known, paths))
+        for known, changed in recorded.items():
+            self._record("known_changes", *known_work(known, changed))
 
     def _take(self, path: str, state: FileState | None) -> None:
         content = None
