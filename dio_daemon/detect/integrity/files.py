@@ -17,6 +17,7 @@ from dio_daemon.clock import Clock
 from dio_daemon.detect.finding import Finding
 from dio_daemon.detect.integrity import inotify
 from dio_daemon.detect.integrity.baseline import MOST_TEXT_BYTES, Baseline
+from dio_daemon.detect.integrity.crowd import Crowd, by_turns
 from dio_daemon.detect.integrity.folder_news import FolderNews
 from dio_daemon.detect.integrity.group import Group
 from dio_daemon.detect.integrity.host import Host
@@ -24,7 +25,7 @@ from dio_daemon.detect.integrity.inotify import Inotify
 from dio_daemon.detect.integrity.listing import look_into
 from dio_daemon.detect.integrity.places import MOST_ENTRIES, Places
 from dio_daemon.detect.integrity.runs import Runs
-from dio_daemon.detect.integrity.state import GONE, FileState, examine
+from dio_daemon.detect.integrity.state import GONE, FileState, examine, text_of
 from dio_daemon.detect.integrity.verdict import UNSUSPICIOUS, Change, Verdict, known_work
 
 SETTLE_S = 0.7
@@ -41,10 +42,11 @@ SETTLED_COST = 8
 """So many files that are as they were cost no more than one that is examined."""
 STEP_BYTES = 2 << 20
 STEP_READS = 16
+MOST_SEEN = 60_000
+"""A host has some thousands of watched files; somebody who makes ever more of them makes nothing else unseen."""
 STEP_JUDGED = 50
 STEP_JUDGED_S = 0.5  # and no longer: whoever stops the agent waits for the step in hand
-MOST_SUSPECTS = 50_000
-"""An upgrade of the whole system changes some ten thousand watched files."""
+MOST_SUSPECTS = 100_000  # more than all files that are looked at
 JUDGED_AT = "judged_at"
 """Where the baseline remembers when the last look at everything began of which all was judged, in seconds of the wall
 clock: what is found gone after a restart went since then."""
@@ -97,7 +99,7 @@ class FileWatch:
         self._queue: deque[str] = deque()
         self._queued: set[str] = set()
         self._suspects: dict[str, tuple[Group, float, float]] = {}
-        self._findings: dict[str, tuple[FileState | None, Finding]] = {}
+        self._findings = Crowd()
         self._groups_of: dict[str, Group] = {}
         self._expand_at = self._rescan_at = self._backstop_at = float("-inf")
         self._mounts = host.mounts
@@ -133,7 +135,7 @@ class FileWatch:
             self._judge_anew()
             self._judge()
             self._note_judged()
-        return [finding for _, finding in self._findings.values()]
+        return self._findings.findings()
 
     @property
     def scanning(self) -> bool:
@@ -161,8 +163,8 @@ class FileWatch:
 
     def accept(self) -> int:
         """Take all that differs as well; how many files that were."""
-        taken, self._findings = self._findings, {}
-        for path, (state, _) in taken.items():
+        taken = self._findings.take()
+        for path, state in taken:
             self._take(path, state)
         return len(taken)
 
@@ -276,6 +278,8 @@ class FileWatch:
             if any(pattern.fullmatch(path) for pattern in group.ignored):
                 continue
             known = self._current.get(path) or self._baseline.files.get(path)
+            if known is None and len(self._current) >= MOST_SEEN:
+                continue
             keep = MOST_TEXT_BYTES if group.shows != "nothing" else 0
             try:
                 look = examine(self._host, path, known, group.hashed, keep)
@@ -294,9 +298,13 @@ class FileWatch:
             if name in seen:
                 continue
             self._current.pop(path, None)
-            if path in self._baseline.files or path in self._findings:
+            if path in self._baseline.files:
                 group = self._groups_of.get(path) or (at.group(name) if at is not None else None)
                 self._suspect(path, group or self._places.group_of(path), since)
+            else:  # it came and is gone: nothing is to be judged
+                self._findings.drop(path)
+                self._suspects.pop(path, None)
+                self._groups_of.pop(path, None)
         self._paths[folder] = tuple(paths[name] for name in seen)
         if not seen:
             del self._paths[folder]
@@ -309,11 +317,8 @@ class FileWatch:
             state, group = self._current.get(path), self._groups_of.get(path)
             if state is None or group is None or state is not self._baseline.files.get(path):
                 continue
-            if (
-                path not in self._suspects
-                and path not in self._findings
-                and not state.lacks_hash(group.hashed)
-            ):
+            doubtful = path in self._suspects or path in self._findings
+            if not doubtful and not state.lacks_hash(group.hashed):
                 found[name] = state
         return found
 
@@ -324,11 +329,10 @@ class FileWatch:
         if known is None and (not self._baseline.complete or group.name in self._learning):
             self._baseline.set(path, state, content)
         elif not state.same(known):
-            judged = self._findings.get(path)
-            if judged is None or judged[0] is None or not state.same(judged[0]):
+            if not self._findings.is_told(path, state):
                 self._suspect(path, group)
         else:
-            self._findings.pop(path, None)
+            self._findings.drop(path)
             self._suspects.pop(path, None)
             if known is not None and known.stamp != state.stamp:
                 self._baseline.files[path] = state
@@ -351,18 +355,17 @@ class FileWatch:
             self._baseline.changed()
 
     def _judge_anew(self) -> None:
-        """After a run of dpkg: what was told may be a package's now."""
+        """After a run of dpkg what was told may be a package's now; and what was only counted may be told."""
         version = self._verdict.version()
-        if version == self._judged_by:
-            return
+        paths = list(self._findings) if version != self._judged_by else self._findings.has_room()
         self._judged_by = version
-        for path in self._findings:
+        for path in paths:
             self._suspect(path, self._groups_of.get(path) or self._places.group_of(path))
 
     def _judge(self) -> None:
         recorded: dict[str, list[str]] = {}
         until = self._clock.monotonic() + STEP_JUDGED_S
-        paths = list(self._suspects)[:STEP_JUDGED]
+        paths = by_turns(self._suspects, STEP_JUDGED)
         self._verdict.expect(paths)
         for path in paths:
             if self._clock.monotonic() > until:
@@ -370,15 +373,17 @@ class FileWatch:
             group, since, noticed_at = self._suspects.pop(path)
             before, after = self._baseline.files.get(path), self._current.get(path)
             if (before is None and after is None) or (after is not None and after.same(before)):
-                self._findings.pop(path, None)
+                self._findings.drop(path)
+                if after is None:
+                    self._groups_of.pop(path, None)
                 continue
             change = Change(path, group, before, after, noticed_at, since)
             text_before = self._baseline.text(path)
             known = self._verdict.known(change, text_before)
             if known is None:
-                self._findings[path] = (after, self._verdict.finding(change, text_before))
+                self._findings.put(path, after, self._verdict.finding(change, text_before))
             else:
-                self._findings.pop(path, None)
+                self._findings.drop(path)
                 self._take(path, after)
                 if known != UNSUSPICIOUS:
                     recorded.setdefault(known, []).append(path)
@@ -389,13 +394,5 @@ class FileWatch:
         content = None
         group = self._groups_of.get(path)
         if state is not None and group is not None and group.shows != "nothing":
-            content = self._text_of(path, state)
+            content = text_of(self._host, path, state, MOST_TEXT_BYTES)
         self._baseline.set(path, state, content)
-
-    def _text_of(self, path: str, state: FileState) -> bytes | None:
-        """The content of a file that is as `state` says still."""
-        try:
-            look = examine(self._host, path, None, True, MOST_TEXT_BYTES)
-        except OSError:
-            return None
-        return look.content if look is not None and look.state.same(state) else None

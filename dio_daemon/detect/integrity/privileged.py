@@ -40,6 +40,8 @@ WALK_SHARE = 0.8
 SLICE_S = 5.0
 """Between two slices of a walk: as often as processes are looked at, so that the walk wakes nobody by itself."""
 MOST_KNOWN = 5000
+MOST_FINDINGS = 1000
+"""Further ones are looked at again when some of these are gone."""
 MOST_COMPARED_BYTES = 8 << 20
 MOST_DEPTH = 32
 
@@ -179,7 +181,8 @@ class PrivilegedWatch:
         if any(pattern.fullmatch(path) for pattern in self._ignored):
             return
         if tell:
-            self._waiting.setdefault(path, self._clock.now().timestamp())
+            if len(self._waiting) + len(self._findings) < MOST_FINDINGS:
+                self._waiting.setdefault(path, self._clock.now().timestamp())
         else:
             self._know(path, found, at_once=False)  # the end of the look that learns is written
 

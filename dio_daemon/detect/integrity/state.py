@@ -186,6 +186,15 @@ def examine(host: Host, path: str, known: FileState | None, hashed: bool, keep_b
     return Look(state, content, count)
 
 
+def text_of(host: Host, path: str, state: FileState, most: int) -> bytes | None:
+    """The content, of at most so many bytes, of a file that is as `state` says still."""
+    try:
+        look = examine(host, path, None, True, most)
+    except OSError:
+        return None
+    return look.content if look is not None and look.state.same(state) else None
+
+
 def read_start(path: str, limit: int) -> bytes:
     """The first bytes of a regular file; none of what is no such file or cannot be read."""
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dio_daemon.detect.finding import Finding
+from dio_daemon.detect.integrity import crowd, files
 from dio_daemon.detect.integrity.host import Host
 from dio_daemon.detect.integrity.inotify import Inotify
 from dio_daemon.detect.integrity.verdict import Change, Verdict
@@ -214,3 +215,77 @@ def test_roots_path_is_told(fake: FakeHost) -> None:
     fake.run(watch)
     fake.put("/root/.profile", "umask 022\nexport PATH=$PATH:/srv/bin\n")
     assert [each.type for each in fake.run(watch)] == ["shell_startup_changed"]
+
+
+def test_however_many_files_change_so_many_are_told_and_the_rest_counted(
+    fake: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user can make twenty thousand units: with their evidence they would be more than the agent may have."""
+    monkeypatch.setattr(crowd, "MOST_WHOLE", 30)
+    monkeypatch.setattr(crowd, "AT_ONCE", 10)
+    watch = fake.watch()
+    fake.run(watch)
+    units = [fake.put(f"/home/ann/.config/systemd/user/u{number:03}.service", "x\n") for number in range(100)]
+    watch.step()
+    found = {each.subject: each for each in fake.run(watch)}
+    assert len(found) == 31
+    more = found["more files"]
+    assert (more.type, more.severity, more.evidence["more"]) == ("systemd_unit_changed", "medium", 70)
+    assert "70 further watched files" in more.summary and len(more.evidence["paths"]) == 50
+    assert fake.run(watch)[-1] is not None and len(fake.run(watch)) == 31, "they are judged once"
+    told = set(found) - {"more files"}
+    for unit in units:
+        if str(unit).removeprefix(str(fake.root / "host")) in told:
+            unit.unlink()
+    found = {each.subject: each for each in fake.run(watch)}
+    assert found["more files"].evidence["more"] + len(found) - 1 == 70 and not told & set(found)
+    for _ in range(3):
+        found = {each.subject: each for each in fake.run(watch)}
+    assert found["more files"].evidence["more"] == 40, "others take their place, with their evidence"
+    assert watch.accept() == 70 and fake.run(watch) == []
+    for unit in units:
+        unit.unlink(missing_ok=True)
+    assert {each.summary.split(" was ")[0] for each in fake.run(watch)} >= {"A systemd unit of a user"}
+
+
+def test_there_is_an_end_to_what_is_looked_at(fake: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = fake.watch()
+    fake.run(watch)
+    known = len(watch._current)
+    monkeypatch.setattr(files, "MOST_SEEN", known + 20)
+    made = [fake.put(f"/etc/cron.d/job{number}", "x\n") for number in range(50)]
+    assert len(fake.run(watch)) == 20
+    crontab = fake.path("/etc/crontab")
+    before = crontab.read_text()
+    crontab.write_text("* * * * * root evil\n")
+    assert "/etc/crontab" in {each.subject for each in fake.run(watch)}, "what was known is seen to change"
+    crontab.write_text(before)
+    for each in made:
+        each.unlink()
+    assert fake.run(watch) == []
+    assert len(watch._current) == known and len(watch._groups_of) == known, "and nothing of them is kept"
+
+
+def test_a_storm_in_one_folder_holds_nothing_up_elsewhere(fake: FakeHost) -> None:
+    watch = fake.watch()
+    fake.run(watch)
+    storm = [fake.put(f"/home/ann/.config/autostart/a{number}.desktop", "x\n") for number in range(400)]
+    fake.clock.monotonic_s += 301
+    for _ in range(3):
+        watch.step()
+    fake.put("/etc/sudoers", "ann ALL=(ALL) NOPASSWD: ALL\n", 0o440)
+    fake.clock.monotonic_s += 301
+    for _ in range(3):
+        found = watch.step()
+    assert "/etc/sudoers" in {each.subject for each in found} and len(found) < 390
+    for each in storm:
+        each.unlink()
+    assert [each.subject for each in fake.run(watch)] == ["/etc/sudoers"], "what is gone is over at once"
+
+
+def test_paths_take_turns() -> None:
+    many = [f"/a/{number}" for number in range(100)]
+    assert crowd.by_turns(many[:3], 50) == many[:3]
+    assert crowd.by_turns([*many, "/b/1"], 50) == [*many[:10], "/b/1", *many[10:49]]
+    folders = [f"/{number}/x" for number in range(100)]
+    assert crowd.by_turns(folders, 50) == folders[:50]

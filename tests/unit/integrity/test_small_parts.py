@@ -52,6 +52,12 @@ def test_owners(fake: FakeHost) -> None:
     conf = packages.owner("/etc/bash.bashrc")
     assert conf is not None and conf.conffile and conf.md5 == _md5(b"y")
     assert packages.owner("/usr/bin/bas") is None and packages.owner("/etc/passwd") is None
+    assert packages.owners(["/home/ann/x", "/usr/bin/bash", "/root/y"]) == {
+        "/home/ann/x": None,
+        "/usr/bin/bash": owner,
+        "/root/y": None,
+    }
+    assert packages.owners([]) == {}
     fake.package("zsh", {"/usr/bin/zsh": "x"})
     found = packages.owner("/usr/bin/zsh")
     assert found is not None and found.package == "zsh"
