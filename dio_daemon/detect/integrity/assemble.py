@@ -68,7 +68,7 @@ def assemble(
     if host.root and follow:
         # In the sandbox's own mounts journalctl of Debian 12 is not woken by what is new.
         follow = (*follow, f"--root={host.root}")
-    baseline = Baseline(state_dir / "integrity.json.gz", clock)
+    baseline = Baseline(state_dir / "integrity.jsonl.gz", clock)
     packages, runs = Packages(host), Runs(host)
     news = [each for each in (_inotify(), _inotify()) if each is not None]
     now = clock.now().timestamp()

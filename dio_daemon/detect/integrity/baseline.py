@@ -1,7 +1,9 @@
 """How the host's files are when all is well; kept on disk, so that changes made while the agent was down are found.
 
-`integrity.json.gz` in the state folder: the state of every watched file, the contents of those that are small texts
-without secrets (for diffs), and what the other detectors remember. It is written whole, a while after a change.
+`integrity.jsonl.gz` in the state folder: a line of JSON with what the other detectors remember, then one for each
+watched file, with its state and, where it is a small text without secrets, its content (for diffs). It is written
+whole, a while after a change. Lines, for all files as one document would take megabytes for a moment, and the process
+would keep most of them.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import io
 import json
 import logging
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from dio_daemon.files import replace_file
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 MOST_FILES = 30_000
 MOST_TEXT_BYTES = 24 * 1024
 """Of a larger file no copy is kept, and so no diff is shown."""
@@ -97,25 +99,23 @@ class Baseline:
         self._dirty_since, self.problem = None, ""
 
     def _packed(self) -> Iterator[bytes]:
-        """The document, compressed, a piece for each file: as a whole it would take megabytes for a moment, and the
-        process would keep most of them."""
-        head = {"version": VERSION, "complete": self.complete, "saved_at": self._clock.now().timestamp()}
+        """The lines, compressed."""
         packer = zlib.compressobj(3, wbits=_GZIP)
-        yield packer.compress(json.dumps(head | {"memory": self.memory})[:-1].encode("ascii"))
-        for name, members in (("files", self._kept_files()), ("texts", self._kept_texts())):
-            between = f', "{name}": {{'
-            for path, value in members:
-                yield packer.compress(f"{between}{json.dumps(path)}: {json.dumps(value)}".encode("ascii"))
-                between = ", "
-            yield packer.compress(b"}" if between == ", " else f"{between}}}".encode("ascii"))
-        yield packer.compress(b"}")
+        for value in self._lines():
+            yield packer.compress(json.dumps(value).encode("ascii") + b"\n")
         yield packer.flush()
 
-    def _kept_files(self) -> Iterator[tuple[str, Any]]:
-        return ((path, state.kept()) for path, state in self.files.items())
-
-    def _kept_texts(self) -> Iterator[tuple[str, Any]]:
-        return ((path, base64.b64encode(text).decode("ascii")) for path, text in self._texts.items())
+    def _lines(self) -> Iterator[Any]:
+        yield {
+            "version": VERSION,
+            "complete": self.complete,
+            "saved_at": self._clock.now().timestamp(),
+            "files": len(self.files),
+            "memory": self.memory,
+        }
+        for path, state in self.files.items():
+            text = self._texts.get(path)
+            yield [path, state.kept(), None if text is None else base64.b64encode(text).decode("ascii")]
 
     def _drop_text(self, path: str) -> None:
         packed = self._texts.pop(path, None)
@@ -123,20 +123,25 @@ class Baseline:
             self._texts_bytes -= len(packed)
 
     def _load(self) -> None:
+        files: dict[str, FileState] = {}
+        texts: dict[str, bytes] = {}
         try:
-            raw = self._path.read_bytes()
-            with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
-                text = stream.read(MOST_DISK_BYTES + 1)
-            if len(text) > MOST_DISK_BYTES:
-                raise ValueError("it is too large")
-            document = _unpacked(text.decode("utf-8"))
-            if document["version"] != VERSION:
+            lines = _lines_of(self._path.read_bytes())
+            head: Any = next(lines, {})
+            if head["version"] != VERSION:
                 raise ValueError("it is of another version")
-            files, texts = document["files"], document["texts"]
-            memory, complete = document["memory"], document["complete"]
-            saved_at = float(document["saved_at"])
+            memory, complete = head["memory"], head["complete"]
+            saved_at = float(head["saved_at"])
             if not isinstance(memory, dict) or not isinstance(complete, bool):
                 raise ValueError("it is no baseline")
+            for path, state, text in lines:
+                if not isinstance(path, str):
+                    raise ValueError("a file without a name")
+                files[path] = from_kept(state)
+                if text is not None:
+                    texts[path] = base64.b64decode(text)
+            if len(files) != head["files"]:
+                raise ValueError("it is cut short")
         except FileNotFoundError:
             return
         except (
@@ -145,7 +150,6 @@ class Baseline:
             ValueError,
             KeyError,
             TypeError,
-            AttributeError,
             RecursionError,
             zlib.error,
         ) as error:
@@ -160,55 +164,12 @@ class Baseline:
         self._texts_bytes = sum(len(text) for text in texts.values())
 
 
-_Value = Callable[[str, int], tuple[Any, int]]
-_decode = json.JSONDecoder().raw_decode
-
-
-def _unpacked(text: str) -> dict[str, Any]:
-    """The document, each file and copy made of its piece of the text at once: all pieces together would take megabytes
-    for a moment, and the process would keep most of them. Raises ValueError, TypeError."""
-
-    def state(_: str, at: int) -> tuple[FileState, int]:
-        row, end = _decode(text, at)
-        return from_kept(row), end
-
-    def copy(_: str, at: int) -> tuple[bytes, int]:
-        packed, end = _decode(text, at)
-        return base64.b64decode(packed), end
-
-    def member(name: str, at: int) -> tuple[Any, int]:
-        value = {"files": state, "texts": copy}.get(name)
-        return _decode(text, at) if value is None else _object(text, at, value)
-
-    document, end = _object(text, 0, member)
-    if text[end:].strip():
-        raise ValueError("something follows it")
-    return document
-
-
-def _object(text: str, at: int, value: _Value) -> tuple[dict[str, Any], int]:
-    """The JSON object that begins here, and where it ends. `value` makes the value of a member that begins there."""
-    found: dict[str, Any] = {}
-    at = _past(text, at, "{")
-    while text[at : at + 1] != "}":
-        if found:
-            at = _past(text, at, ",")
-        name, at = _decode(text, at)
-        if not isinstance(name, str):
-            raise ValueError("a member without a name")
-        found[name], at = value(name, _past(text, at, ":"))
-        at = _blanks(text, at)
-    return found, at + 1
-
-
-def _past(text: str, at: int, mark: str) -> int:
-    at = _blanks(text, at)
-    if text[at : at + 1] != mark:
-        raise ValueError(f"no {mark} at character {at}")
-    return _blanks(text, at + 1)
-
-
-def _blanks(text: str, at: int) -> int:
-    while text[at : at + 1] in (" ", "\n", "\t", "\r"):
-        at += 1
-    return at
+def _lines_of(raw: bytes) -> Iterator[Any]:
+    """What stands on each line. Raises ValueError, EOFError, OSError, zlib.error."""
+    left = MOST_DISK_BYTES
+    with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
+        while line := stream.readline(left + 1):
+            left -= len(line)
+            if left < 0:
+                raise ValueError("it is too large")
+            yield json.loads(line)

@@ -47,4 +47,4 @@ def test_a_program_in_a_temporary_folder(center: RealCenter, agent: RealAgent) -
         assert evidence["package"] is None and {"present", "parents", "sockets", "unit"} <= evidence.keys()
         wait_for(lambda: told("cleared"), "its end", PATIENT_S)
     agent.kill(signal.SIGTERM)
-    assert (agent.folder / "state/integrity.json.gz").is_file()
+    assert (agent.folder / "state/integrity.jsonl.gz").is_file()

@@ -118,7 +118,7 @@ class FakeHost:
         """A watch of its files, as after a start of the agent."""
         host = self.host
         runs = Runs(host)
-        self.baseline = Baseline(self.root / "state/integrity.json.gz", self.clock)
+        self.baseline = Baseline(self.root / "state/integrity.jsonl.gz", self.clock)
         verdict = Verdict(host, Packages(host), runs, lambda moment: self.window, self.away)
         return FileWatch(
             host,

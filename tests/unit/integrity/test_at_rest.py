@@ -62,7 +62,7 @@ def test_nothing_is_written_while_nothing_happens(fake: FakeHost) -> None:
             fake.clock.monotonic_s += 10
 
     steps(30)
-    kept = fake.root / "state/integrity.json.gz"
+    kept = fake.root / "state/integrity.jsonl.gz"
     before = kept.stat()
     steps(360)
     assert kept.stat().st_ino == before.st_ino

@@ -26,7 +26,7 @@ def watch(fake: FakeHost, monkeypatch: pytest.MonkeyPatch) -> ExposedWatch:
 
 
 def made(fake: FakeHost) -> ExposedWatch:
-    fake.baseline = Baseline(fake.root / "state/integrity.json.gz", fake.clock)
+    fake.baseline = Baseline(fake.root / "state/integrity.jsonl.gz", fake.clock)
     return ExposedWatch(fake.host, fake.baseline, (re.compile("/tmp/ignored"),), lambda: fake.window)
 
 

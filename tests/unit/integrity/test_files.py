@@ -315,7 +315,7 @@ def test_network_filesystems_are_not_entered(fake: FakeHost) -> None:
 def test_a_damaged_baseline_begins_anew(fake: FakeHost) -> None:
     fake.run(fake.watch())
     for damage in (b"", b"x", b"\x1f\x8b\x08\0", b"{}"):
-        (fake.root / "state/integrity.json.gz").write_bytes(damage)
+        (fake.root / "state/integrity.jsonl.gz").write_bytes(damage)
         assert fake.run(fake.watch()) == []
 
 

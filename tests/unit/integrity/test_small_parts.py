@@ -251,7 +251,7 @@ def test_the_worker_looks_tells_and_accepts(fake: FakeHost) -> None:
     worker.stop()
     assert worker.stopping
     worker.finish()
-    assert (fake.root / "state/integrity.json.gz").stat().st_mode & 0o777 == 0o600
+    assert (fake.root / "state/integrity.jsonl.gz").stat().st_mode & 0o777 == 0o600
 
 
 def test_the_worker_is_told_and_looks_seldom_otherwise(
@@ -306,7 +306,7 @@ def test_a_diverted_file_and_the_one_in_its_place(fake: FakeHost) -> None:
 
 def test_a_baseline_of_nothing_and_one_of_much_are_read_as_they_were(tmp_path: Path) -> None:
     clock = Hands()
-    path = tmp_path / "integrity.json.gz"
+    path = tmp_path / "integrity.jsonl.gz"
     baseline = Baseline(path, clock)
     baseline.changed()
     baseline.save(at_once=True)
@@ -319,16 +319,23 @@ def test_a_baseline_of_nothing_and_one_of_much_are_read_as_they_were(tmp_path: P
     again.memory["x"] = {"y": [1]}
     again.complete = True
     again.save(at_once=True)
-    assert json.loads(gzip.decompress(path.read_bytes()))["files"].keys() == odd.keys()
-    text = gzip.decompress(path.read_bytes())
+    whole = path.read_bytes()
+    text = gzip.decompress(whole)
+    head, *lines = text.splitlines(keepends=True)
+    assert [json.loads(line)[0] for line in lines] == list(odd)
     for damaged in (
         *(text[:end] for end in range(0, len(text), 7)),
         text + b"x",
-        text.replace(b'": [', b'" ['),
+        head + b"".join(lines[:-1]),
+        text.replace(b'", [', b'" ['),
+        head + b"".join(lines).replace(b"null", b"7"),
     ):
         path.write_bytes(gzip.compress(damaged))
         assert Baseline(path, clock).files == {}
-    path.write_bytes(gzip.compress(json.dumps(json.loads(text), indent=1).encode()))
+    for end in (len(whole) - 1, len(whole) - 9, 100):
+        path.write_bytes(whole[:end])
+        assert Baseline(path, clock).files == {}
+    path.write_bytes(whole)
     third = Baseline(path, clock)
     assert (third.files, third.memory, third.complete) == (odd, {"x": {"y": [1]}}, True)
     assert [third.text(name) for name in odd] == [name.encode("utf-8", "surrogateescape") for name in odd]
