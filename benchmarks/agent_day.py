@@ -92,8 +92,7 @@ class Agent:
         """Live through one."""
         for _ in range(LOOKS):
             self.clock.passed_s += INTERVAL_S / LOOKS
-            self._integrity.wake()  # it waits for nothing
-            self._integrity.step()
+            self.look_at_files()
         sample = self._collector.sample()
         self._spool.append(SAMPLES, "sample", to_json(sample), INTERVAL_S)
         self._watch.look(sample, self.clock.monotonic())
@@ -102,6 +101,16 @@ class Agent:
             if batch.records:
                 last = batch.records[-1]
                 self._spool.settle(batch.epoch, stream, Mark(last.seq, last.tag))
+
+    def look_at_files(self) -> None:
+        """One step of the integrity thread."""
+        self._integrity.wake()  # it waits for nothing
+        self._integrity.step()
+
+    @property
+    def walked(self) -> bool:
+        """Whether the first walk of all disks is over."""
+        return self._integrity.walked
 
     def close(self) -> None:
         """Let its files go."""

@@ -3,11 +3,14 @@
     python -m benchmarks.agent_footprint [--seconds 60] [--processes 150 500 2000]
 
 All run at the same time, as root in namespaces of their own, at the agent's default interval of 10 s, on a host with so
-many processes: the agent reports to a nerve center, the peers do what `benchmarks.peers` says. Counted is everything:
-all threads and descendants, PSS (shared pages in their share) and RSS as medians over the run, cpu, voluntary context
-switches and bytes to the disk as what was used over the run. They run for a minute before, and the agent has its unit's
-environment, and the system's Python where that has its dependencies, as the Debian package does. The table is printed
-and saved in build/benchmarks/agent_footprint.json.
+many processes: the agent reports to a nerve center, the peers do what `benchmarks.peers` says. There are two agents,
+each with a nerve center of its own: one that was just installed and walks the disks for the first time, as it does for
+the first hour or so, and one that has done that (`benchmarks.walked`), as it is ever after. Ratios are the latter's.
+
+Counted is everything: all threads and descendants, PSS (shared pages in their share) and RSS as medians over the run,
+cpu, voluntary context switches and bytes to the disk as what was used over the run. They run for a minute before, and
+the agent has its unit's environment, and the system's Python where that has its dependencies, as the Debian package
+does. The table is printed and saved in build/benchmarks/agent_footprint.json.
 """
 
 from __future__ import annotations
@@ -28,9 +31,11 @@ from benchmarks import peers
 from benchmarks.crowd import crowd, go_apart
 from benchmarks.measure import Cost, cost, cost_of_one, machine, running, seconds, switches_of
 from benchmarks.pair import REPOSITORY, Pair, agent_python, agent_versions, as_the_unit_does
+from benchmarks.walked import walk
 
 RESULT = REPOSITORY / "build/benchmarks/agent_footprint.json"
 INTERVAL_S = 10
+AGENT, NEW_AGENT = "dio-agent", "dio-agent, first walk"
 WARM_UP_S = 60
 SETTLE_S = 15
 STARTS = 3
@@ -78,16 +83,21 @@ def at_rest(folder: Path, python: str, crowds: list[int], duration_s: int) -> di
     """Run all at once; what each cost, by name, with each number of processes."""
     found: dict[str, Figures] = {}
     with ExitStack() as stack:
-        pair = Pair(folder, python)
-        stack.enter_context(running(pair.center, folder, "center", ready=True))
+        pairs = {AGENT: Pair(folder / "walked", python), NEW_AGENT: Pair(folder / "new", python)}
+        for pair in pairs.values():
+            stack.enter_context(running(pair.center, pair.state.parent, "center", ready=True))
         beside = peers.Running(stack, folder, INTERVAL_S)
         as_the_unit_does()
-        agent = stack.enter_context(running(pair.agent, folder, "agent", ready=True))[0]
+        walk(pairs[AGENT].state)
+        agents = {
+            name: stack.enter_context(running(pair.agent, pair.state.parent, "agent", ready=True))[0]
+            for name, pair in pairs.items()
+        }
         for number in crowds:
             there = stack.enter_context(crowd(number))
             settle(beside, SETTLE_S if found else WARM_UP_S)
             print(f"Measuring for {duration_s} s with {there} processes ...", flush=True)
-            found[str(number)] = measure(pair, agent, beside, duration_s)
+            found[str(number)] = measure(pairs, agents, beside, duration_s)
     return found
 
 
@@ -99,11 +109,14 @@ def settle(beside: peers.Running, seconds: int) -> None:
         beside.scrape()
 
 
-def measure(pair: Pair, agent: int, beside: peers.Running, duration_s: int) -> Figures:
+def measure(
+    pairs: dict[str, Pair], agents: dict[str, int], beside: peers.Running, duration_s: int
+) -> Figures:
     """What each of those that run costs."""
     readings: dict[str, list[Cost]] = {}
-    never, counted = threading.Event(), pair.counted
-    pids = {"dio-agent": agent, **beside.pids}
+    never, pair, agent = threading.Event(), pairs[AGENT], agents[AGENT]
+    counted = pair.counted
+    pids = {**agents, **beside.pids}
     assert counted is not None
     threads, alone = switches_of(agent), cost_of_one(agent)
     wire, seq = counted.sent_bytes + counted.received_bytes, _seq(pair)
@@ -122,7 +135,7 @@ def measure(pair: Pair, agent: int, beside: peers.Running, duration_s: int) -> F
     own: Figures = {"wire_bytes_per_sample": round(wire / samples) if samples else None}
     own["switches_per_minute_of_threads"] = [round(each * 60 / took_s, 1) for each in per_thread.values()]
     own["switches_per_minute_without_children"] = per_minute(alone, alone_after, took_s)
-    found["dio-agent"].update(own)
+    found[AGENT].update(own)
     return found
 
 
@@ -164,7 +177,7 @@ def start_times(folder: Path, python: str) -> dict[str, float]:
 def ratio(found: Figures, figure: str, peer: str) -> float | None:
     """Return the agent's figure over that of a peer; None without that."""
     other = found.get(peer, {}).get(figure)
-    return round(found["dio-agent"][figure] / other, 3) if other else None
+    return round(found[AGENT][figure] / other, 3) if other else None
 
 
 def _seq(pair: Pair) -> int:
@@ -188,7 +201,7 @@ def print_table(result: dict[str, Any]) -> None:
                 f" {each['cpu_ms_per_sample']:13.1f} {each['switches_per_minute']:12.1f}"
                 f" {each['disk_bytes_per_day'] / 1048576:12.1f} {shown[0]:>9} {shown[1]:>5}"
             )
-        own = found["dio-agent"]
+        own = found[AGENT]
         print(
             f"the agent without its children {own['switches_per_minute_without_children']} switches a minute"
             f" ({', '.join(map(str, own['switches_per_minute_of_threads']))} by thread);"

@@ -42,6 +42,8 @@ _HASHED = re.compile(rb"(?:^|\n)([^:\n]{1,256}):(\$[0-9a-z]{1,3}\$[^:\s]{8,512})
 
 @dataclass(frozen=True)
 class _Name:
+    """A file that appeared, and how it was at the last look."""
+
     path: str
     appeared_at: float
     looks: int = 0

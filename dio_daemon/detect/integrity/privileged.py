@@ -30,7 +30,7 @@ from dio_daemon.text import for_shell, safe
 
 BITS = stat.S_ISUID | stat.S_ISGID
 _TELLING = BITS | 0o111
-"""Without any of these a file gives no privileges."""
+"""A walk asks files with any of these."""
 WALK_S = 3 * 3600.0
 """From the beginning of a walk of all disks to the next."""
 MOST_ENTRIES, LEAST_ENTRIES = 500, 20
@@ -105,7 +105,11 @@ class PrivilegedWatch:
         now = self._clock.monotonic()
         self._look_at_quick_ones()
         if self._walk is None and now >= self._walk_at:
-            self._walk, self._walked, self._walk_at = entries_of(self._host, "/", MOST_DEPTH), 0, now + WALK_S
+            self._walk, self._walked, self._walk_at = (
+                entries_of(self._host, "/", MOST_DEPTH, True),
+                0,
+                now + WALK_S,
+            )
         if self._walk is not None and now >= self._slice_at:
             self._slice_at = now + SLICE_S
             self._go_on(now)
@@ -121,6 +125,11 @@ class PrivilegedWatch:
             return 1.0
         walk_at = self._slice_at if self._walk is not None else self._walk_at
         return max(0.0, min(self._quick.wait_s(), walk_at - self._clock.monotonic()))
+
+    @property
+    def walked(self) -> bool:
+        """Whether all disks were walked once."""
+        return self._complete
 
     def accept(self) -> int:
         """Take all that is told as well; how many they were."""

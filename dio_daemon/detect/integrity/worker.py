@@ -123,6 +123,11 @@ class Integrity:
         """Whether everything was looked at once since the start."""
         return self._parts.files.ready
 
+    @property
+    def walked(self) -> bool:
+        """Whether all disks were walked once: from then on new privileged files are told wherever they are."""
+        return self._parts.privileged.walked
+
     def stop(self) -> None:
         """End the waiting; called from another thread."""
         self.stopping = True

@@ -16,6 +16,8 @@ load()
 import requests
 heavy = {"chardet", "charset_normalizer", "statistics", "decimal", "fractions", "difflib", "argparse", "_strptime"}
 heavy |= {"html", "idna", "locale", "mimetypes", "zipfile"}
+if sys.version_info < (3, 13):
+    heavy.add("inspect")  # dataclasses asks it for those that have no docstring
 print(sorted(heavy & set(sys.modules)), requests.Session().headers["Accept"])
 import charset_normalizer
 print(charset_normalizer.__file__ is not None)

@@ -283,3 +283,11 @@ def test_capabilities_of_a_file_that_nobody_may_execute_yet(
         assert run(fake, watch) == []
     finally:
         notify.close()
+
+
+def test_a_walk_finds_the_same_depth_first(fake: FakeHost) -> None:
+    for number in range(30):
+        fake.put(f"/srv/{number % 3}/{number % 5}/{number}")
+    host = fake.host
+    found = [{entry.path for entry in entries_of(host, "/srv", 3, deep)} for deep in (False, True)]
+    assert found[0] == found[1] and "/srv/2/4/29" in found[0]
