@@ -24,6 +24,12 @@ _KEY = re.compile(r"""^\s*(?P<key>[A-Za-z0-9_-]+|"[^"]*"|'[^']*')\s*(?P<dot>\.[^
 _SEVERITIES = ("low", "medium", "high", "critical")
 _WORDS = ("subject", "value", "threshold")
 _FORM = re.compile(r"[<>^]?[+,]?[0-9]{0,2}(\.[0-9]{1,2})?[a-z%]?")
+_PLAINLY = (
+    (re.compile(r"must be (?=number|string|boolean|integer|null|object)"), "must be a "),
+    (re.compile(r"must be a (?=integer|object)"), "must be an "),
+    (re.compile(r"must be bigger than or equal to (\S+)"), r"must be \1 or more"),
+    (re.compile(r"must be smaller than or equal to (\S+)"), r"must be \1 or less"),
+)
 MOST_RULES = 500
 
 
@@ -83,9 +89,7 @@ def _of_rule(contract: Contract, source: str, name: str, rule: dict[str, Any]) -
         try:
             contract.check("RuleOverride", {key: value})
         except Mismatch as exc:
-            why = re.sub(r"^data\.?", "", exc.message)
-            if why.startswith("must not contain"):
-                why = "is no key of a rule"
+            why = _plainly(exc.message)
             found.append(Mistake(line, f"{name}.{why}" if why.startswith(key) else f"{name}.{key}: {why}"))
             continue
         if key in ("summary", "next") and not _is_template(value):
@@ -95,6 +99,16 @@ def _of_rule(contract: Contract, source: str, name: str, rule: dict[str, Any]) -
     if not found:
         found += _levels(source, name, rule)
     return found
+
+
+def _plainly(message: str) -> str:
+    """What the validator says, in the words of `dioctl rules check`."""
+    why = re.sub(r"^data(?:\.|\s+)?", "", message)
+    if why.startswith("must not contain"):
+        return "is no key of a rule"
+    for said, meant in _PLAINLY:
+        why = said.sub(meant, why)
+    return why
 
 
 def _is_template(text: str) -> bool:
