@@ -7,6 +7,7 @@ import json
 import pytest
 from conftest import MakeHost
 from harness import dio
+from harness.commands import wait_for
 from harness.emulate import Stage
 from harness.emulations import EMULATIONS
 
@@ -38,6 +39,17 @@ def test_the_drill_sees_all_that_it_plays(make_host: MakeHost) -> None:
     print([(each["name"], each["seen_after_s"], each["threat"], each["impossible"]) for each in imitations])
     assert [each["name"] for each in imitations if not each["seen"] and not each["impossible"]] == []
     assert played.returncode == 0, played.stderr
-    assert (
-        host.run("find / -xdev -name '*dio-drill*' -not -path '/proc/*'; pgrep -fl dio-drill || true") == ""
-    )
+
+    def left() -> str:
+        return host.run(
+            "find / -xdev -name '*[d]io-drill*' -not -path '/proc/*';"
+            " grep -ls '[d]io-drill' /proc/[0-9]*/cmdline || true"
+        )
+
+    assert left() == ""
+    for end in ("KILL", "HUP"):
+        drilled = host.start("dioctl drill --yes & echo $! > /run/drill; wait")
+        wait_for("it plays", lambda: host.exists("/usr/local/bin/dio-drill"), within_s=60)
+        host.run(f"kill -{end} $(cat /run/drill)")
+        drilled.wait(60)
+        wait_for(f"nothing is left after {end}", lambda: left() == "", within_s=60)
