@@ -76,12 +76,7 @@ def silence(connection: Connection, key: int, actor: Actor, now_us: int, quiet: 
             "agent_key": row.agent_key if of_host else None,
             "fingerprint": row.fingerprint if of_host else None,
             "type": row.type,
-            "label_name": quiet.label[0] if quiet.label else None,
-            "label_value": quiet.label[1] if quiet.label else None,
-            "reason": quiet.reason,
-            "created_by": str(actor),
-            "until_us": quiet.until_us,
-            "until_cleared": int(quiet.until_cleared),
+            **_asked(quiet, actor),
         },
     )
     _log(connection, key, now_us, "silenced", row.severity, quiet.reason, actor)
@@ -100,24 +95,24 @@ def silence_all(
         agent_key = agents.agent_key(connection, agent_id)
         if agent_key is None:
             raise Refused(404, "agent-unknown", "There is no agent of this id.")
-    made = silences.add(
-        connection,
-        now_us,
-        {
-            "agent_key": agent_key,
-            "type": silences.EVERY_TYPE,
-            "label_name": quiet.label[0] if quiet.label else None,
-            "label_value": quiet.label[1] if quiet.label else None,
-            "reason": quiet.reason,
-            "created_by": str(actor),
-            "until_us": quiet.until_us,
-            "until_cleared": 0,
-        },
-    )
+    values = {"agent_key": agent_key, "type": silences.EVERY_TYPE, **_asked(quiet, actor)}
+    made = silences.add(connection, now_us, values)
     label = "=".join(quiet.label) if quiet.label else ""
     detail = {name: text for name, text in (("label", label), ("reason", quiet.reason[:200])) if text}
     audit.note(connection, now_us, str(actor), "silence.begin", agent_id or quiet.scope, detail)
     return made
+
+
+def _asked(quiet: Quiet, actor: Actor) -> dict[str, Any]:
+    name, value = quiet.label or (None, None)
+    return {
+        "label_name": name,
+        "label_value": value,
+        "reason": quiet.reason,
+        "created_by": str(actor),
+        "until_us": quiet.until_us,
+        "until_cleared": int(quiet.until_cleared),
+    }
 
 
 def end_silence(connection: Connection, key: int, actor: Actor, now_us: int) -> Silence:
