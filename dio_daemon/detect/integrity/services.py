@@ -1,4 +1,4 @@
-"""Services that protect a host or record what happens on it: stopped, disabled, masked or frozen.
+"""Services that protect a host, record what happens on it or begin its work: stopped, disabled, masked or frozen.
 
 One that ran here is known from then on. Those that stay on have processes in their cgroup; those that only set
 something up, such as a firewall, have a link in /run/systemd/units for as long as they are active. One that goes on
@@ -30,6 +30,7 @@ SERVICES = (
     *("rsyslog", "syslog-ng", "systemd-journald", "suricata", "snort", "samhain", "ossec", "sysmon"),
     *("firewalld", "psad", "sshguard", "usbguard", "aideinit", "rkhunter", "tripwire"),
     *("mdatp", "falcon-sensor", "elastic-agent", "auditbeat", "cbagentd"),
+    "cron",
 )
 SET_UP = ("ufw", "nftables", "netfilter-persistent", "shorewall", "ferm", "apparmor")
 """Those that have no process of their own."""
@@ -231,10 +232,10 @@ def _finding(name: str, state: str, disabled: bool) -> Finding:
         confidence=0.8,
         subject=name,
         summary=f"Service {name} ran on this host and {_NOW[state]}{more}",
-        why="It watches or records what happens here, or keeps others out; intruders stop it first.",
+        why=_WHY_WORK if name in _WORK else _WHY,
         next=f"systemctl status {name} and journalctl -u {name} tell when and how it ended; {how.format(name)}.",
-        technique="T1562.004" if name in _FIREWALLS else "T1562.001",
-        title="Security service stopped",
+        technique=_technique(name),
+        title="Regular work stopped" if name in _WORK else "Security service stopped",
         evidence={
             "service": name,
             "state": state,
@@ -247,3 +248,14 @@ def _finding(name: str, state: str, disabled: bool) -> Finding:
 
 
 _FIREWALLS = ("firewalld", *SET_UP[:-1])
+_WORK = ("cron",)
+_WHY = "It watches or records what happens here, or keeps others out; intruders stop it first."
+_WHY_WORK = (
+    "It begins backups, checks and updates; nothing of that runs without it, and nothing else says so."
+)
+
+
+def _technique(name: str) -> str:
+    if name in _WORK:
+        return "T1489"
+    return "T1562.004" if name in _FIREWALLS else "T1562.001"

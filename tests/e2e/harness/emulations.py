@@ -102,12 +102,12 @@ mv /var/log/syslog.log /var/log/syslog
 for home in /root /home/ada /home/bob; do printf 'ls -l%.0s\\n' $(seq 50) > $home/.bash_history; done
 chown ada:ada /home/ada/.bash_history
 mkdir /home/ada/docs; for n in $(seq 40); do echo "a report" > /home/ada/docs/report$n.odt; done
-for name in fail2ban auditd crowdsec osqueryd; do
+for name in fail2ban auditd crowdsec osqueryd cron; do
     printf '[Service]\\nExecStart=/bin/sleep infinity\\n[Install]\\nWantedBy=multi-user.target\\n' \\
         > /usr/lib/systemd/system/$name.service
 done
 printf '[Service]\\nType=oneshot\\nRemainAfterExit=yes\\nExecStart=/bin/true\\n' > /usr/lib/systemd/system/ufw.service
-systemctl daemon-reload; systemctl enable -q --now fail2ban auditd crowdsec osqueryd; systemctl start ufw
+systemctl daemon-reload; systemctl enable -q --now fail2ban auditd crowdsec osqueryd cron; systemctl start ufw
 """
 """What the host has before its baseline is taken, in place of packages that are not installed."""
 

@@ -124,6 +124,14 @@ TAMPERING: tuple[Emulation, ...] = (
         "osqueryd",
     ),
     other(
+        "cron ended by a signal",
+        "T1489",
+        "systemctl kill -s TERM cron",
+        "systemctl start cron",
+        "security_service_stopped",
+        "cron ran on this host and is stopped",
+    ),
+    other(
         "firewall stopped",
         "T1562.004",
         "systemctl stop ufw",

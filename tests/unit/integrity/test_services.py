@@ -90,6 +90,24 @@ def test_a_service_whose_cgroup_is_frozen(fake: FakeHost) -> None:
     assert found.evidence["state"] == "frozen"
 
 
+def test_regular_work_that_is_stopped(fake: FakeHost) -> None:
+    """A killed cron ends as it should, so systemd leaves it so."""
+    stage = Stage(fake)
+    cgroup = fake.root / "cgroup/system.slice/cron.service"
+    cgroup.mkdir()
+    (cgroup / "cgroup.procs").write_text("78\n")
+    process(fake, 78, "/usr/sbin/cron")
+    fake.put("/usr/lib/systemd/system/cron.service", "x")
+    assert stage.look() == [] and "cron" in stage.kept
+    (cgroup / "cgroup.procs").unlink()
+    cgroup.rmdir()
+    (found,) = stage.look()
+    assert (found.subject, found.severity, found.technique) == ("cron", "medium", "T1489")
+    assert "cron ran on this host and is stopped now" in found.summary and "backups" in found.why
+    fake.path("/usr/lib/systemd/system/cron.service").unlink()
+    assert stage.look() == [], "removed"
+
+
 def test_a_firewall_that_is_stopped(fake: FakeHost) -> None:
     stage = Stage(fake)
     stage.link.unlink()
