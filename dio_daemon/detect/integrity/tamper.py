@@ -1,9 +1,10 @@
-"""The detector of covered tracks: logs cut short or gone, shell history turned off, security services stopped.
+"""The detector of covered tracks: logs cut or gone, shell history turned off, security services stopped.
 
 Logs that are rotated leave their old content behind under another name, and those that a package takes along go while
 dpkg works; neither is told. A journal that is removed is made anew at once, so the one before must be beside it; one
 that was rotated and vacuumed at once, so that nothing is left of it, is told as what administrators do: low. What was
-cut does not come back, so that is told for an hour.
+cut does not come back, so that is told for an hour. Logs are only added to: one that begins otherwise than before
+and is no shorter was written over.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from dio_daemon.detect.integrity.host import Host
 from dio_daemon.detect.integrity.rotations import VACUUMED, Rotations, Seen, is_journal
 from dio_daemon.detect.integrity.runs import Runs
 from dio_daemon.detect.integrity.services import Services
+from dio_daemon.detect.integrity.state import read_start
 from dio_daemon.detect.integrity.told import Told
 
 LOGS = (
@@ -42,6 +44,9 @@ MOST_OTHERS = 100
 LEAST_BYTES = 512
 """A shorter log says nothing when it is cut."""
 GONE_LOOKS = 3
+HEAD_BYTES = 64
+_BINARY = frozenset(f"/var/log/{name}" for name in ("wtmp", "btmp", "lastlog", "faillog"))
+"""Some of these have a place for each user and are written to anywhere."""
 
 
 @dataclass
@@ -52,6 +57,9 @@ class _Log:
     size: int
     seen_at: float
     """Seconds of the wall clock, as the rest of what is compared with the package manager's runs."""
+    ctime_ns: int = 0
+    head: bytes = b""
+    """How it begins, of a log that is only added to; nothing where that is not known."""
     gone: int = 0
     ordinary: bool = False
 
@@ -159,7 +167,9 @@ class TamperWatch:
                 self._tell(path, "log_removed", f"Log {path} was replaced by a link", known.size, 0)
             self._logs.pop(path, None)
             return
-        self._logs[path] = _Log(seen.st_ino, seen.st_size, wall)
+        self._logs[path] = _Log(
+            seen.st_ino, seen.st_size, wall, seen.st_ctime_ns, self._head(path, known, seen)
+        )
         self._judge_log(path, known, seen, wall)
         self._rotations.hold(path, seen.st_ino)
 
@@ -169,7 +179,9 @@ class TamperWatch:
         if known is None or known.size < LEAST_BYTES or anew:
             return
         another, shorter = known.inode != seen.st_ino, seen.st_size < known.size
-        if not (shorter or (another and is_journal(path))):
+        head = self._logs[path].head
+        overwritten = not another and not shorter and b"" not in (known.head, head) and head != known.head
+        if not (shorter or overwritten or (another and is_journal(path))):
             return
         if known.ordinary or self._ordinary(known, wall):
             return
@@ -181,9 +193,24 @@ class TamperWatch:
         elif another:
             words = f"Log {path} was removed and begun anew"
             self._tell(path, "log_removed", words, known.size, seen.st_size)
+        elif overwritten:
+            words = f"Log {path} was written over from its beginning"
+            self._tell(path, "log_truncated", words, known.size, seen.st_size)
         else:
             words = f"Log {path} was cut from {known.size} to {seen.st_size} bytes"
             self._tell(path, "log_truncated", words, known.size, seen.st_size)
+
+    def _head(self, path: str, known: _Log | None, seen: os.stat_result) -> bytes:
+        """How a log begins; it is read when it is new or was written to."""
+        if path.endswith(".db") or path in _BINARY or _is_other(path) or is_journal(path):
+            return b""
+        if known is not None and (known.inode, known.ctime_ns) == (seen.st_ino, seen.st_ctime_ns):
+            return known.head
+        try:
+            head = read_start(self._host.at(path), HEAD_BYTES)
+        except OSError:
+            return b""
+        return head if len(head) == HEAD_BYTES else b""
 
     def _gone(self, path: str, known: _Log, wall: float) -> None:
         if known.gone == 0:  # what explains it is over when it is told

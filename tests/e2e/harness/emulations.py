@@ -97,7 +97,7 @@ echo '17 * * * * root true' > /etc/crontab
 echo 'ENABLED=yes' > /etc/ufw/ufw.conf
 echo '*.* /var/log/syslog' > /etc/rsyslog.conf
 mkdir -p /var/log/audit; echo 'type=DAEMON_START msg=audit(1764431999.001:1): op=start' > /var/log/audit/audit.log
-for log in auth syslog kern user backup; do printf 'a line of a log%.0s\\n' $(seq 500) > /var/log/$log.log; done
+for log in auth syslog kern user daemon backup; do printf 'a line of a log%.0s\\n' $(seq 500) > /var/log/$log.log; done
 mv /var/log/syslog.log /var/log/syslog
 for home in /root /home/ada /home/bob; do printf 'ls -l%.0s\\n' $(seq 50) > $home/.bash_history; done
 chown ada:ada /home/ada/.bash_history

@@ -108,6 +108,15 @@ TAMPERING: tuple[Emulation, ...] = (
         clears=False,
     ),
     other(
+        "log overwritten with zeros",
+        "T1485",
+        "dd if=/dev/zero of=/var/log/daemon.log bs=1 count=8000 conv=notrunc status=none",
+        "true",
+        "log_truncated",
+        "/var/log/daemon.log was written over",
+        clears=False,
+    ),
+    other(
         "security service frozen",
         "T1562.001",
         "systemctl kill -s STOP crowdsec",

@@ -61,6 +61,36 @@ def test_a_log_that_is_cut(tamper: Tamper) -> None:
     assert tamper.looks() == []
 
 
+def test_a_log_that_is_written_over(tamper: Tamper) -> None:
+    with tamper.log.open("a") as stream:
+        stream.write("one more line\n")
+    assert tamper.looks() == [], "logs are added to"
+    before = tamper.log.stat()
+    size = before.st_size
+    with tamper.log.open("r+b") as stream:
+        stream.write(bytes(size))
+    os.utime(tamper.log, ns=(before.st_atime_ns, before.st_mtime_ns))
+    (found,) = tamper.looks()
+    assert (found.type, found.evidence["size_after"]) == ("log_truncated", size)
+    assert found.summary.startswith("Log /var/log/auth.log was written over from its beginning")
+
+
+def test_a_log_that_grew_again_after_its_rotation(tamper: Tamper) -> None:
+    """As by copytruncate, where much is logged."""
+    tamper.fake.put("/var/log/auth.log.1", LONG)
+    with tamper.log.open("w") as stream:
+        stream.write("y" * 5000)
+    assert tamper.looks() == []
+
+
+def test_a_log_of_logins_is_written_anywhere(tamper: Tamper) -> None:
+    log = tamper.fake.put("/var/log/lastlog", LONG)
+    assert tamper.looks() == []
+    with log.open("r+b") as stream:
+        stream.write(b"root")
+    assert tamper.looks() == []
+
+
 def test_a_log_that_is_cut_and_an_agent_that_is_restarted(tamper: Tamper) -> None:
     with tamper.log.open("w"):
         pass
