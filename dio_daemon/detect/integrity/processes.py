@@ -4,7 +4,7 @@ Every few seconds: one whose executable was deleted (and not by a package upgrad
 folder or from memory alone, a shell that talks to the network, one that burns cpu and looks like a miner, one that
 calls itself like a thread of the kernel or has a name of dots and blanks, one with a library from a temporary folder,
 and a program for logins that another process traces. What is gone before the next look is not told, for compilers and
-their tests make many such processes.
+their tests make many such processes, but for odd names: nobody means those well.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ class ProcessWatch:
 
     def _kinds(self, pid: int, known: _Known, elapsed: float | None, exes: dict[int, str]) -> list[str]:
         kinds: list[str] = []
-        if known.kind is not None and known.looks >= 2:
+        if known.kind is not None and known.looks >= (1 if known.kind == "process_odd_path" else 2):
             temporary = known.kind == "process_from_temporary_folder"
             if known.looks == 2 and temporary and self._built(pid):
                 known.kind = None
