@@ -16,6 +16,15 @@ def counted(count: int, one: str, many: str) -> str:
     return f"{count} {one if count == 1 else many}"
 
 
+def lasting(seconds: float) -> str:
+    """How long, in whole units: `10 minutes`, `90 seconds`."""
+    whole = round(seconds)
+    for size, one, many in ((3600, "hour", "hours"), (60, "minute", "minutes")):
+        if whole >= size and whole % size == 0:
+            return counted(whole // size, one, many)
+    return counted(whole, "second", "seconds")
+
+
 def safe(value: str | bytes, limit: int) -> str:
     """Return `value` as printable text of at most `limit` (1 or more) characters.
 

@@ -68,12 +68,15 @@ def _template(most: int) -> Check:
         words = str(text(most)(value))
         try:
             for _, name, form, _ in string.Formatter().parse(words):
-                if name not in (None, "subject", "value", "threshold") or not _FORM.fullmatch(form or ""):
+                if name not in (None, "subject", "value", "threshold", "held") or not _FORM.fullmatch(
+                    form or ""
+                ):
                     raise ValueError("names something else")
-            words.format(subject="x", value=1.0, threshold=1.0)
+            words.format(subject="x", value=1.0, threshold=1.0, held="a minute")
         except (ValueError, KeyError, IndexError) as error:
             raise ValueError(
-                f"may name {{subject}}, {{value:.0f}} and {{threshold:.0f}} only; two braces stand for one ({error})"
+                "may name {subject}, {value:.0f}, {threshold:.0f} and {held} only;"
+                f" two braces stand for one ({error})"
             ) from error
         return words
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from dio_daemon.detect.conditions import Condition, Place, as_figure, compare
 from dio_daemon.detect.finding import Finding, Gone, fingerprint, level
-from dio_daemon.text import for_shell
+from dio_daemon.text import for_shell, lasting
 
 HOLE_S = 60.0
 HOLE_INTERVALS = 5
@@ -252,7 +252,7 @@ class Rules:
             about_processes = any(place.text.startswith(("processes", "files")) for place in rule.evidence)
             state.witnessed = self._witness(rule.value.text, sample, element) if about_processes else {}
         evidence |= state.witnessed
-        words = {"subject": subject, "value": value, "threshold": enter}
+        words = {"subject": subject, "value": value, "threshold": enter, "held": lasting(rule.for_s)}
         return Finding(
             type=rule.name,
             severity=severity,

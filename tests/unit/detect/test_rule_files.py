@@ -69,6 +69,7 @@ def test_a_rule_of_its_own(folder: Path) -> None:
         ("[cpu]\nfor_s = inf\n", "x.toml:2: cpu.for_s must be a number"),
         ("[cpu]\nvalue = 'cpu percent'\n", "x.toml:2: cpu.value 'cpu percent' is no place"),
         ("[cpu]\nsummary = '{value.__class__}'\n", "x.toml:2: cpu.summary may name"),
+        ("[cpu]\nsummary = '{held:.0f}'\n", "x.toml:2: cpu.summary may name"),
         ("[cpu]\nsummary = '{'\n", "x.toml:2: cpu.summary may name"),
         ("[cpu]\nsummary = '{other}'\n", "x.toml:2: cpu.summary may name"),
         ("[cpu]\nenter = { bad = 1 }\n", "x.toml:2: cpu.enter must be a table of severities"),

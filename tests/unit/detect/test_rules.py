@@ -112,6 +112,14 @@ def test_a_shipped_rule(rule: str, subject: str, severity: str, bad: dict[str, A
     assert host.look(CALM, 120) == {}
 
 
+def test_how_long_it_had_to_hold_is_said_as_it_was_set() -> None:
+    (shipped,) = [each for each in SHIPPED if each.name == "io_pressure"]
+    for for_s, said in ((600.0, "for 10 minutes,"), (30.0, "for 30 seconds,"), (3600.0, "for 1 hour,")):
+        host = Host([replace(shipped, for_s=for_s)])
+        host.look({"pressure": {"io_full_percent": 70.0}}, for_s + 10)
+        assert said in host.last[0].summary
+
+
 def test_every_shipped_rule_is_tried() -> None:
     assert {rule for rule, *_ in FIRES} | {"disk_fills"} == {rule.name for rule in SHIPPED}
 
