@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.agent_day import INTERVAL_S, LOOKS, Agent
 
-NAME = "integrity.json.gz"
+NAME = "integrity.jsonl.gz"
 
 
 def walk(state: Path) -> None:

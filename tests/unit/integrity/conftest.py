@@ -133,7 +133,7 @@ class FakeHost:
 
     def told(self, name: str = "test") -> Told:
         """What a detector told once, as after a start of the agent."""
-        self.baseline = Baseline(self.root / "state/integrity.json.gz", self.clock)
+        self.baseline = Baseline(self.root / "state/integrity.jsonl.gz", self.clock)
         return Told(self.baseline, name, self.clock)
 
     def worker(
