@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import click
 from sqlalchemy.engine import Connection
@@ -106,12 +107,11 @@ def remove(settings: Config, key: int) -> None:
     click.echo(f"{ended.type} of {ended.subject} is no longer normal on {store.scope_text(ended)}")
 
 
-def _done(settings: Config, work: object) -> Tolerance:
+def _done(settings: Config, work: Callable[[Connection], Tolerance]) -> Tolerance:
     try:
-        found: Tolerance = write(settings, work)  # type: ignore[arg-type]  # one of the functions above
+        return write(settings, work)
     except Refused as exc:
         raise Failed(exc.title.rstrip("."), exc.detail or "see: nervectl tolerance list") from exc
-    return found
 
 
 def _line(item: Tolerance) -> tuple[str, ...]:
