@@ -22,7 +22,7 @@ _AT = re.compile(r"^(?P<message>.*) \(at (?:line (?P<line>\d+), column \d+|end o
 _HEADER = re.compile(r"^\s*\[\s*(?P<name>[^\[\]]+?)\s*\]\s*(?:#.*)?$")
 _KEY = re.compile(r"""^\s*(?P<key>[A-Za-z0-9_-]+|"[^"]*"|'[^']*')\s*(?P<dot>\.[^=]*)?=""")
 _SEVERITIES = ("low", "medium", "high", "critical")
-_WORDS = ("subject", "value", "threshold")
+_WORDS = ("subject", "value", "threshold", "held")
 _FORM = re.compile(r"[<>^]?[+,]?[0-9]{0,2}(\.[0-9]{1,2})?[a-z%]?")
 _PLAINLY = (
     (re.compile(r"must be (?=number|string|boolean|integer|null|object)"), "must be a "),
@@ -93,9 +93,8 @@ def _of_rule(contract: Contract, source: str, name: str, rule: dict[str, Any]) -
             found.append(Mistake(line, f"{name}.{why}" if why.startswith(key) else f"{name}.{key}: {why}"))
             continue
         if key in ("summary", "next") and not _is_template(value):
-            found.append(
-                Mistake(line, f"{name}.{key} may name {{subject}}, {{value:.0f}} and {{threshold:.0f}} only")
-            )
+            named = "{subject}, {value:.0f}, {threshold:.0f} and {held}"
+            found.append(Mistake(line, f"{name}.{key} may name {named} only"))
     if not found:
         found += _levels(source, name, rule)
     return found
@@ -116,7 +115,7 @@ def _is_template(text: str) -> bool:
         for _, name, form, _ in string.Formatter().parse(text):
             if name not in (None, *_WORDS) or not _FORM.fullmatch(form or ""):
                 return False
-        text.format(subject="x", value=1.0, threshold=1.0)
+        text.format(subject="x", value=1.0, threshold=1.0, held="a minute")
     except (ValueError, KeyError, IndexError):
         return False
     return True
