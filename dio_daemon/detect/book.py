@@ -200,7 +200,10 @@ class ThreatBook:
                 self._clear(threat, now)
             return
         threat.hold_left_s = None
-        threat.present = False
+        if (
+            now >= threat.seen
+        ):  # after a start detectors have RESTORED_S to find it: until then it has not been away
+            threat.present = False
         if now - threat.seen >= self._quiet_s(threat, now):
             self._clear(threat, now)
 

@@ -100,10 +100,12 @@ class Services:
             state = states.get(name, "stopped")
             if state == "runs":
                 state = "masked" if self._masked(name) else "disabled" if name in self._disabled else state
-            if state == "runs" or self._excused(name, state, wall):
+            since = self._idle.get(name, now)
+            told = now - since >= STOPPED_S
+            if state == "runs" or self._excused(name, state, told, wall):
                 continue
-            idle[name] = self._idle.get(name, now)
-            if now - idle[name] >= STOPPED_S:
+            idle[name] = since
+            if told:
                 found.append(
                     _finding(name, "masked" if self._masked(name) else state, name in self._disabled)
                 )
@@ -123,7 +125,8 @@ class Services:
         now = self._starting()
         since, self._since = self._since, wall
         if self._announced() or self._runs.busy(wall) or self._runs.between(since, wall):
-            self._set_enabled(now)
+            # What was disabled before that is none of it.
+            self._set_enabled(now | (self._disabled & self._known))
         else:
             self._set_enabled(self._enabled | now)
         self._disabled = self._enabled - now
@@ -136,15 +139,19 @@ class Services:
                 found |= _names(self._host.at(f"{WANTS}/{folder}"))
         return {name for name in self._known if f"{name}.service" in found}
 
-    def _excused(self, name: str, state: str, wall: float) -> bool:
-        """Whether that it does not run is known work: its removal, the package manager's, or announced."""
+    def _excused(self, name: str, state: str, told: bool, wall: float) -> bool:
+        """Whether that it does not run is known work: its removal, the package manager's, or announced.
+
+        What was told before the package manager began is not its work, and stays told.
+        """
         announced = self._announced()
         if state in ("frozen", "disabled"):
             return announced and name not in self._idle
         installed = self._masked(name) or any(
             os.path.lexists(self._host.at(f"{folder}/{name}.service")) for folder in UNIT_FOLDERS
         )
-        excused = not installed or self._runs.busy(wall) or (announced and name not in self._idle)
+        at_work = self._runs.busy(wall) and not told
+        excused = not installed or at_work or (announced and name not in self._idle)
         if excused and (not installed or announced):
             self._set(self._known - {name})
         return excused

@@ -133,6 +133,20 @@ def test_it_outlives_a_restart(host: Host) -> None:
     assert host.step() == ["cleared medium"]
 
 
+def test_a_restart_is_no_event_of_a_threat(host: Host) -> None:
+    """Detectors take a while to find again what they told: it was not away meanwhile."""
+    host.step(FULL)
+    host.book.close()
+    host.start()
+    for _ in range(int(RESTORED_S / 10) - 2):
+        assert host.step() == []
+    assert host.step(FULL) == []
+    assert host.book.open_threats()[0].count == 1
+    host.step()
+    host.step(FULL)
+    assert host.book.open_threats()[0].count == 2, "later on it is"
+
+
 def test_the_record_is_on_disk_before_the_book_changes(host: Host) -> None:
     def fails(data: bytes) -> None:
         raise OSError("no")

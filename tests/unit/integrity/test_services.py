@@ -61,9 +61,9 @@ class Stage:
     def _keep(self, known: list[str]) -> None:
         self.kept = known
 
-    def look(self) -> list[Finding]:
+    def look(self, for_s: int = 30) -> list[Finding]:
         found: list[Finding] = []
-        for _ in range(6):
+        for _ in range(for_s // 5):
             self.now += 5
             found = self.services.look(self.now, self.fake.clock.now().timestamp())
         return found
@@ -124,6 +124,28 @@ def test_a_firewall_that_is_stopped_in_a_window_or_by_dpkg(fake: FakeHost) -> No
     fake.hold_lock(False)
     fake.window = True
     assert stage.look() == [] and stage.kept == ["auditd"]
+
+
+@pytest.mark.parametrize("how", ["stopped", "disabled"])
+def test_what_was_told_is_not_excused_by_a_package_manager_that_begins_later(
+    fake: FakeHost, how: str
+) -> None:
+    stage = Stage(fake)
+    if how == "stopped":
+        stage.link.unlink()
+    else:
+        stage.disable("ufw")
+    before = stage.look()
+    assert [each.evidence["state"] for each in before] == [how]
+    fake.hold_lock()
+    for _ in range(12):
+        assert stage.look(5) == before, "told all the time: not over, and not told once more"
+    fake.hold_lock(False)
+    assert stage.look() == before
+    fake.path("/usr/lib/systemd/system/ufw.service").unlink()
+    stage.link.unlink(missing_ok=True)
+    fake.hold_lock()
+    assert stage.look() == [], "what it removes is its work"
 
 
 def test_one_that_runs_and_will_not_start_again(fake: FakeHost) -> None:
