@@ -33,6 +33,12 @@ GENERAL = re.compile(
 """Programs that listen for whoever starts them: that a package has them says nothing."""
 TUNNEL = "/usr/bin/ssh"
 
+_NEXT_PROCESS = "ss -lpn 'sport = :{0}' names the process; end it, or mark this as normal."
+_NEXT_KERNEL = (
+    "A tunnel of the kernel's (ip -d link show; wg show) or its file server has such a port; if none does,"
+    " ss -lpne 'sport = :{0}' shows the socket, and whoever has it hides. Mark a tunnel as normal."
+)
+
 Key = tuple[str, int, bool]
 
 
@@ -103,8 +109,9 @@ class ListenerWatch:
             known = "a user's, on the loopback address"
         if known is None and socket.loopback and exe == TUNNEL:
             known = "a tunnel's near end, on the loopback address"
+        # Nobody's: the kernel itself listens for VXLAN, WireGuard or NFS, and no process has the socket.
         name = (name_of(self._host, pid) if pid is not None else None) or "an unknown process"
-        who = name if pid is None else f"{name} (pid {pid})"
+        who = "the kernel, or no process that can be seen," if pid is None else f"{name} (pid {pid})"
         about = f"{who} listens on {socket.protocol} {socket.local}"
         if known is not None:
             if self._known is not None and len(self._known) < MOST_KNOWN:
@@ -126,7 +133,7 @@ class ListenerWatch:
             subject=f"{socket.protocol} {socket.port}{' loopback' if socket.loopback else ''}",
             summary=f"{about}, which nothing did before and no package's service is known for",
             why="An open port lets others in: a service that was forgotten, or a way back that somebody left.",
-            next=f"ss -lpn 'sport = :{socket.port}' names the process; end it, or mark this as normal.",
+            next=_NEXT_PROCESS.format(socket.port) if pid is not None else _NEXT_KERNEL.format(socket.port),
             technique="T1571",
             title="New listening socket",
             evidence=evidence,

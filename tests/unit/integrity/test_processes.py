@@ -237,6 +237,21 @@ def test_a_tunnel_is_told_where_others_reach_it(fake: FakeHost, address: str, to
     assert len(watched.look()) == told
 
 
+def test_a_port_of_the_kernel_is_not_said_to_be_a_process(fake: FakeHost) -> None:
+    """As with VXLAN and WireGuard: no process has the socket, and nothing that ss could name."""
+    fake.watch()
+    listeners(fake, "")
+    watched = ListenerWatch(fake.host, Packages(fake.host), fake.baseline, lambda: False, lambda *event: None)
+    assert watched.look() == []
+    listeners(fake, tcp("0A", 2049, 22))
+    assert watched.look() == []
+    (found,) = watched.look()
+    assert found.summary.startswith(
+        "the kernel, or no process that can be seen, listens on tcp 0.0.0.0:2049,"
+    )
+    assert "ip -d link show; wg show" in found.next and found.evidence["process"] is None
+
+
 def test_addresses() -> None:
     line = (
         "1: 0000000000000000FFFF00000100007F:1F90 00000000000000000000000000000000:0000 0A 0:0 0:0 0 0 0 7 1"
