@@ -1,4 +1,4 @@
-"""What is normal clears, policies reach an installed agent, and one that it cannot use is shown everywhere."""
+"""What is normal clears, policies reach installed agents, and one that an agent cannot use is shown everywhere."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import pytest
 from conftest import MakeHost, Note
 from harness import dio
 from harness.commands import wait_for
+from harness.host import Host
 
 RULE = '[running]\nvalue = "uptime_s"\nenter = { medium = 0 }\nsummary = "It has run for {value:.0f} s."\n'
 FILES = {
     "/etc/dio-agent/agent.toml.d/20-fast.toml": "[agent]\ninterval_s = 2\n",
     "/etc/dio-agent/rules.d/own.toml": RULE,
 }
+ALL = '[server]\nhost = "0.0.0.0"\n'
+LABEL = '[agent]\nlabels = { role = "backup" }\n'
 WITHIN_S = 90.0
 """A guard against hanging; how long it really took is noted."""
 
@@ -105,3 +108,59 @@ def test_a_finding_is_normal_and_a_policy_is_refused(make_host: MakeHost, note: 
     host.run("nervectl tolerance remove 1")
     wait_for("it is a threat again", lambda: threats("running", "open"), within_s=WITHIN_S, every_s=0.5)
     assert "tolerance.end" in host.run("nervectl audit")
+
+
+@pytest.mark.parametrize("release", ["bookworm"], indirect=True)
+def test_a_finding_is_normal_on_a_label(make_host: MakeHost, note: Note) -> None:
+    """Two hosts with the same finding: it is normal on the one with the label alone, and only while it is marked."""
+    alpha = make_host("alpha", files=FILES | {"/etc/dio-nerve-center/nerve-center.toml.d/10-all.toml": ALL})
+    alpha.run(f"systemctl start {dio.CENTER} {dio.AGENT}")
+    beta = make_host("beta", files=FILES | {"/etc/dio-agent/agent.toml.d/30-label.toml": LABEL})
+    beta.run("rm -f /etc/dio-agent/enrollment-token")
+    beta.run(
+        f"dioctl enroll http://{alpha.address}:8000 --allow-plain-http --no-start"
+        f" && systemctl enable --now {dio.AGENT}",
+        stdin=alpha.run("nervectl token show"),
+    )
+    api = dio.Api(alpha)
+
+    def hosts(state: str) -> list[str]:
+        return sorted(each["hostname"] for each in api.get(f"threats?type=running&state={state}")["threats"])
+
+    def in_force(host: Host) -> str | None:
+        """The version of the policy in force, where host and nerve center say the same of it."""
+        said = json.loads(host.run("dioctl policy --json"))["version"]
+        (agent,) = (each["agent_id"] for each in api.agents() if each["hostname"] == host.name)
+        shown = json.loads(alpha.run(f"nervectl policy show {agent}"))
+        told = api.get(f"agents/{agent}")["policy"]
+        agreed = said == shown["policy"]["version"] == shown["agent"]["version"] == told["version"]
+        return said if agreed else "not yet"
+
+    wait_for("both threats", lambda: hosts("open") == ["alpha", "beta"], within_s=WITHIN_S, every_s=0.5)
+    begun = time.monotonic()
+    alpha.run("nervectl tolerance add running running --label role=backup --reason 'opened by the backup'")
+    wait_for("it clears on one", lambda: hosts("cleared") == ["beta"], within_s=WITHIN_S, every_s=0.2)
+    note("seconds from marking a label to cleared, at an interval of 2 s", round(time.monotonic() - begun, 1))
+    assert "label role=backup" in alpha.run("nervectl tolerance list")
+    wait_for(
+        "it is in force", lambda: in_force(beta) not in (None, "not yet"), within_s=WITHIN_S, every_s=0.5
+    )
+    first = in_force(beta)
+    assert in_force(alpha) is None and hosts("open") == ["alpha"]
+    assert "running" in beta.run("dioctl policy") and "No policy is in force" in alpha.run("dioctl policy")
+
+    # The label is taken off: then it is a threat like anybody's. And put on again.
+    beta.run("rm /etc/dio-agent/agent.toml.d/30-label.toml")
+    beta.run(f"systemctl restart {dio.AGENT}")
+    wait_for("a threat again", lambda: hosts("open") == ["alpha", "beta"], within_s=WITHIN_S, every_s=0.5)
+    wait_for("no policy is left", lambda: in_force(beta) is None, within_s=WITHIN_S, every_s=0.5)
+    beta.write("/etc/dio-agent/agent.toml.d/30-label.toml", LABEL)
+    beta.run(f"systemctl restart {dio.AGENT}")
+    wait_for("normal again", lambda: hosts("open") == ["alpha"], within_s=WITHIN_S, every_s=0.5)
+    wait_for("it is in force again", lambda: in_force(beta) == first, within_s=WITHIN_S, every_s=0.5)
+
+    begun = time.monotonic()
+    alpha.run("nervectl tolerance remove 1")
+    wait_for("removed, a threat", lambda: hosts("open") == ["alpha", "beta"], within_s=WITHIN_S, every_s=0.2)
+    note("seconds from removing it to a threat again", round(time.monotonic() - begun, 1))
+    wait_for("no policy is in force", lambda: in_force(beta) is None, within_s=WITHIN_S, every_s=0.5)
