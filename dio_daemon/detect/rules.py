@@ -202,8 +202,8 @@ class Rules:
             state.below = None
         if reached != state.reached:
             state.reached, state.below, state.witnessed = reached, None, None
-        elif state.below is not None and state.finding is not None:
-            return  # it is about to be over: what is told stays what it was when it was the case
+        elif state.below is not None and (state.finding is not None or _past_all(levels, rule.op, value)):
+            return  # it is about to be over: what is told, also before a restart, stays as it was
         state.finding = (
             None if reached is None else self._finding(rule, subject, value, element, state, sample, now)
         )
@@ -265,3 +265,8 @@ class Rules:
             technique=rule.technique or None,
             evidence=evidence,
         )
+
+
+def _past_all(levels: Levels, op: str, value: float) -> bool:
+    """Whether a figure is past where even the mildest severity ends."""
+    return not any(compare(value, op, leave) for _, _, leave in levels.steps)

@@ -14,6 +14,8 @@ from nerve_center.store.threat_reading import Threat
 OVER = "over"
 _MOST_GROUPS = 15
 _MOST_HOSTS = 25
+_MOST_OTHERS = 5
+"""Summaries of one kind beside the first."""
 _MOST_TEXT = 600
 
 
@@ -73,8 +75,9 @@ def _title(news: News, every: Sequence[Threat], worst: Threat) -> str:
         mark = f"REMINDER {mark}"
     alike = [threat for threat in every if threat.type == worst.type]
     where = _clean(worst.hostname or "several hosts", 100)
-    if len(alike) > 1:
-        where = f"{len(alike)} hosts" if len({item.agent_key for item in alike}) == len(alike) else where
+    hosts = len({item.agent_key for item in alike})
+    if hosts > 1:
+        where = f"{hosts} hosts"
     more = len(every) - len(alike)
     return f"[DIO {mark}] {_clean(worst.title, 150)}: {where}" + (f" and {more} more" if more else "")
 
@@ -91,19 +94,42 @@ def _groups(threats: Sequence[Threat], over: bool, center_url: str) -> list[str]
     return found
 
 
+def _hosts(group: Sequence[Threat]) -> list[str]:
+    return list(dict.fromkeys(_clean(threat.hostname or "-", 64) for threat in group))
+
+
+def _on_hosts(group: Sequence[Threat]) -> str:
+    """Where several of a kind are; each host once."""
+    hosts = {threat.agent_key for threat in group}
+    names = _hosts(group)
+    rest = f" and {len(names) - _MOST_HOSTS} more" if len(names) > _MOST_HOSTS else ""
+    many = f"{len(hosts)} hosts: " if len(hosts) > 1 else ""
+    of_all = "" if len(hosts) == len(group) else f"{len(group)} on "
+    return f"{of_all}{many}{', '.join(names[:_MOST_HOSTS])}{rest}"
+
+
+def _others(group: Sequence[Threat]) -> list[str]:
+    """The other summaries, where a host has several of a kind: the first does not stand for them."""
+    if len({threat.agent_key for threat in group}) == len(group):
+        return []
+    said = dict.fromkeys(_clean(threat.summary, _MOST_TEXT) for threat in group if threat.summary)
+    others = list(said)[1:]
+    more = [f"… and {len(others) - _MOST_OTHERS} more."] if len(others) > _MOST_OTHERS else []
+    return others[:_MOST_OTHERS] + more
+
+
 def _group(group: Sequence[Threat], over: bool, center_url: str) -> str:
     first = group[0]
     lines = [f"{first.severity.upper()}: {_clean(first.title, 200)}"]
     if len(group) == 1:
         lines.append(_where(first))
     else:
-        names = [_clean(threat.hostname or "-", 64) for threat in group[:_MOST_HOSTS]]
-        rest = f" and {len(group) - _MOST_HOSTS} more" if len(group) > _MOST_HOSTS else ""
-        lines.append(f"{len(group)} hosts: {', '.join(names)}{rest}")
+        lines.append(_on_hosts(group))
     ended_us = first.cleared_us or first.updated_us
     lines.append(f"Over since: {_moment(ended_us)}" if over else f"Since: {_moment(first.opened_us)}")
     if first.summary:
         lines.append(_clean(first.summary, _MOST_TEXT))
+    lines += _others(group)
     if not over:
         for name, label in (("why", "Why it matters"), ("next", "What to look at next")):
             text = first.more.get(name)

@@ -130,7 +130,7 @@ def test_a_finding_is_normal_on_a_label(make_host: MakeHost, note: Note) -> None
     def in_force(host: Host) -> str | None:
         """The version of the policy in force, where host and nerve center say the same of it."""
         said = json.loads(host.run("dioctl policy --json"))["version"]
-        (agent,) = (each["agent_id"] for each in api.agents() if each["hostname"] == host.name)
+        (agent,) = (each["id"] for each in api.agents() if each["hostname"] == host.name)
         shown = json.loads(alpha.run(f"nervectl policy show {agent}"))
         told = api.get(f"agents/{agent}")["policy"]
         agreed = said == shown["policy"]["version"] == shown["agent"]["version"] == told["version"]

@@ -85,6 +85,26 @@ def test_what_happens_together_is_one_message(telling: Telling) -> None:
     assert "MEDIUM: Logins fail" in message.body
 
 
+def test_several_of_a_kind_on_one_host_are_all_named(telling: Telling) -> None:
+    """As three services that fail together: one is not to stand for the others, and a host is counted once."""
+    first, second = hosts(telling.center, 2)
+    for number in range(8):
+        telling.opened(first, fingerprint=str(number), summary=f"unit{number}.service has failed.")
+    (message,) = telling.later(60, first)
+    assert message.title == "[DIO HIGH] Disk is full: host0"
+    assert "\n8 on host0\n" in message.body
+    assert (
+        all(f"unit{number}.service" in message.body for number in range(6))
+        and "… and 2 more." in message.body
+    )
+    for number in range(2):
+        telling.opened(second, fingerprint=str(number), summary=f"unit{number}.service has failed.")
+    telling.opened(first, fingerprint="9", summary="unit9.service has failed.")
+    (message,) = telling.later(60, first, second)
+    assert message.title == "[DIO HIGH] Disk is full: 2 hosts"
+    assert "\n3 on 2 hosts: host1, host0\n" in message.body and "unit9.service" in message.body
+
+
 def test_a_host_that_is_offline_and_back(telling: Telling) -> None:
     *others, lost = hosts(telling.center, 4)
     assert titles(telling.later(300, *others)) == ["[DIO HIGH] Host does not report: host3"]

@@ -239,6 +239,14 @@ def test_a_threat_that_was_open_before_a_restart_goes_on() -> None:
     assert Host([RULE], "medium").look(heat(75)) == {}, "a severity that the rule no longer has"
 
 
+def test_what_is_over_after_a_restart_is_not_told_with_the_figure_that_ended_it() -> None:
+    """Nothing is said of it: the threat stays what it was, and clears as one whose finding is away."""
+    host = Host([replace(RULE, leave_for_s=60.0)], "low")
+    assert host.look(heat(10), 100) == {}
+    host = Host([replace(RULE, leave_for_s=60.0)], "high")
+    assert host.look(heat(75), 30) == {"heat heat": "high"}, "what is milder goes on"
+
+
 def test_levels_of_a_subject() -> None:
     rule = Rule(
         name="disk",
