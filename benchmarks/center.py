@@ -17,8 +17,8 @@ from pathlib import Path
 
 import gevent
 
-from benchmarks.measure import free_port
 from benchmarks.simulated import Agent
+from tests.support.ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

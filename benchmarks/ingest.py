@@ -34,9 +34,10 @@ from typing import Any
 import gevent
 
 from benchmarks.center import Center
-from benchmarks.measure import cost, free_port, machine
+from benchmarks.measure import cost, machine
 from benchmarks.simulated import SAMPLE, now
 from dio_daemon import wire
+from tests.support.ports import free_port
 from tests.support.postgresql import Cluster
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -156,12 +156,6 @@ def _await_ready(notify: socket.socket, process: subprocess.Popen[bytes], log: s
     )
 
 
-def free_port() -> int:
-    """A port on loopback that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 def seconds(command: list[str]) -> float:
     """Run a command to its end; return how long that took. Raises CalledProcessError."""
     started = time.monotonic()

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import free_port
 from benchmarks.wire_count import Counted
+from tests.support.ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 UNIT = REPOSITORY / "packaging/systemd/dio-agent.service"

@@ -16,7 +16,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.measure import free_port, running
+from benchmarks.measure import running
+from tests.support.ports import free_port
 
 _COLLECTD = (
     "cpu",

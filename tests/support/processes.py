@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import json
 import os
-import random
 import secrets
 import signal
 import socket
@@ -19,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support.ports import free_port
+
 GUARD_S = 90.0
 """How long to wait for what should come in a moment: only a guard against hanging, the machine may be busy."""
 
@@ -31,17 +32,6 @@ def wait_for(condition: Callable[[], Any], what: str, within_s: float = GUARD_S)
             return value
         threading.Event().wait(0.05)
     raise AssertionError(f"not within {within_s:g} s: {what}")
-
-
-def free_port() -> int:
-    """A port below those that the kernel gives to clients, so that it can be let go and taken again."""
-    for port in random.sample(range(10240, 32700), 100):
-        try:
-            with socket.create_server(("127.0.0.1", port)):
-                return port
-        except OSError:
-            continue
-    raise AssertionError("no free port")
 
 
 @dataclass

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 
 from tests.support.place import Place
-from tests.support.processes import free_port
+from tests.support.ports import free_port
 
 PASS = "pass"
 CANNED = {

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.support.processes import free_port
+from tests.support.ports import free_port
 
 EXPIRED = ("20200101000000Z", "20200201000000Z")
 VALID = ("20200101000000Z", "20991231000000Z")
