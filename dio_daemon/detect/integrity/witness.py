@@ -1,8 +1,9 @@
 """What is said of processes at the moment that a rule's threat opens or becomes more severe.
 
 A sample names the busiest and the largest processes; here they get executable, hash, package, unit, parents and
-sockets, as every process in evidence has. Where neither is the point, it is those that have the most in swap, that have
-or have started the most tasks, or that wait for a disk. Zombies are told by those that have not taken note of them.
+sockets, as every process in evidence has. Where neither is the point, it is those that have the most in swap, the most
+files open, that have or have started the most tasks, or that wait for a disk. Zombies are told by those that have not
+taken note of them.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from dio_daemon.collect.processes import parse_stat
 from dio_daemon.collect.procfs import read, read_line
+from dio_daemon.collect.slow import count_entries
 from dio_daemon.detect.integrity.dpkg import Packages
 from dio_daemon.detect.integrity.facts import describe, status_of
 from dio_daemon.detect.integrity.host import Host
@@ -87,8 +90,11 @@ class Witness:
             return {"parents_of_zombies": self._parents_of_zombies()}
         if isinstance(element, Mapping) and isinstance(element.get("pid"), int):
             return {"processes_concerned": self._described([element])}
+        if place == "files.percent":
+            return {"processes_concerned": self._most("open_files", self._open_files())}
         if place in _MOST:
-            return {"processes_concerned": self._most(*_MOST[place])}
+            what, count = _MOST[place]
+            return {"processes_concerned": self._most(what, count(list(self._processes())))}
         group = sample.get("processes")
         top = group.get("top") if isinstance(group, Mapping) else None
         return {"processes_concerned": self._described(_chosen(top))} if isinstance(top, list) else {}
@@ -102,42 +108,46 @@ class Witness:
                 found.append(figures | described)
         return found
 
-    def _most(self, what: str, count: Callable[[Sequence[_Process]], Counter[int]]) -> list[dict[str, Any]]:
-        most = count(list(self._processes())).most_common(MOST_OF_A_KIND)
+    def _open_files(self) -> Counter[int]:
+        count: Counter[int] = Counter()
+        for name in self._pids():
+            with suppress(OSError):  # it has ended since
+                count[int(name)] = count_entries(f"{self._host.proc}/{name}/fd")
+        return count
+
+    def _most(self, what: str, count: Counter[int]) -> list[dict[str, Any]]:
+        most = count.most_common(MOST_OF_A_KIND)
         described = [
             {what: number, **describe(self._host, self._packages, pid)} for pid, number in most if number
         ]
         return [each for each in described if each["name"] is not None]
 
-    def _processes(self) -> Iterator[_Process]:
+    def _pids(self) -> list[str]:
         try:
-            names = os.listdir(self._host.proc)[:MOST_PROCESSES]
+            return [name for name in os.listdir(self._host.proc)[:MOST_PROCESSES] if name.isdigit()]
         except OSError:
-            return
-        for name in names:
-            if name.isdigit():
-                try:
-                    text = read(f"{self._host.proc}/{name}/status", 65536)
-                except OSError:
-                    continue
-                lines = (line.partition(b":\t") for line in text.split(b"\n"))
-                fields = {key: value.split() for key, _, value in lines if value}
-                yield _Process(
-                    int(name),
-                    _number(fields.get(b"PPid")),
-                    (fields.get(b"State") or [b""])[0] == b"D",
-                    _number(fields.get(b"Threads")),
-                    _number(fields.get(b"VmSwap")) << 10,
-                )
+            return []
+
+    def _processes(self) -> Iterator[_Process]:
+        for name in self._pids():
+            try:
+                text = read(f"{self._host.proc}/{name}/status", 65536)
+            except OSError:
+                continue
+            lines = (line.partition(b":\t") for line in text.split(b"\n"))
+            fields = {key: value.split() for key, _, value in lines if value}
+            yield _Process(
+                int(name),
+                _number(fields.get(b"PPid")),
+                (fields.get(b"State") or [b""])[0] == b"D",
+                _number(fields.get(b"Threads")),
+                _number(fields.get(b"VmSwap")) << 10,
+            )
 
     def _parents_of_zombies(self) -> list[dict[str, Any]]:
         count: Counter[int] = Counter()
-        try:
-            names = os.listdir(self._host.proc)[:MOST_PROCESSES]
-        except OSError:
-            return []
-        for name in names:
-            if name.isdigit() and self._is_zombie(name):
+        for name in self._pids():
+            if self._is_zombie(name):
                 _, parent = status_of(self._host, int(name))
                 if parent:
                     count[parent] += 1

@@ -98,6 +98,11 @@ def crowded(tmp_path: Path) -> Witness:
             STATUS.format(name=name, state=state, parent=parent, swap=swap, threads=threads)
         )
         (folder / "stat").write_text(f"{pid} ({name}) {state[0]} {parent} " + "0 " * 48)
+    for pid, number in ((20, 3), (60, 5)):
+        fds = tmp_path / "proc" / str(pid) / "fd"
+        fds.mkdir()
+        for fd in range(number):
+            (fds / str(fd)).touch()
     (tmp_path / "proc/70").mkdir()  # has ended since
     host = Host(str(tmp_path), str(tmp_path / "proc"))
     return Witness(host, Packages(host))
@@ -117,6 +122,15 @@ def test_those_that_a_figure_is_really_about(
     said = crowded(place, {"processes": {"top": []}}, None)["processes_concerned"]
     assert [(each["name"], each[what]) for each in said][: len(expected)] == expected
     assert len(said) <= 3 and "kworker" not in [each["name"] for each in said]
+
+
+def test_those_that_have_the_most_open_files(crowded: Witness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not the busiest; the size of a folder is that of its entries in /proc alone."""
+    monkeypatch.setattr(
+        "dio_daemon.detect.integrity.witness.count_entries", lambda folder: len(list(Path(folder).iterdir()))
+    )
+    said = crowded("files.percent", {"processes": {"top": []}}, None)["processes_concerned"]
+    assert [(each["name"], each["open_files"]) for each in said] == [("reads", 5), ("leaks", 3)]
 
 
 def test_it_is_asked_when_a_severity_is_reached_and_kept_while_it_lasts() -> None:
