@@ -29,6 +29,7 @@ from dio_daemon.detect.integrity.facts import (
 )
 from dio_daemon.detect.integrity.host import Host
 from dio_daemon.detect.integrity.listeners import GENERAL
+from dio_daemon.detect.integrity.raw_sockets import RawSockets
 from dio_daemon.text import safe
 
 MOST_READ = 1 << 20
@@ -54,6 +55,7 @@ class ConcealedWatch:
         self._packages = packages
         self._baseline = baseline
         self._sniffers: dict[int, Finding | None] = {}
+        self._raw = RawSockets(host, packages)
         self._modules: list[Finding] = []
         self._modules_at = float("-inf")
 
@@ -62,7 +64,7 @@ class ConcealedWatch:
         if now >= self._modules_at:
             self._modules_at = now + MODULES_S
             self._modules = self._look_at_modules()
-        return [*self._hidden(), *self._look_at_packets(), *self._modules]
+        return [*self._hidden(), *self._look_at_packets(), *self._raw.look(), *self._modules]
 
     def _hidden(self) -> list[Finding]:
         found: dict[int, str] = {}
