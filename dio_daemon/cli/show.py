@@ -171,7 +171,8 @@ def shortened(summary: str) -> str:
 
 def threat_rows(data: dict[str, Any]) -> list[tuple[str, str]]:
     """What `dioctl threats` explains of a threat, as (label, text)."""
-    seen = f"first {moment(data.get('first_seen', '-'))}, {data.get('count', 1)} times"
+    count = data.get("count", 1)
+    seen = f"first {moment(data.get('first_seen', '-'))}, {'once' if count == 1 else f'{count} times'}"
     found = [
         ("Threat", data.get("summary", "")),
         ("Why", data.get("why")),
