@@ -104,7 +104,7 @@ def assemble(
             hostage=hostage,
             exposed=exposed,
             processes=ProcessWatch(host, packages, runs, frozenset({os.getpid()})),
-            concealed=ConcealedWatch(host, packages, baseline),
+            concealed=ConcealedWatch(host, packages, runs, baseline),
             listeners=ListenerWatch(host, packages, baseline, window.open, record),
             logins=LoginWatch(Told(baseline, "logins", clock)),
             follower=Follower(host, clock, follow),

@@ -21,6 +21,7 @@ from dio_daemon.detect.integrity.facts import (
     DELETED,
     describe,
     exe_of,
+    is_of_package,
     name_of,
     owner_of_socket,
     place_of,
@@ -30,6 +31,7 @@ from dio_daemon.detect.integrity.facts import (
 from dio_daemon.detect.integrity.host import Host
 from dio_daemon.detect.integrity.listeners import GENERAL
 from dio_daemon.detect.integrity.raw_sockets import RawSockets
+from dio_daemon.detect.integrity.runs import Runs
 from dio_daemon.text import safe
 
 MOST_READ = 1 << 20
@@ -47,15 +49,17 @@ class ConcealedWatch:
     Args:
         host: whose.
         packages: what is installed.
+        runs: when the package manager was at work: what it has upgraded goes on running.
         baseline: remembers the modules from elsewhere that were there at the first look.
     """
 
-    def __init__(self, host: Host, packages: Packages, baseline: Baseline) -> None:
+    def __init__(self, host: Host, packages: Packages, runs: Runs, baseline: Baseline) -> None:
         self._host = host
         self._packages = packages
+        self._runs = runs
         self._baseline = baseline
         self._sniffers: dict[int, Finding | None] = {}
-        self._raw = RawSockets(host, packages)
+        self._raw = RawSockets(host, packages, runs)
         self._modules: list[Finding] = []
         self._modules_at = float("-inf")
 
@@ -115,8 +119,8 @@ class ConcealedWatch:
         if pid is None or exe is None or place_of(self._host, pid).container is not None:
             return None
         path = exe.removesuffix(DELETED)
-        owner = self._packages.owner(path)
-        if owner is not None and path == exe and GENERAL.fullmatch(os.path.basename(path)) is None:
+        general = GENERAL.fullmatch(os.path.basename(path)) is not None
+        if not general and is_of_package(self._host, self._packages, self._runs, pid, exe):
             return None
         uid, _ = status_of(self._host, pid)
         user, shown = user_name(self._host, uid), safe(path, 300)

@@ -17,6 +17,7 @@ from dio_daemon.collect.procfs import read, read_line
 from dio_daemon.detect.integrity.dpkg import Packages
 from dio_daemon.detect.integrity.host import Host
 from dio_daemon.detect.integrity.net import Connection, connections
+from dio_daemon.detect.integrity.runs import Runs
 from dio_daemon.text import safe
 
 MOST_PARENTS = 12
@@ -152,6 +153,22 @@ def owner_of_socket(host: Host, inode: int) -> int | None:
     holders = [pid for pid in pids if inode in sockets_of(host, pid)]
     # process 1 has what it made for others
     return next((pid for pid in holders if pid != 1), holders[0] if holders else None)
+
+
+def is_of_package(host: Host, packages: Packages, runs: Runs, pid: int, exe: str) -> bool:
+    """Whether a program is a package's: the file of now, or the one that an upgrade has replaced since it started.
+
+    Whoever puts a file of his own into such a place for a moment, and the package's back, is not taken for it.
+    """
+    path = exe.removesuffix(DELETED)
+    if packages.owner(path) is None:
+        return False
+    if path == exe:
+        return True
+    try:
+        return runs.since(os.stat(f"{host.proc}/{pid}").st_mtime)
+    except OSError:
+        return False
 
 
 def describe(host: Host, packages: Packages, pid: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from dio_daemon.detect.integrity.facts import (
     DELETED,
     describe,
     exe_of,
+    is_of_package,
     name_of,
     owner_of_socket,
     place_of,
@@ -23,6 +24,7 @@ from dio_daemon.detect.integrity.facts import (
 )
 from dio_daemon.detect.integrity.host import Host
 from dio_daemon.detect.integrity.processes import TEMPORARY
+from dio_daemon.detect.integrity.runs import Runs
 from dio_daemon.text import safe
 
 MOST_READ = 1 << 20
@@ -44,11 +46,13 @@ class RawSockets:
     Args:
         host: whose.
         packages: what is installed.
+        runs: when the package manager was at work.
     """
 
-    def __init__(self, host: Host, packages: Packages) -> None:
+    def __init__(self, host: Host, packages: Packages, runs: Runs) -> None:
         self._host = host
         self._packages = packages
+        self._runs = runs
         self._looks: dict[int, int] = {}
         self._judged: dict[int, Finding | None] = {}
 
@@ -86,7 +90,7 @@ class RawSockets:
             return None
         path = exe.removesuffix(DELETED)
         temporary = path.startswith(TEMPORARY)
-        if self._packages.owner(path) is not None and not temporary:
+        if not temporary and is_of_package(self._host, self._packages, self._runs, pid, exe):
             return None
         uid, _ = status_of(self._host, pid)
         user, shown = user_name(self._host, uid), safe(path, 300)

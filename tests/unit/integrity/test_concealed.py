@@ -7,6 +7,7 @@ import pytest
 from dio_daemon.detect.finding import Finding
 from dio_daemon.detect.integrity.concealed import MODULES_S, ConcealedWatch
 from dio_daemon.detect.integrity.dpkg import Packages
+from dio_daemon.detect.integrity.runs import Runs
 from tests.unit.integrity.conftest import FakeHost
 from tests.unit.integrity.test_processes import process
 
@@ -15,7 +16,7 @@ RELEASE = "6.1.0-9-amd64"
 
 def watch(fake: FakeHost) -> ConcealedWatch:
     fake.watch()
-    return ConcealedWatch(fake.host, Packages(fake.host), fake.baseline)
+    return ConcealedWatch(fake.host, Packages(fake.host), Runs(fake.host), fake.baseline)
 
 
 def told(watched: ConcealedWatch, now: float = 0.0) -> list[Finding]:
@@ -66,6 +67,15 @@ def test_sniffers(fake: FakeHost, exe: str, package: str | None, protocol: str, 
     assert [each.type for each in told(watched)] == expected
     packet_sockets(fake, "0000")
     assert told(watched) == []
+
+
+def test_a_client_that_was_upgraded_is_no_sniffer(fake: FakeHost) -> None:
+    """It goes on with the file of before, and an agent that starts anew judges it again."""
+    fake.package("isc-dhcp-client", {"/usr/sbin/dhclient": "x"})
+    process(fake, 88, "/usr/sbin/dhclient (deleted)", sockets={3: 4711})
+    packet_sockets(fake)
+    fake.dpkg_ran()
+    assert told(watch(fake)) == []
 
 
 def test_a_sniffer_in_a_container_is_its_own_affair(fake: FakeHost) -> None:

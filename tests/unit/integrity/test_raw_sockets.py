@@ -7,6 +7,7 @@ import pytest
 from dio_daemon.detect.finding import Finding
 from dio_daemon.detect.integrity.concealed import ConcealedWatch
 from dio_daemon.detect.integrity.dpkg import Packages
+from dio_daemon.detect.integrity.runs import Runs
 from tests.unit.integrity.conftest import FakeHost
 from tests.unit.integrity.test_processes import process
 
@@ -27,7 +28,7 @@ def raw(fake: FakeHost, *inodes: int, family: str = "raw", protocol: int = 1) ->
 
 def watch(fake: FakeHost) -> ConcealedWatch:
     fake.watch()
-    return ConcealedWatch(fake.host, Packages(fake.host), fake.baseline)
+    return ConcealedWatch(fake.host, Packages(fake.host), Runs(fake.host), fake.baseline)
 
 
 def told(watched: ConcealedWatch) -> list[Finding]:
@@ -45,7 +46,7 @@ def told(watched: ConcealedWatch) -> list[Finding]:
         ("/usr/sbin/dhclient", "isc-dhcp-client", None),
         ("/usr/lib/systemd/systemd-networkd", "systemd", None),
         ("/usr/sbin/keepalived", "keepalived", None),
-        ("/usr/sbin/keepalived (deleted)", "keepalived", None),
+        ("/usr/sbin/keepalived (deleted)", "keepalived", "high"),
         ("/usr/bin/python3.11", "python3.11-minimal", None),
     ],
 )
@@ -62,6 +63,15 @@ def test_whose_it_is(
     assert [(each.type, each.severity) for each in found] == ([("raw_socket", expected)] if expected else [])
     raw(fake, family=family)
     assert watched.look(10.0) == []
+
+
+def test_one_that_was_upgraded_goes_on(fake: FakeHost) -> None:
+    fake.package("keepalived", {"/usr/sbin/keepalived": "x"})
+    process(fake, 88, "/usr/sbin/keepalived (deleted)", sockets={3: 4711})
+    watched = watch(fake)
+    fake.dpkg_ran()
+    raw(fake, 4711)
+    assert told(watched) == []
 
 
 def test_who_pings_once_is_not_told(fake: FakeHost) -> None:
