@@ -31,7 +31,7 @@ blueprint = Blueprint("threats", __name__, url_prefix="/api/v1/threats")
 
 _CURSOR = cursor(r"([1-4])\.(-?[0-9]{1,18})\.([0-9]{1,9})")
 _MOST_KEY_DIGITS = 9
-_TOLD = ("why", "next", "technique", "first_seen", "last_seen", "count", "reason")
+_TOLD = ("subject", "why", "next", "technique", "first_seen", "last_seen", "count", "reason")
 """Fields of a record that have a place of their own in an answer; the rest is in `more`."""
 _Act = Callable[[Connection, int, Actor, int, dict[str, Any]], None]
 

@@ -60,7 +60,8 @@ def _show(settings: Config, number: int, as_json: bool) -> None:
         click.echo(json.dumps(_document(found) | {"evidence": found.evidence}, indent=2))
         return
     click.echo(one_line(f"{found.title} ({found.severity}, {found.status}) on {found.hostname or _FLEET}"))
-    click.echo(f"Since {format_time(found.opened_us)[:19]}Z, type {one_line(found.type)}")
+    about = f", about {one_line(_more(found, 'subject'))}" if _more(found, "subject") else ""
+    click.echo(f"Since {format_time(found.opened_us)[:19]}Z, type {one_line(found.type)}{about}")
     parts = (("", found.summary), ("Why it matters: ", _more(found, "why")), ("Next: ", _more(found, "next")))
     for word, text in parts:
         if text:
@@ -72,6 +73,7 @@ def _document(threat: Threat) -> dict[str, Any]:
     return {
         "id": threat.key,
         "type": threat.type,
+        "subject": _more(threat, "subject"),
         "severity": threat.severity,
         "state": threat.status,
         "agent_id": threat.agent_id,

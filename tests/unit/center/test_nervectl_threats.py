@@ -11,6 +11,7 @@ from tests.unit.center.test_nervectl import run
 FOUND = {"type": "cron_changed", "severity": "medium", "fingerprint": "c" * 32, "state": "open"}
 WORDS = {
     "title": "Scheduled job added",
+    "subject": "/etc/cron.d/spreads",
     "summary": "A new scheduled job: /etc/cron.d/\x1b[31mspreads",
     "why": "It is run again and again.",
     "next": "Read the diff.",
@@ -44,12 +45,21 @@ def test_what_is_wrong_on_the_fleet(center: CenterUnderTest) -> None:
     assert "the fleet" in listed.output and "host.example" in listed.output
     assert len(json.loads(run(center, "threats", "--all", "--json").output)["threats"]) == 3
     of_host = json.loads(run(center, "threats", "--host", "host.example", "--json").output)["threats"]
-    assert [(each["hostname"], each["state"]) for each in of_host] == [("host.example", "open")]
+    assert [(each["hostname"], each["subject"]) for each in of_host] == [
+        ("host.example", "/etc/cron.d/spreads")
+    ]
     assert "more than these 1" in run(center, "threats", "--limit", "1").output
 
     shown = run(center, "threats", rows[0][0])
     assert shown.exit_code == 0 and "\x1b" not in shown.output
-    for words in ("high, open", "on the fleet", "Why it matters: It is run", "Next: Read", "web02"):
+    for words in (
+        "high, open",
+        "on the fleet",
+        "type outbreak, about /etc/cron.d/spreads",
+        "Why it matters: It is run",
+        "Next: Read",
+        "web02",
+    ):
         assert words in shown.output
     assert json.loads(run(center, "threats", rows[0][0], "--json").output)["evidence"] == outbreak["evidence"]
     missing = run(center, "threats", "4711")

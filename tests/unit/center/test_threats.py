@@ -131,6 +131,7 @@ def test_everything_that_came_is_there(center: CenterUnderTest) -> None:
     evidence = {"value": 97.5, "markup": "<script>alert(1)</script>", "deep": {"x": [1, None]}}
     told = Host(center).tell(
         title="Disk / is full",
+        subject="/",
         summary="97 % used",
         why="Programs fail.",
         next="Look at /var.",
@@ -144,6 +145,7 @@ def test_everything_that_came_is_there(center: CenterUnderTest) -> None:
     found = whole(center, told)
     assert found["evidence"] == evidence
     assert (found["title"], found["summary"], found["confidence"]) == ("Disk / is full", "97 % used", 0.9)
+    assert (found["type"], found["subject"]) == (told["type"], "/"), "what a tolerance names"
     assert (found["why"], found["next"], found["technique"]) == ("Programs fail.", "Look at /var.", "T1499")
     assert (found["count"], found["first_seen"], found["more"]) == (3, None, {"invented": {"later": True}})
 
