@@ -75,6 +75,15 @@ class Network:
         """Undo `lose`."""
         _in(self._of(sender), "neigh", "delete", receiver, "dev", "host0")
 
+    def tunnel_to_nowhere(self, address: str) -> None:
+        """Give the host a tunnel, vx0, whose other end no route leads to: what it sends to 10.98.0.2 is an error."""
+        end = ("vxlan", "id", "5", "remote", "10.99.0.1", "dstport", "4789")
+        _in(self._of(address), "link", "add", "vx0", "type", *end)
+        _in(self._of(address), "address", "add", "10.98.0.1/24", "dev", "vx0")
+        _in(self._of(address), "link", "set", "vx0", "up")
+        nobody = ("lladdr", "02:00:00:00:00:99", "nud", "permanent")
+        _in(self._of(address), "neigh", "replace", "10.98.0.2", "dev", "vx0", *nobody)
+
     def _of(self, address: str) -> str:
         return f"{self._name}-{address.rsplit('.', 1)[1]}"
 
