@@ -200,9 +200,8 @@ class ThreatBook:
                 self._clear(threat, now)
             return
         threat.hold_left_s = None
-        if (
-            now >= threat.seen
-        ):  # after a start detectors have RESTORED_S to find it: until then it has not been away
+        # After a start detectors have RESTORED_S to find it: until then it has not been away.
+        if now >= threat.seen:
             threat.present = False
         if now - threat.seen >= self._quiet_s(threat, now):
             self._clear(threat, now)

@@ -26,6 +26,7 @@ MOST_FDS = 4096
 MOST_HASHED_BYTES = 64 << 20
 DELETED = " (deleted)"
 
+_BOOTED = re.compile(rb"^btime (\d{1,18})$", re.MULTILINE)
 _CONTAINER = re.compile(
     r"(?:docker|libpod|cri-containerd|crio|lxc[./]payload[.])[-/:]?([0-9a-zA-Z_.-]{1,64})"
 )
@@ -165,10 +166,23 @@ def is_of_package(host: Host, packages: Packages, runs: Runs, pid: int, exe: str
         return False
     if path == exe:
         return True
+    started = started_at(host, pid)
+    return started is not None and runs.since(started)
+
+
+def started_at(host: Host, pid: int) -> float | None:
+    """When a process was started, in seconds of the wall clock; None for one that has ended.
+
+    The time of its folder is none: the kernel makes that anew whenever it has forgotten it.
+    """
     try:
-        return runs.since(os.stat(f"{host.proc}/{pid}").st_mtime)
+        process = parse_stat(read_line(f"{host.proc}/{pid}/stat"))
+        booted = _BOOTED.search(read(f"{host.proc}/stat"))
     except OSError:
-        return False
+        return None
+    if process is None or booted is None:
+        return None
+    return int(booted[1]) + process.started / os.sysconf("SC_CLK_TCK")
 
 
 def describe(host: Host, packages: Packages, pid: int) -> dict[str, Any]:

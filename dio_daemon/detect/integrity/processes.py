@@ -25,6 +25,7 @@ from dio_daemon.detect.integrity.facts import (
     exe_of,
     name_of,
     parents,
+    started_at,
     status_of,
     user_name,
 )
@@ -223,9 +224,8 @@ class ProcessWatch:
         """Whether an executable was removed rather than replaced: by an upgrade or by whoever deploys it."""
         if os.path.lexists(f"{self._host.proc}/{pid}/root{path}") or self._packages.owner(path) is not None:
             return False
-        try:
-            started = os.stat(f"{self._host.proc}/{pid}").st_mtime
-        except OSError:
+        started = started_at(self._host, pid)
+        if started is None:
             return False
         system = path.startswith(("/usr/", "/opt/", "/lib", "/bin/", "/sbin/"))
         return not (system and self._runs.since(started))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -28,7 +30,9 @@ def process(
     ticks: int = 0,
     state: str = "S",
 ) -> Path:
-    """Put a process into the made-up /proc."""
+    """Put a process into the made-up /proc, of a host that has just booted."""
+    (fake.root / "proc").mkdir(exist_ok=True)
+    (fake.root / "proc/stat").write_text(f"cpu  1 2 3\nbtime {int(time.time())}\nprocesses 9\n")
     folder = fake.root / "proc" / str(pid)
     (folder / "fd").mkdir(parents=True, exist_ok=True)
     (folder / "net").mkdir(exist_ok=True)
@@ -132,6 +136,18 @@ def test_upgraded_and_replaced_executables(fake: FakeHost) -> None:
     process(fake, 71, "/opt/app/server (deleted)", uid=1000)
     process(fake, 72, "/usr/lib/postgresql/15/bin/postgres (deleted)")
     fake.dpkg_ran()
+    assert looks(watch(fake)) == []
+
+
+def test_a_program_that_was_started_after_the_upgrade(fake: FakeHost) -> None:
+    """When it was started stands in stat; its folder has the time of when the kernel last made that."""
+    folder = process(fake, 72, "/usr/lib/postgresql/15/bin/postgres (deleted)")
+    fake.dpkg_ran(-3600, -3500)
+    os.utime(folder, (time.time() - 7200, time.time() - 7200))
+    assert [each.type for each in looks(watch(fake))] == ["process_deleted_executable"]
+    stat = fake.root / "proc/stat"
+    stat.write_text(f"btime {int(time.time()) - 7200}\n")
+    os.utime(folder)
     assert looks(watch(fake)) == []
 
 
