@@ -139,6 +139,15 @@ def _the_primary_dies_and_its_replica_lags(cluster: Cluster) -> int:
     assert lost > 0
     cluster.promote("db-1")
     cluster.all_well()
+    # Whose last report was acknowledged by db-2 learns with its next sample that it has to send that again.
+    sampled = cluster.simulated()["sampled"]
+    wait_for(
+        "every agent has sampled since",
+        lambda: cluster.simulated()["sampled"] >= sampled + 2 * AGENTS,
+        within_s=90,
+        every_s=1,
+    )
+    cluster.all_well()
     return lost
 
 

@@ -239,9 +239,9 @@ class Cluster:
         streams = [stream for agent in agents for stream in agent["streams"] if stream["stream"] == "samples"]
         gaps = faults.in_gaps(agents)
         removed = sum(stream["removed_by_retention"] for stream in streams)
-        assert (
-            self.stored(primary) + removed + gaps == sum(stream["last_seq"] for stream in streams) >= sampled
-        )
+        numbers = sum(stream["last_seq"] for stream in streams)
+        assert self.stored(primary) + removed + gaps == numbers
+        assert numbers >= sampled
         for host in self.centers:
             for unit in (dio.CENTER, dio.KEEPER, dio.AGENT):
                 assert not [line for line in host.messages(unit) if line.startswith("Traceback")]
