@@ -149,11 +149,7 @@ def test_a_clone_of_a_host(make_host: MakeHost) -> None:
     dio.wait_acknowledged(alpha)
     (original,) = dio.Api(alpha).agents()
     beta = make_host("beta", files=faults.FAST)
-    beta.run("rm -f /etc/dio-agent/enrollment-token")
-    beta.run(
-        f"dioctl enroll http://{alpha.address}:8000 --allow-plain-http --no-start",
-        stdin=alpha.run("nervectl token show"),
-    )
+    dio.enroll(beta, alpha)
     # As it was at one moment, a whole copy of a disk.
     alpha.run(
         f"systemctl stop {dio.AGENT}; tar cf /root/state.tar -C {faults.STATE} .; systemctl start {dio.AGENT}"

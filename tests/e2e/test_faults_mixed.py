@@ -31,14 +31,10 @@ def _site(make_host: MakeHost) -> tuple[Host, list[Host]]:
     """A nerve center, and hosts that report to it."""
     center = make_host("center", files=LISTEN)
     center.run(f"systemctl enable --now {dio.CENTER}")
-    token = center.run("nervectl token show")
     hosts = [make_host(f"host{number}", files=faults.FAST) for number in range(1, AGENTS + 1)]
     for host in hosts:
-        host.run("rm -f /etc/dio-agent/enrollment-token")
-        host.run(
-            f"dioctl enroll http://{center.address}:8000 --allow-plain-http --no-start && systemctl enable {dio.AGENT}",
-            stdin=token,
-        )
+        dio.enroll(host, center)
+        host.run(f"systemctl enable {dio.AGENT}")
     return center, hosts
 
 

@@ -257,12 +257,8 @@ def test_the_network_cut_while_starting(make_host: MakeHost, network: Network) -
     )
     host = make_host("agent")
     center.run(f"systemctl start {dio.CENTER}")
-    host.run("rm -f /etc/dio-agent/enrollment-token")
     network.cut(host.address)
-    host.run(
-        f"dioctl enroll http://{center.address}:8000 --allow-plain-http --no-start",
-        stdin=center.run("nervectl token show"),
-    )
+    dio.enroll(host, center)
     start = host.start(f"systemctl start {dio.AGENT}")
     dio.wait_line(host, "(attempt 1)", within_s=15)
     assert not any("refused" in line for line in host.messages(dio.AGENT)), host.messages(dio.AGENT)

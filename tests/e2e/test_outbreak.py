@@ -26,12 +26,8 @@ def test_an_outbreak_and_a_reboot(make_host: MakeHost, note: Note) -> None:
     )
     alpha.run(f"systemctl start {dio.CENTER} {dio.KEEPER} {dio.AGENT}")
     beta = make_host("beta")
-    beta.run("rm -f /etc/dio-agent/enrollment-token")
-    beta.run(
-        f"dioctl enroll http://{alpha.address}:8000 --allow-plain-http --no-start"
-        f" && systemctl enable --now {dio.AGENT}",
-        stdin=alpha.run("nervectl token show"),
-    )
+    dio.enroll(beta, alpha)
+    beta.run(f"systemctl enable --now {dio.AGENT}")
     api = dio.Api(alpha)
 
     def baselines() -> bool:

@@ -116,12 +116,8 @@ def test_a_finding_is_normal_on_a_label(make_host: MakeHost, note: Note) -> None
     alpha = make_host("alpha", files=FILES | {"/etc/dio-nerve-center/nerve-center.toml.d/10-all.toml": ALL})
     alpha.run(f"systemctl start {dio.CENTER} {dio.AGENT}")
     beta = make_host("beta", files=FILES | {"/etc/dio-agent/agent.toml.d/30-label.toml": LABEL})
-    beta.run("rm -f /etc/dio-agent/enrollment-token")
-    beta.run(
-        f"dioctl enroll http://{alpha.address}:8000 --allow-plain-http --no-start"
-        f" && systemctl enable --now {dio.AGENT}",
-        stdin=alpha.run("nervectl token show"),
-    )
+    dio.enroll(beta, alpha)
+    beta.run(f"systemctl enable --now {dio.AGENT}")
     api = dio.Api(alpha)
 
     def hosts(state: str) -> list[str]:

@@ -150,6 +150,15 @@ def wait_acknowledged(host: Host, *, within_s: float = 20.0) -> None:
     wait_for("everything is acknowledged", done, within_s=within_s)
 
 
+def enroll(host: Host, center: Host) -> None:
+    """Give a host's agent the address and the token of another host's nerve center; it is not started."""
+    host.run("rm -f /etc/dio-agent/enrollment-token")
+    host.run(
+        f"dioctl enroll http://{center.address}:8000 --allow-plain-http --no-start",
+        stdin=center.run("nervectl token show"),
+    )
+
+
 def in_order(messages: Sequence[str], expected: Iterable[str]) -> None:
     """Assert that lines that match the regular expressions stand in `messages` in this order."""
     rest = list(messages)
