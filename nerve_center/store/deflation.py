@@ -4,6 +4,10 @@ The first sample of an hour that is stored becomes its dictionary, deflated by i
 stored by what differs from it (`difference`), or, where the two have nothing in common, deflated with it as zlib's
 preset dictionary. It stays as long as the hour has samples, so none is ever without. The head of zlib's stream says
 which way a sample is stored (RFC 1950: its window; FDICT), and zlib refuses a wrong dictionary.
+
+That is for databases that no older version works with. Where one may, samples are stored as the oldest one
+(`settings.OLDEST`) reads them: before script 0011 deflated by themselves, before 0012 with the dictionary. All are
+read.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from collections.abc import Mapping
 from sqlalchemy import bindparam, exists, select
 from sqlalchemy.engine import Connection
 
+from nerve_center.store import settings
 from nerve_center.store.difference import Base, is_packed
 from nerve_center.store.insertion import insert_new
 from nerve_center.store.prepared import Prepared
@@ -22,6 +27,9 @@ from nerve_center.store.tables import dictionaries, samples
 
 _LEVEL = 6
 _FDICT = 0x20
+_WITH_DICTIONARIES = "0011"
+_BY_DIFFERENCE = "0012"
+"""The scripts of `migrations` with which the ways of storing a sample came."""
 
 _OF_HOUR = Prepared(
     select(dictionaries.c.data).where(
@@ -44,13 +52,16 @@ class Deflation:
 
     def deflate(self, time_us: int, text: bytes) -> bytes:
         """A sample of this time as it is to be stored; the first one of its hour becomes the hour's dictionary."""
+        oldest = self._oldest()
+        if oldest < _WITH_DICTIONARIES:
+            return zlib.compress(text, _LEVEL)
         hour = time_us // HOUR_US
         base = self._of(hour)
         if base is None:
             row = {"agent_key": self._agent_key, "hour": hour, "data": zlib.compress(text, _LEVEL)}
             insert_new(self._connection, dictionaries, [row])
             base = self._hours[hour] = Base(text)
-        packed = base.pack(text)
+        packed = base.pack(text) if oldest >= _BY_DIFFERENCE else None
         if packed is None:
             packer = zlib.compressobj(_LEVEL, zdict=base.text)
             packed = packer.compress(text) + packer.flush()
@@ -71,6 +82,13 @@ class Deflation:
         if not unpacker.eof:
             raise zlib.error("a sample that is cut short")
         return text
+
+    def _oldest(self) -> str:
+        """The oldest version that may work with this database; asked for once in a connection, for it only rises."""
+        info = self._connection.info
+        if settings.OLDEST not in info:
+            info[settings.OLDEST] = settings.get(self._connection, settings.OLDEST) or ""
+        return str(info[settings.OLDEST])
 
     def _of(self, hour: int) -> Base | None:
         if hour not in self._hours:

@@ -27,10 +27,10 @@ from nerve_center.store.tables import meta
 _SCRIPTS = Path(__file__).parent / "migrations"
 HEAD = max(script.name for script in (_SCRIPTS / "versions").glob("[0-9]*.py"))[:4]
 """The newest script's number: each is named by its own."""
-OLDEST = "0012"
-"""The newest script of the oldest version that works with these tables. Scripts after it only add; one that takes away
-or changes what is there makes itself the oldest."""
-_OLDEST_NAME = "oldest"
+OLDEST = "0009"
+"""The newest script of the oldest version that may work with a database beside this one. Scripts after it only add,
+and what its version could not read is not written where it may be; a later version, that no longer runs beside it,
+raises this."""
 _PATIENCE_S = 20.0
 _PAUSE_S = 0.1
 
@@ -123,8 +123,10 @@ def _bring_up(engine: Engine, place: Place, clock: Clock) -> None:
         revision = _revision(connection)
         if not _fits(connection, revision):
             _migrate(connection, revision, place)
-        if revision is None or revision <= HEAD:
-            settings.put(connection, _OLDEST_NAME, OLDEST)
+        if revision is None:  # nobody older has worked with it
+            settings.put(connection, settings.OLDEST, HEAD)
+        elif revision <= HEAD and (settings.get(connection, settings.OLDEST) or "") < OLDEST:
+            settings.put(connection, settings.OLDEST, OLDEST)
         _first_rows(connection)
         steady.settle(connection, clock)
         connection.commit()
@@ -141,7 +143,7 @@ def _fits(connection: Connection, revision: str | None) -> bool:
     """Whether the tables are this version's, or those of a newer one that this version can work with."""
     if revision is None or not revision.isdigit() or revision <= HEAD:
         return revision == HEAD
-    oldest = settings.get(connection, _OLDEST_NAME) if inspect(connection).has_table(meta.name) else None
+    oldest = settings.get(connection, settings.OLDEST) if inspect(connection).has_table(meta.name) else None
     return oldest is not None and oldest <= HEAD
 
 

@@ -7,6 +7,9 @@ from sqlalchemy.engine import Connection
 
 from nerve_center.store.tables import meta
 
+OLDEST = "oldest"
+"""The name of what the oldest version is that can work with the tables and reads all in them: its newest script."""
+
 _PUT = text(
     "INSERT INTO meta (name, value) VALUES (:name, :value)"
     " ON CONFLICT (name) DO UPDATE SET value = excluded.value"

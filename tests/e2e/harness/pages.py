@@ -22,7 +22,7 @@ def faults(host: Host, person: str) -> dict[str, Any]:
     token = host.run("nervectl token show").strip()
     inside = ["nsenter", "-t", str(host.leader), "-n", "--", "env", f"PYTHONPATH={REPOSITORY}"]
     looks = ["--look", "wide", "--look", "phone", "--host", host.name]
-    command = [*inside, str(_PYTHON), "-m", "tests.browser.look", *looks, CENTER_URL, link, token]
+    command = [*inside, str(_PYTHON), "-m", "tests.browser.look", *looks, "--", CENTER_URL, link, token]
     found: dict[str, Any] = json.loads(run(command, timeout_s=600))
     return found
 

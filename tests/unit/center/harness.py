@@ -151,7 +151,7 @@ def _empty_database() -> bytes:
         path = Path(folder) / "empty.db"
         migrate.prepare(path, FakeClock())
         connection = sqlite3.connect(path)
-        connection.execute("DELETE FROM meta")
+        connection.execute("DELETE FROM meta WHERE name != 'oldest'")
         connection.commit()
         connection.close()
         return path.read_bytes()
@@ -162,7 +162,7 @@ def _make_empty(url: str) -> None:
     migrate.prepare(make_url(url), FakeClock())
     engine = writing_engine(make_url(url))
     with engine.begin() as connection:
-        connection.execute(meta.delete())
+        connection.execute(meta.delete().where(meta.c.name != "oldest"))
     engine.dispose()
 
 

@@ -17,11 +17,11 @@ from nerve_center.clock import format_time
 from nerve_center.keeper import retention
 from nerve_center.keeper import rollups as gathering
 from nerve_center.keeper.task import Desk
-from nerve_center.store import deflation
+from nerve_center.store import deflation, migrate
 from nerve_center.store.deflation import Deflation
 from nerve_center.store.difference import Base
 from nerve_center.store.engine import reading
-from nerve_center.store.tables import dictionaries, samples
+from nerve_center.store.tables import dictionaries, meta, samples
 from tests.unit.center.harness import AgentUnderTest, CenterUnderTest
 from tests.unit.center.keeping import desk
 
@@ -138,14 +138,40 @@ def test_a_damaged_sample_is_an_error_and_not_half_a_sample(center: CenterUnderT
 class Held(Deflation):
     """With its dictionaries in memory, to try any text."""
 
-    def __init__(self, first: bytes) -> None:
+    def __init__(self, first: bytes, oldest: str = migrate.HEAD) -> None:
         self._hours = {0: Base(first)}
+        self._read_by = oldest
+
+    def _oldest(self) -> str:
+        return self._read_by
 
 
-@given(st.binary(max_size=4000), st.binary(max_size=70000))
-def test_any_text_comes_back(first: bytes, text: bytes) -> None:
-    held = Held(first)
+@given(st.binary(max_size=4000), st.binary(max_size=70000), st.sampled_from(["", "0010", "0011", "0012"]))
+def test_any_text_comes_back(first: bytes, text: bytes, oldest: str) -> None:
+    held = Held(first, oldest)
     assert held.inflate(1, held.deflate(1, text)) == text
+
+
+def read_by(version: str, data: bytes, first: bytes) -> bytes:
+    """A sample as the version with this newest script reads it; `first` is the one that its hour began with."""
+    unpacker = zlib.decompressobj(zdict=first) if version >= "0011" and data[1] & 0x20 else zlib.decompressobj()
+    return unpacker.decompress(data) + unpacker.flush()
+
+
+@pytest.mark.parametrize("oldest", ["0009", "0010", "0011"])
+def test_what_an_older_version_may_read_is_stored_as_it_reads_it(center: CenterUnderTest, oldest: str) -> None:
+    """While nerve centers on one database are upgraded one after the other, and until a version ends that."""
+    told = [busy(number) for number in range(3)]
+    older = update(meta).where(meta.c.name == "oldest").values(value=oldest)
+    center.center.writer.submit(lambda connection: connection.execute(older).rowcount)
+    agent = center.agent()
+    agent.deliver(*[at(agent, seq, seq, data=data) for seq, data in enumerate(told, 1)])
+    with reading(center.center.engine) as connection:
+        stored = connection.execute(select(samples.c.data).order_by(samples.c.seq)).scalars().all()
+    first = json.dumps(told[0], separators=(",", ":")).encode()
+    assert [json.loads(read_by(oldest, data, first)) for data in stored] == told
+    assert hours_with_a_dictionary(center) == (oldest == "0011")
+    assert [each["data"] for each in agent.samples().json["samples"]] == told
 
 
 PARTS = st.sampled_from(

@@ -131,6 +131,30 @@ def test_a_newer_version_that_only_added_is_worked_with(place: Place) -> None:
     assert "made by a newer version" in refusal(place)
 
 
+def oldest(place: Place) -> object:
+    return run(place, "SELECT value FROM meta WHERE name = 'oldest'")[0][0]
+
+
+def test_only_a_later_version_ends_what_an_older_one_may_read(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first of the two steps: older versions go on with what is there. The second is for good."""
+    at(place, "0009")
+    start(place)
+    assert oldest(place) == migrate.OLDEST < migrate.HEAD
+    with monkeypatch.context() as later:
+        later.setattr(migrate, "OLDEST", migrate.HEAD)
+        start(place)
+        assert oldest(place) == migrate.HEAD
+    start(place)
+    assert oldest(place) == migrate.HEAD
+
+
+def test_a_new_database_was_never_an_older_versions(place: Place) -> None:
+    start(place)
+    assert oldest(place) == migrate.HEAD
+
+
 def test_scripts_that_an_older_version_can_live_with_only_add() -> None:
     folder = Path(migrate.__file__).parent / "migrations" / "versions"
     scripts = [script for script in folder.glob("[0-9]*.py") if script.name[:4] > migrate.OLDEST]

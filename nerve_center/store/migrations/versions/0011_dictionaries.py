@@ -1,4 +1,4 @@
-"""Samples are deflated with one of the same hour as dictionary: versions before this one cannot read them."""
+"""Samples may be deflated with one of the same hour as dictionary, where no version before this one reads them."""
 
 import sqlalchemy as sa
 from alembic import op

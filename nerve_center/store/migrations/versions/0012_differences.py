@@ -1,4 +1,4 @@
-"""Samples are kept by what differs from one of their hour: versions before this one cannot read them."""
+"""Samples may be kept by what differs from one of their hour, where no version before this one reads them."""
 
 revision = "0012"
 down_revision = "0011"
