@@ -154,12 +154,16 @@ def test_any_text_comes_back(first: bytes, text: bytes, oldest: str) -> None:
 
 def read_by(version: str, data: bytes, first: bytes) -> bytes:
     """A sample as the version with this newest script reads it; `first` is the one that its hour began with."""
-    unpacker = zlib.decompressobj(zdict=first) if version >= "0011" and data[1] & 0x20 else zlib.decompressobj()
+    unpacker = (
+        zlib.decompressobj(zdict=first) if version >= "0011" and data[1] & 0x20 else zlib.decompressobj()
+    )
     return unpacker.decompress(data) + unpacker.flush()
 
 
 @pytest.mark.parametrize("oldest", ["0009", "0010", "0011"])
-def test_what_an_older_version_may_read_is_stored_as_it_reads_it(center: CenterUnderTest, oldest: str) -> None:
+def test_what_an_older_version_may_read_is_stored_as_it_reads_it(
+    center: CenterUnderTest, oldest: str
+) -> None:
     """While nerve centers on one database are upgraded one after the other, and until a version ends that."""
     told = [busy(number) for number in range(3)]
     older = update(meta).where(meta.c.name == "oldest").values(value=oldest)
