@@ -118,5 +118,14 @@ PROCESSES: tuple[Emulation, ...] = (
         "process_hidden",
         "/proc/",
     ),
+    other(
+        "commands in pings",
+        "T1095",
+        "cp /usr/bin/python3 /opt/drill-pings; systemd-run -q --unit drill-pings /opt/drill-pings -c "
+        "'import socket, threading; kept = socket.socket(socket.AF_INET, socket.SOCK_RAW, 1); threading.Event().wait()'",
+        "systemctl stop drill-pings; rm /opt/drill-pings",
+        "raw_socket",
+        "/opt/drill-pings",
+    ),
     run("sniffer", "T1040", f"python3 {SCRIPT} packets", "packet_capture", "python"),
 )
