@@ -52,10 +52,9 @@ class Services:
         runs: when the package manager was at work: it restarts and removes them.
         cgroups: where systemd's services are.
         announced: whether a change window is open.
-        known: those that ran here before.
-        keep: remembers those.
-        enabled: those of them that started with the host.
-        keep_enabled: remembers those.
+        kept: what was remembered under a name: `services` that ran here before, those of them that started with the
+            host (`enabled`), those that were told (`idle`).
+        keep: remembers such.
         since: until when the agent looked before, in seconds of the wall clock.
     """
 
@@ -65,24 +64,22 @@ class Services:
         runs: Runs,
         cgroups: str,
         announced: Callable[[], bool],
-        known: list[str],
-        keep: Callable[[list[str]], None],
-        enabled: list[str],
-        keep_enabled: Callable[[list[str]], None],
+        kept: Callable[[str], list[str]],
+        keep: Callable[[str, list[str]], None],
         since: float,
     ) -> None:
         self._host = host
         self._runs = runs
         self._tops = (cgroups, f"{cgroups}/systemd", f"{cgroups}/unified")
         self._announced = announced
-        self._known = set(known)
+        self._known = set(kept("services"))
+        self._enabled = set(kept("enabled"))
         self._keep = keep
-        self._enabled = set(enabled)
-        self._keep_enabled = keep_enabled
-        self._disabled: set[str] = set()
+        self._disabled = self._enabled & set(kept("idle"))
+        """Those that do not start with the host any more; of those that were told the next look finds which."""
         self._enabled_at = float("-inf")
         self._since = since
-        self._idle: dict[str, float] = {}
+        self._idle = dict.fromkeys(kept("idle"), float("-inf"))
         """Since when one is stopped, frozen, disabled or masked."""
 
     def look(self, now: float, wall: float) -> list[Finding]:
@@ -110,6 +107,7 @@ class Services:
                     _finding(name, "masked" if self._masked(name) else state, name in self._disabled)
                 )
         self._idle = idle
+        self._keep("idle", [name for name, since in idle.items() if now - since >= STOPPED_S])
         return found
 
     def accept(self) -> int:
@@ -118,6 +116,7 @@ class Services:
         self._set(self._known - set(self._idle))
         self._set_enabled(self._enabled - self._disabled)
         self._idle, self._disabled = {}, set()
+        self._keep("idle", [])
         return count
 
     def _look_at_enabled(self, wall: float) -> None:
@@ -199,11 +198,11 @@ class Services:
 
     def _set_enabled(self, enabled: set[str]) -> None:
         self._enabled = enabled
-        self._keep_enabled(sorted(enabled))
+        self._keep("enabled", sorted(enabled))
 
     def _set(self, known: set[str]) -> None:
         self._known = known
-        self._keep(sorted(known))
+        self._keep("services", sorted(known))
 
 
 def _names(folder: str) -> frozenset[str]:

@@ -106,10 +106,8 @@ class TamperWatch:
             runs,
             cgroups,
             announced,
-            self._list("services"),
-            lambda known: self._set("services", known),
-            self._list("enabled"),
-            lambda enabled: self._set("enabled", enabled),
+            self._list,
+            self._set,
             baseline.saved_at or clock.now().timestamp(),
         )
         self._audit = AuditTrail(host, runs, announced)

@@ -122,7 +122,7 @@ PROCESSES: tuple[Emulation, ...] = (
         "commands in pings",
         "T1095",
         "cp /usr/bin/python3 /opt/drill-pings; systemd-run -q --unit drill-pings /opt/drill-pings -c "
-        "'import socket, threading; kept = socket.socket(socket.AF_INET, socket.SOCK_RAW, 1); threading.Event().wait()'",
+        "'import socket, threading; s = socket.socket(socket.AF_INET, socket.SOCK_RAW, 1); threading.Event().wait()'",
         "systemctl stop drill-pings; rm /opt/drill-pings",
         "raw_socket",
         "/opt/drill-pings",
