@@ -255,17 +255,22 @@ def test_another_session_is_ended_by_keyboard(site: Site) -> None:
 
 
 def test_what_is_normal_by_keyboard(site: Site) -> None:
-    """A finding is marked as normal, and that is taken back; a policy is set and removed."""
+    """A finding is marked as normal where a label is, and that is taken back; a policy is set and removed."""
     site.open(f"/threats?host={site.hosts[6].agent_id}", *WIDE)
     site.tab_to("#list tbody th a")
     site.press(Keys.ENTER)
     site.wait(lambda: site.texts("#act"), "the threat")
+    site.tab_to('form[action$="/tolerate"] select[name="where"]')
+    site.press(Keys.ARROW_DOWN)
+    label = str(site.find('form[action$="/tolerate"] select[name="where"]').get_property("value"))
+    assert "=" in label
     site.tab_to('form[action$="/tolerate"] input[name="reason"]')
     site.driver.execute_script("window.before = true")
     site.press("it is always so", Keys.ENTER)
     site.wait(lambda: not site.driver.execute_script("return window.before"), "the form is sent")
     site.open("/policies")
     site.wait(lambda: any("it is always so" in text for text in site.texts("tbody td")), "what is normal")
+    assert any(label in text for text in site.texts("tbody td"))
     site.tab_to('form[action^="/policies/tolerances/"] button')
     site.press(Keys.SPACE)
     site.wait(lambda: not any("it is always so" in text for text in site.texts("tbody td")), "no longer")
