@@ -1,7 +1,7 @@
 """The contract at work: `api/openapi.yaml` decides what a request may hold.
 
-The document is read once, its schemas are compiled, and every request body goes through `Contract.check`. What
-JSON itself may hold is the matter of `jsontext`.
+The document is read once, its schemas are compiled, and every request body goes through `Contract.check`, or, what
+agents report, through `Contract.look` where that is sure. What JSON itself may hold is the matter of `jsontext`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import fastjsonschema
 import yaml
 
+from nerve_center import glance
 from nerve_center.jsontext import Mismatch
 
 PATH = Path(__file__).parent / "api" / "openapi.yaml"
@@ -33,9 +34,10 @@ class Contract:
         schemas = self.document["components"]["schemas"]
         self.host_properties = frozenset(schemas["Host"]["properties"])
         self._bodies = {name: _compile(schemas, name) for name in _BODIES}
-        self._data = {
-            kind: _compile(schemas, name) for kind, name in schemas["Record"]["x-record-data"].items()
-        }
+        kinds = schemas["Record"]["x-record-data"]
+        self._data = {kind: _compile(schemas, name) for kind, name in kinds.items()}
+        self._look = glance.compiled(whole(schemas, schemas["Report"]), inside=False)
+        self._looks = {kind: glance.compiled(whole(schemas, schemas[name])) for kind, name in kinds.items()}
 
     def check(self, name: str, value: Any) -> None:
         """Hold a parsed body to a schema. Raises Mismatch."""
@@ -45,6 +47,18 @@ class Contract:
         """Hold a record's data to the schema of its kind, where there is one. Raises Mismatch."""
         if kind in self._data:
             _validate(self._data[kind], data)
+
+    def look(self, report: Any) -> int:
+        """The number of keys of a report that fits, and whose records do; less than 0 where that is not sure."""
+        keys = self._look(report)
+        if keys < 0:
+            return keys
+        for record in report["records"]:
+            more = self._looks.get(record["kind"], glance.keys_of)(record["data"])
+            if more < 0:
+                return more
+            keys += more
+        return keys
 
 
 def _compile(schemas: Any, name: str) -> Callable[[Any], Any]:

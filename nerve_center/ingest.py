@@ -196,10 +196,11 @@ def _mark_json(mark: Mark) -> dict[str, Any]:
 
 def parse_report(contract: Contract, text: bytes) -> Report:
     """The body of a report as a Report. Raises Refused (400, 422)."""
-    body, texts = jsontext.parse_report(text)
+    body, texts = jsontext.parse_report(text, contract.look)
     try:
-        contract.check("Report", body)
-        check_text({key: value for key, value in body.items() if key != "records"})
+        if texts is None:
+            contract.check("Report", body)
+            check_text({key: value for key, value in body.items() if key != "records"})
         sent_us = _time(body["sent_at"], ("sent_at",))
     except Mismatch as exc:
         if len(exc.path) > 1 and exc.path[0] == "records" and isinstance(exc.path[1], int):
@@ -237,11 +238,13 @@ def invalid_body(*mismatches: Mismatch) -> Refused:
     return Refused(422, "invalid-body", "The body does not fit the contract.", members={"errors": errors})
 
 
-def _records(contract: Contract, items: list[dict[str, Any]], texts: Sequence[str] | None) -> list[Record]:
+def _records(contract: Contract, items: list[dict[str, Any]], texts: Sequence[bytes] | None) -> list[Record]:
+    """The records; `texts` is their data as JSON where they are known to fit the contract."""
     found: list[Record] = []
     for index, item in enumerate(items):
         try:
-            record = _record(contract, item, None if texts is None else texts[index])
+            text = _checked(contract, item) if texts is None else texts[index]
+            record = _record(item, text)
             if found and record.seq <= found[-1].seq:
                 raise Mismatch(("seq",), "must be larger than that of the record before")
         except Mismatch as exc:
@@ -250,33 +253,31 @@ def _records(contract: Contract, items: list[dict[str, Any]], texts: Sequence[st
     return found
 
 
-def _record(contract: Contract, item: dict[str, Any], given: str | None) -> Record:
-    """One record; `given` is its data as JSON where that is known."""
-    kind, data, seq, from_seq = item["kind"], item["data"], int(item["seq"]), int(item["from_seq"])
-    if from_seq > seq or (from_seq != seq and kind != "gap"):
-        raise Mismatch(("from_seq",), "must equal seq" if kind != "gap" else "must not be larger than seq")
+def _checked(contract: Contract, item: dict[str, Any]) -> bytes:
+    """The data of a record as JSON. Raises Mismatch where it does not fit the contract."""
+    kind, data = item["kind"], item["data"]
     try:
         contract.check_data(kind, data)
         if kind in ("threat", "gap"):
             check_text(data)
-        text = (jsontext.encode(data) if given is None else given).encode("utf-8")
+        return jsontext.encode(data).encode("utf-8")
     except Mismatch as exc:
         raise Mismatch(("data", *exc.path), exc.message) from None
     except UnicodeEncodeError:
         raise Mismatch(("data",), "must not hold a lone surrogate") from None
     except ValueError:
         raise Mismatch(("data",), "must hold finite numbers only") from None
+
+
+def _record(item: dict[str, Any], text: bytes) -> Record:
+    """One record whose data fits the contract; `text` is that as JSON."""
+    kind, seq, from_seq = item["kind"], int(item["seq"]), int(item["from_seq"])
+    if from_seq != seq and (from_seq > seq or kind != "gap"):
+        raise Mismatch(("from_seq",), "must equal seq" if kind != "gap" else "must not be larger than seq")
     if len(text) > MOST_DATA_BYTES:
         raise Mismatch(("data",), f"must be at most {MOST_DATA_BYTES} bytes as JSON")
-    return Record(
-        seq=seq,
-        from_seq=from_seq,
-        tag=bytes.fromhex(item["tag"]),
-        kind=kind,
-        time_us=_time(item["time"], ("time",)),
-        json=text,
-        value=data,
-    )
+    time_us = _time(item["time"], ("time",))
+    return Record(seq, from_seq, bytes.fromhex(item["tag"]), kind, time_us, text, item["data"])
 
 
 def _time(text: str, path: tuple[str | int, ...]) -> int:

@@ -3,23 +3,28 @@
 No NaN, no infinite numbers, no key twice, no nesting deeper than 32, no text that is not Unicode.
 
 To look for all that takes as long as to parse. What agents send is compact and in an order that is known, so
-`parse_report` writes a report again, which its records need anyhow: where that gives what came, there was
-nothing of the kind.
+`parse_report` takes the text of each record's data as it came, once it is known that nothing of the kind is in it:
+whoever looked at the values (`glance`) has counted their keys, and the text has as many.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
+from collections.abc import Callable
 from typing import Any
 
 from nerve_center.errors import Refused
 
 MOST_DEPTH = 32
 _RECORD = ["seq", "from_seq", "tag", "kind", "time", "data"]
-_RECORDS = '"records":['
-_NEXT = '},{"seq":'
-_DATA = '"data":'
+_RECORDS = b'"records":['
+_NEXT = b'},{"seq":'
+_DATA = b'"data":'
+_WHITE_BUT_BLANKS = b"\t\n\r"
+# Outside of texts blanks have such a mark before or behind them. It begins with the blank because there are few.
+_BLANK_AT_A_MARK = re.compile(rb" (?:(?<=[{\[,:] )|[}\],:])")
 # json.dumps with settings of its own makes an encoder for each call. What was parsed has no circles.
 encode = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
@@ -41,13 +46,14 @@ def parse(body: bytes) -> Any:
     return _held(_decode(body), body)
 
 
-def parse_report(body: bytes) -> tuple[Any, list[str] | None]:
+def parse_report(body: bytes, look: Callable[[Any], int]) -> tuple[Any, list[bytes] | None]:
     """JSON to Python, as `parse` does, and the text of each record's `data`.
 
-    None in place of the texts where the body is not such as DIO's agents write it.
+    `look` gives the number of keys of a value that fits, has finite numbers only and is not nested too deep, or less
+    than 0. None in place of the texts where it does, and where the body is not such as DIO's agents write it.
     """
     value = _decode(body)
-    texts = _texts(value, body)
+    texts = _texts(value, body, look)
     return (_held(value, body), None) if texts is None else (value, texts)
 
 
@@ -72,41 +78,33 @@ def _held(value: Any, body: bytes) -> Any:
         raise _not_json(str(exc)[:200]) from None
 
 
-def _texts(value: Any, body: bytes) -> list[str] | None:
-    """The text of each record's data where the body is, to the byte, what writing the value gives; else None."""
-    records = value.get("records") if isinstance(value, dict) else None
-    if not isinstance(records, list) or next(reversed(value)) != "records" or not _is_shallow(body):
+def _texts(value: Any, body: bytes, look: Callable[[Any], int]) -> list[bytes] | None:
+    """The text of each record's data where value and text are known to say the same, else None."""
+    # Without escapes a quote is a text's end, and no text holds what cannot be stored.
+    if b"\\" in body or not _is_compact(body) or (keys := look(value)) < 0:
         return None
-    if not all(isinstance(record, dict) and list(record) == _RECORD for record in records):
+    records = value["records"]
+    # One of these stands for each key, and for a text that begins with a colon: where there are no more than keys, no
+    # key stands twice.
+    if body.count(b'":') != keys or next(reversed(value)) != "records" or body.count(_RECORDS) != 1:
         return None
-    try:
-        text = encode(value)
-    except ValueError:
-        return None
-    if text.encode() != body or text.count(_RECORDS) != 1:
+    if not all(list(record) == _RECORD for record in records):
         return None
     # Between two records this stands for sure; where it stands no more often, it does so between records only.
-    found = text[text.index(_RECORDS) + len(_RECORDS) : -len("}]}")].split(_NEXT)
+    found = body[body.index(_RECORDS) + len(_RECORDS) : -len("}]}")].split(_NEXT)
     if len(found) != len(records):
         return None
-    # The first `"data":` is the key: texts have no quotes here, and before it stand texts and numbers by the contract.
+    # The first `"data":` is the key: before it stand texts and numbers by the contract.
     return [each[each.index(_DATA) + len(_DATA) :] for each in found]
 
 
-def _is_shallow(body: bytes) -> bool:
-    """Whether JSON is nested no deeper than `MOST_DEPTH`, as far as that can be told at a glance."""
-    if b"\\" in body:
+def _is_compact(body: bytes) -> bool:
+    """Whether there is no white space outside of texts, in JSON without escapes."""
+    if any(each in body for each in _WHITE_BUT_BLANKS):  # in a text it would be an escape
         return False
-    # Without escapes a quote is a text's end. No bracket stands in a text where all that are left pair with their own.
-    left = body.translate(None, _NEITHER_BRACKETS_NOR_QUOTES).replace(b'""', b"")
-    for _ in range(MOST_DEPTH // 2):  # each turn takes up to two levels
-        left = left.replace(b"{}", b"").replace(b"[]", b"")
-        if not left:
-            return True
-    return False
-
-
-_NEITHER_BRACKETS_NOR_QUOTES = bytes(set(range(256)) - set(b'{}[]"'))
+    if body[:1] == b"{" and body[-1:] == b"}" and not _BLANK_AT_A_MARK.search(body):
+        return True
+    return b" " not in b"".join(body.split(b'"')[::2])
 
 
 def _not_json(why: str) -> Refused:
