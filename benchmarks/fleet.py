@@ -72,8 +72,7 @@ def enrolled(herd: Herd, count: int) -> tuple[list[Agent], float | None]:
     agents = [Agent(herd) for _ in range(count)]
     within_s = max(INTERVAL_S, count / ENROLLED_PER_S)
     for agent in agents:
-        gevent.spawn(agent.sample)
-        gevent.spawn_later(agent.rng.random() * within_s, agent.live)
+        agent.begin(within_s)
     return agents, told("all enrolled after {:.1f} s", wait_all(agents, BEARS_WITHIN_S))
 
 

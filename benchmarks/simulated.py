@@ -36,6 +36,7 @@ from urllib.parse import urlsplit
 
 import gevent
 
+from benchmarks.exchanges import Answer, Done, Exchanges
 from dio_daemon import wire
 from dio_daemon.backoff import Backoff
 from dio_daemon.clock import SystemClock, rfc3339
@@ -62,13 +63,11 @@ SAMPLE = wire.to_json(
 
 
 class Failed(Exception):
-    """An exchange that did not end in an acknowledgement."""
+    """An answer that is none of what was asked for."""
 
-    def __init__(self, status: int, retry_after_s: float | None = None, body: Any = None) -> None:
+    def __init__(self, status: int) -> None:
         super().__init__(str(status))
         self.status = status
-        self.retry_after_s = retry_after_s
-        self.body = body
 
 
 @dataclass
@@ -82,47 +81,26 @@ class Herd:
     answers: Counter[str] = field(default_factory=Counter)
     sampling: bool = True
 
-    def exchange(self, path: str, headers: dict[str, str], body: bytes) -> dict[str, Any]:
-        """One POST over a connection of its own. Raises Failed."""
-        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        request = (
-            f"POST {path} HTTP/1.1\r\nHost: {self.host}\r\nContent-Type: application/json\r\n{head}"
-            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        ).encode() + body
-        try:
-            answer = self._send(request)
-        except OSError:
-            self.answers["no connection"] += 1
-            raise Failed(0) from None
-        top, _, content = answer.partition(b"\r\n\r\n")
-        if not top.startswith(b"HTTP/1.1 "):
-            self.answers["broken"] += 1
-            raise Failed(0)
-        status = int(top[9:12])
-        self.answers[str(status)] += 1
-        if status in (200, 201):
-            return dict(json.loads(content))
-        retry_after = None
-        for line in top.split(b"\r\n"):
-            if line.lower().startswith(b"retry-after:"):
-                retry_after = float(line.partition(b":")[2])
-        raise Failed(status, retry_after, json.loads(content) if content.startswith(b"{") else None)
+    def __post_init__(self) -> None:
+        self.exchanges = Exchanges(self.host, self.port, self.tls)
+        gevent.spawn(self.exchanges.run)
 
-    def _send(self, request: bytes) -> bytes:
-        answer = b""
-        connection = socket.create_connection((self.host, self.port), timeout=10)
-        if self.tls is not None:
-            connection = self.tls.wrap_socket(connection, server_hostname=self.host)
-        with connection:
-            connection.settimeout(30)
-            connection.sendall(request)
-            while piece := connection.recv(65536):
-                answer += piece
-        return answer
+    def post(self, path: str, headers: str, body: bytes, done: Done) -> None:
+        """One POST over a connection of its own. `headers` end their lines; what comes of it is counted."""
+
+        def counted(answer: Answer) -> None:
+            self.answers[answer.said] += 1
+            done(answer)
+
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: {self.host}\r\nContent-Type: application/json\r\n{headers}"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        )
+        self.exchanges.send(head.encode() + body, counted)
 
 
 class Agent:
-    """One simulated host; its life is that of `dio_daemon.link`, in one loop."""
+    """One simulated host; its life is that of `dio_daemon.link`, told by what happens to it."""
 
     def __init__(self, herd: Herd) -> None:
         self.herd = herd
@@ -141,88 +119,110 @@ class Agent:
         self.enrolled = False
         self.dead = False
         self.acknowledged_at = 0.0
+        self._registered = False
+        self._failures = 0
+        self._held_back = True
+        """An exchange is on its way, or a wait after one."""
 
     @property
     def waiting(self) -> int:
         """How many records are not acknowledged."""
         return self.seq - self.mark.seq
 
-    def sample(self) -> None:
-        """Sample as long as the herd does."""
-        gevent.sleep(self.rng.random() * INTERVAL_S)
-        while self.herd.sampling and not self.dead:
-            self.seq += 1
-            self.kept.append(wire.Record(self.seq, self.seq, secrets.token_hex(8), "sample", now(), SAMPLE))
-            if len(self.kept) > KEPT and self.kept[0].seq < self.mark.seq:
-                del self.kept[0]
-            gevent.sleep(INTERVAL_S)
+    def begin(self, within_s: float) -> None:
+        """Sample from some moment of the next interval on, and register at one of the next `within_s` seconds."""
+        self.herd.exchanges.after(self.rng.random() * INTERVAL_S, self._sample)
+        self.herd.exchanges.after(self.rng.random() * within_s, self._go_on)
 
-    def live(self) -> None:
-        """Register, report, and come back, for ever."""
-        while True:
-            if not self.register():
-                continue
-            failures = 0
-            while failures < FAILURES_BEFORE_OFFLINE:
-                if not self.waiting:
-                    gevent.sleep(0.5)
-                    continue
-                try:
-                    self.report()
-                    failures = 0
-                    self.active = True
-                except Failed as failure:
-                    self.active = False
-                    if failure.status in (401, 409):  # it knows this agent, or this start of it, no more
-                        self.enrolled = self.enrolled and failure.status != 401
-                        break
-                    busy = failure.status in (429, 503)
-                    failures = min(failures + 1, FAILURES_BEFORE_OFFLINE - 1) if busy else failures + 1
-                    wait = self.backoff.spread(INTERVAL_S)
-                    gevent.sleep(max(wait, self.backoff.spread(failure.retry_after_s or 0.0)))
-            self.backoff.reset()
+    def _sample(self) -> None:
+        """Sample as long as the herd does, and report at once."""
+        if not self.herd.sampling or self.dead:
+            return
+        self.seq += 1
+        self.kept.append(wire.Record(self.seq, self.seq, secrets.token_hex(8), "sample", now(), SAMPLE))
+        if len(self.kept) > KEPT and self.kept[0].seq < self.mark.seq:
+            del self.kept[0]
+        self.herd.exchanges.after(INTERVAL_S, self._sample)
+        if not self._held_back:
+            self._go_on()
 
-    def register(self) -> bool:
-        """One attempt; waits after a failure."""
+    def _go_on(self) -> None:
+        """Do what is next: register, or report what waits."""
+        self._held_back = True
+        if not self._registered:
+            self._register()
+        elif self.waiting:
+            self._report()
+        else:
+            self._held_back = False
+
+    def _wait(self, seconds: float, answer: Answer) -> None:
+        """Go on after so long, or what the center asked for where that is longer."""
+        self.herd.exchanges.after(max(seconds, self.backoff.spread(answer.retry_after_s)), self._go_on)
+
+    def _register(self) -> None:
         body = wire.registration(self.sender, self.agent_id, "0.1.0", now(), {"hostname": self.agent_id}, {})
-        headers = {"Authorization": f"Bearer {self.credential}"}
+        headers = f"Authorization: Bearer {self.credential}\r\n"
         if not self.enrolled:
-            headers["DIO-Enrollment-Token"] = self.herd.token
-        try:
-            self.herd.exchange("/api/v1/agents/register", headers, body)
-        except Failed as failure:
-            self.enrolled = self.enrolled and failure.status != 401
-            _, wait = self.backoff.next()
-            gevent.sleep(max(wait, self.backoff.spread(failure.retry_after_s or 0.0)))
-            return False
-        self.enrolled = True
-        self.backoff.reset()
-        return True
+            headers += f"DIO-Enrollment-Token: {self.herd.token}\r\n"
+        self.herd.post("/api/v1/agents/register", headers, body, self._register_answered)
 
-    def report(self) -> None:
-        """One report of what waits. Raises Failed."""
+    def _register_answered(self, answer: Answer) -> None:
+        if answer.status not in (200, 201):
+            self.enrolled = self.enrolled and answer.status != 401
+            self._wait(self.backoff.next()[1], answer)
+            return
+        self.enrolled = self._registered = True
+        self._failures = 0
+        self.backoff.reset()
+        self._go_on()
+
+    def _report(self) -> None:
         behind = self.seq - self.waiting - (self.kept[0].seq - 1)
         records = tuple(self.kept[behind : behind + MOST_IN_A_REPORT])
         batch = wire.Batch(self.epoch, wire.SAMPLES, self.mark, records)
-        headers = {"Authorization": f"Bearer {self.credential}", "Content-Encoding": "gzip"}
+        headers = f"Authorization: Bearer {self.credential}\r\nContent-Encoding: gzip\r\n"
         body = wire.compress(wire.report(self.sender, now(), batch))
-        try:
-            answer = self.herd.exchange(f"/api/v1/agents/{self.agent_id}/reports", headers, body)
-        except Failed as failure:
-            if failure.status != 409 or not failure.body or "mark" not in failure.body:
-                raise
-            answer = failure.body
-        self._move(wire.Mark(answer["mark"]["seq"], answer["mark"]["tag"]))
-        self.acknowledged_at = time.monotonic()
-        self.herd.answers["late"] += len(records) > LATE_RECORDS
 
-    def _move(self, mark: wire.Mark) -> None:
-        """Go to the mark of the center, forwards or, where it has lost something, back. Raises Failed."""
+        def answered(answer: Answer) -> None:
+            self._report_answered(answer, len(records))
+
+        self.herd.post(f"/api/v1/agents/{self.agent_id}/reports", headers, body, answered)
+
+    def _report_answered(self, answer: Answer, sent: int) -> None:
+        told = answer.body if answer.status in (200, 409) and answer.body else {}
+        if "mark" in told and self._move(wire.Mark(told["mark"]["seq"], told["mark"]["tag"])):
+            self.acknowledged_at = time.monotonic()
+            self.herd.answers["late"] += sent > LATE_RECORDS
+            self._failures = 0
+            self.active = True
+            self._go_on()
+            return
+        self.active = False
+        if answer.status in (401, 409):  # it knows this agent, or this start of it, no more
+            self.enrolled = self.enrolled and answer.status != 401
+            self._registered = False
+            self._go_on()
+            return
+        self._failures += 1
+        if answer.status in (429, 503):  # who answers is there
+            self._failures = min(self._failures, FAILURES_BEFORE_OFFLINE - 1)
+        if self._failures >= FAILURES_BEFORE_OFFLINE:
+            self._registered = False
+            self.backoff.reset()
+        self._wait(self.backoff.spread(INTERVAL_S), answer)
+
+    def _move(self, mark: wire.Mark) -> bool:
+        """Go to the mark of the center, forwards or, where it has lost something, back; False where it is unknown."""
         known = mark.seq == 0 and self.kept[0].seq == 1
-        if not known and not any((each.seq, each.tag) == (mark.seq, mark.tag) for each in self.kept):
+        # The newest first: nearly always it is that one.
+        if not known and not any(
+            (each.seq, each.tag) == (mark.seq, mark.tag) for each in reversed(self.kept)
+        ):
             self.herd.answers["parted"] += 1
-            raise Failed(409)
+            return False
         self.mark = mark
+        return True
 
 
 def ask(port: int, path: str, token: str) -> Any:
@@ -263,8 +263,7 @@ def main() -> int:
     herd = Herd(port, options.token_file.read_text().strip(), at.hostname or "", tls)
     agents = [Agent(herd) for _ in range(options.agents)]
     for agent in agents:
-        gevent.spawn(agent.sample)
-        gevent.spawn_later(agent.rng.random() * INTERVAL_S, agent.live)
+        agent.begin(INTERVAL_S)
 
     def stop() -> None:
         herd.sampling = False

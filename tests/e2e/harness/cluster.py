@@ -199,7 +199,7 @@ class Cluster:
 
     def simulate(self, agents: int) -> None:
         """Start so many simulated agents."""
-        for name in ("__init__.py", "simulated.py"):
+        for name in ("__init__.py", "exchanges.py", "simulated.py"):
             self.proxy.write(f"/srv/benchmarks/{name}", (REPOSITORY / "benchmarks" / name).read_text())
         self._simulation = self.proxy.start(
             f"cd /srv && echo $$ > simulated.pid && exec python3 -m benchmarks.simulated --url {URL}"
