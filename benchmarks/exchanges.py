@@ -153,7 +153,9 @@ class Exchanges:
         """Do what is due; whether more may be."""
         events = self._epoll.poll(0, _AT_A_TURN)
         for file, _ in events:
-            connection = self._open[file]
+            connection = self._open.get(file)
+            if connection is None:  # closed, but a child that is being started holds it for a moment
+                continue
             try:
                 if connection.read():
                     self._end(connection)
