@@ -32,6 +32,7 @@ from nerve_center.api import (
     threats,
     tolerances,
 )
+from nerve_center.api.direct import Direct
 from nerve_center.center import Center
 from nerve_center.clock import Clock, SystemClock
 from nerve_center.config import Config
@@ -92,7 +93,8 @@ def create_app(settings: Config, clock: Clock | None = None, contract: Contract 
         views,
     ):
         app.register_blueprint(module.blueprint)
-    app.wsgi_app = Proxied(app.wsgi_app, settings.server.trusted_proxies, settings.tls.on)  # type: ignore[method-assign]  # Flask's way
+    direct = Direct(app.wsgi_app, app.extensions[web.EXTENSION])
+    app.wsgi_app = Proxied(direct, settings.server.trusted_proxies, settings.tls.on)  # type: ignore[method-assign]  # Flask's way
     return app
 
 

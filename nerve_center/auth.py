@@ -91,14 +91,19 @@ class Authority:
 
         For a caller who asks once more in its own transaction, and calls `forget` where that refuses.
         """
-        known = self._known.get(hash_of(credential))
-        if known is not None and known.agent_id == agent_id:
+        known = self.known(credential, agent_id)
+        if known is not None:
             return known
         found = self.reporter(credential, agent_id)
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
         self._known[found.credential_hash] = found
         return found
+
+    def known(self, credential: str, agent_id: str) -> agents.Instance | None:
+        """Who was let in before with this credential and id; it costs no look into the database."""
+        found = self._known.get(hash_of(credential))
+        return found if found is not None and found.agent_id == agent_id else None
 
     def forget(self, credential: str) -> None:
         """Ask for the instance of a credential again."""

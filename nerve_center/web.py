@@ -18,7 +18,7 @@ from nerve_center.people import Person
 
 EXTENSION = "nerve_center"
 _MOST_COOKIE = 128
-_HEADERS = {
+HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
         "font-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
@@ -30,6 +30,9 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+"""On every answer."""
+OVER_TLS = ("Cross-Origin-Opener-Policy", "same-origin")
+"""And this one: in clear, browsers ignore it and call it an error."""
 
 
 def center() -> Center:
@@ -52,9 +55,9 @@ def secure(app: Flask) -> None:
     @app.after_request
     def headers(response: Response) -> Response:
         there = {name.lower() for name, _ in response.headers}
-        response.headers.extend([item for item in _HEADERS.items() if item[0].lower() not in there])
-        if request.is_secure:  # in clear, browsers ignore it and call it an error
-            response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
+        response.headers.extend([item for item in HEADERS.items() if item[0].lower() not in there])
+        if request.is_secure:
+            response.headers.set(*OVER_TLS)
         return response
 
 

@@ -7,7 +7,7 @@ by piece and given up where they grow past the limit.
 from __future__ import annotations
 
 import zlib
-from typing import Any
+from typing import Any, Protocol
 
 from flask import request
 
@@ -20,6 +20,13 @@ from nerve_center.jsontext import Mismatch, check_text, parse
 _PIECE = 65536
 _MIB = 1024 * 1024
 _PARSED_FACTOR = 4
+
+
+class Readable(Protocol):
+    """What brings a body."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most so many bytes; none at its end."""
 
 
 def read(center: Center, share: Share) -> bytes:
@@ -37,20 +44,20 @@ def read(center: Center, share: Share) -> bytes:
             "Content-Encoding must be gzip or identity.",
             headers={"Accept-Encoding": "gzip"},
         )
-    return _read(int(center.config.limits.body_mib * _MIB), share)
+    return pieces(request.stream, request.content_length, int(center.config.limits.body_mib * _MIB), share)
 
 
 def unpack(center: Center, share: Share, raw: bytes) -> Any:
     """What a body holds, parsed. Raises Refused (400 `not-json`), and what `inflate` does."""
-    return parse(inflate(center, share, raw))
+    return parse(inflate(center, share, raw, is_packed()))
 
 
-def inflate(center: Center, share: Share, raw: bytes) -> bytes:
-    """What a body holds, as it was before it was compressed, with room to parse it.
+def inflate(center: Center, share: Share, raw: bytes, packed: bool) -> bytes:
+    """What a body holds, as it was before it was compressed, if it was, with room to parse it.
 
     Raises Refused: 413 `too-large`, 400 `bad-encoding`; and DatabaseUnavailable (kind `busy`).
     """
-    if _encoding() != "identity":
+    if packed:
         raw = _unpack(raw, int(center.config.limits.decompressed_mib * _MIB))
     share.take(_PARSED_FACTOR * len(raw))
     return raw
@@ -75,6 +82,11 @@ def checked(center: Center, schema: str) -> dict[str, Any]:
     return found
 
 
+def is_packed() -> bool:
+    """Whether the request says that its body is compressed."""
+    return _encoding() != "identity"
+
+
 def _encoding() -> str:
     return request.headers.get("Content-Encoding", "identity").strip().lower()
 
@@ -83,29 +95,29 @@ def too_large(limit: int) -> Refused:
     return Refused(413, "too-large", "The body is too large.", f"At most {limit} bytes are taken.")
 
 
-def _read(limit: int, share: Share) -> bytes:
-    length = request.content_length
+def pieces(stream: Readable, length: int | None, limit: int, share: Share) -> bytes:
+    """A body of such a length (None: to its end), a piece at a time. Raises as `read` does."""
     if length is not None and length > limit:
         raise too_large(limit)
-    pieces: list[bytes] = []
+    found: list[bytes] = []
     total = 0
     while length is None or total < length:
-        piece = _read_piece()
+        piece = _read_piece(stream)
         if not piece:
             break
         total += len(piece)
         if total > limit:
             raise too_large(limit)
         share.take(len(piece))
-        pieces.append(piece)
+        found.append(piece)
     if length is not None and total < length:
         raise Refused(400, "incomplete", "The body ended before its length.")
-    return b"".join(pieces)
+    return found[0] if len(found) == 1 else b"".join(found)
 
 
-def _read_piece() -> bytes:
+def _read_piece(stream: Readable) -> bytes:
     try:
-        piece: bytes = request.stream.read(_PIECE)
+        piece = stream.read(_PIECE)
     except Exception as exc:  # the HTTP server has a dozen for chunks and trailers that are malformed
         raise Refused(400, "incomplete", "The body could not be read.", type(exc).__name__) from exc
     return piece

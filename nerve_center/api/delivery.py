@@ -11,8 +11,9 @@ import json
 
 from flask import Blueprint, Response, request
 
-from nerve_center.api.body import inflate, read, unpack
+from nerve_center.api.body import inflate, is_packed, read, unpack
 from nerve_center.api.context import center, credential, json_response
+from nerve_center.api.direct import settled
 from nerve_center.errors import Refused
 
 blueprint = Blueprint("delivery", __name__, url_prefix="/api/v1/agents")
@@ -48,7 +49,11 @@ def register() -> Response:
 
 @blueprint.post("/<agent_id>/reports")
 def report(agent_id: str) -> Response:
-    """200 with the new mark once it is committed, 409 with the mark where the report does not fit."""
+    """200 with the new mark once it is committed, 409 with the mark where the report does not fit.
+
+    See `direct`, which most reports meet before.
+    """
+    settled(request.environ)
     here = center()
     token = credential()
     with here.admission:
@@ -57,7 +62,7 @@ def report(agent_id: str) -> Response:
         raw = read(here, share)
         with here.admission:
             try:
-                acknowledgement = here.ingest.report(instance, inflate(here, share, raw))
+                acknowledgement = here.ingest.report(instance, inflate(here, share, raw, is_packed()))
             except Refused as refusal:
                 if refusal.status in (401, 403):
                     here.authority.forget(token)

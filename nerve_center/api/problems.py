@@ -11,7 +11,7 @@ import json
 import logging
 import random
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
@@ -31,6 +31,24 @@ _ROUTER_CODES = {
 }
 
 
+MEDIA_TYPE = "application/problem+json"
+
+
+class Document(NamedTuple):
+    """A problem document, and what goes with it."""
+
+    status: int
+    text: str
+    headers: Mapping[str, str]
+
+
+def of_unavailable(error: DatabaseUnavailable, rng: random.Random) -> Document:
+    """What a client is told where the database takes nothing now, or too many ask."""
+    code = "overloaded" if error.kind == "busy" else "database-unavailable"
+    text = _text(503, code, "The nerve center cannot take or give this now.", error.reason)
+    return Document(503, text, {"Retry-After": str(spread(error.retry_after_s, rng))})
+
+
 def answer(
     status: int,
     code: str,
@@ -40,12 +58,22 @@ def answer(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """A problem document as a response."""
+    return _response(Document(status, _text(status, code, title, detail, members), headers or {}))
+
+
+def _text(
+    status: int, code: str, title: str, detail: str | None, members: Mapping[str, Any] | None = None
+) -> str:
     document: dict[str, Any] = {"type": f"urn:dio:problem:{code}", "title": title, "status": status}
     if detail is not None:
         document["detail"] = detail
     document.update(members or {})
-    response = Response(json.dumps(document), status=status, mimetype="application/problem+json")
-    response.headers.extend(dict(headers or {}))
+    return json.dumps(document)
+
+
+def _response(document: Document) -> Response:
+    response = Response(document.text, status=document.status, mimetype=MEDIA_TYPE)
+    response.headers.extend(dict(document.headers))
     return response
 
 
@@ -64,14 +92,7 @@ def register(app: Flask, page: Page) -> None:
 
     @app.errorhandler(DatabaseUnavailable)
     def unavailable(error: DatabaseUnavailable) -> Response:
-        code = "overloaded" if error.kind == "busy" else "database-unavailable"
-        return answer(
-            503,
-            code,
-            "The nerve center cannot take or give this now.",
-            error.reason,
-            headers={"Retry-After": str(spread(error.retry_after_s, rng))},
-        )
+        return _response(of_unavailable(error, rng))
 
     @app.errorhandler(HTTPException)
     def http(error: HTTPException) -> Response:
