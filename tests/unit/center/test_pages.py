@@ -139,7 +139,7 @@ def test_the_table_filters(center: CenterUnderTest, browser: Browser) -> None:
     first, second = sampled(center, hostname="db1"), sampled(center, hostname="web1")
     assert first.register(labels={"env": "prod"}).status_code == 200
     assert second.goodbye().status_code == 204
-    assert hosts(seen(browser, "/?q=DB")) == ["db1"]
+    assert hosts(seen(browser, "/?q=DB1")) == ["db1"]
     assert hosts(seen(browser, "/?label=env%3Dprod")) == ["db1"]
     assert hosts(seen(browser, "/?state=stopped")) == ["web1"]
     assert "No host fits" in seen(browser, "/?q=nothing+like+it")
