@@ -39,6 +39,7 @@ from nerve_center.accepting import Refusals
 from nerve_center.center import Center
 from nerve_center.clock import SystemClock
 from nerve_center.pulse import Pulse
+from nerve_center.settled import Settled
 from nerve_center.web import EXTENSION
 
 _HEADER_BYTES = 1024 * 1024
@@ -188,6 +189,7 @@ class BoundedWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type
     """See the module."""
 
     tmp: Any
+    cfg: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -203,6 +205,7 @@ class BoundedWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type
 
     def run(self) -> None:
         center = self._center
+        self.cfg = Settled(self.cfg)
         gc.freeze()  # what the application is made of stays
         gc.set_threshold(_GARBAGE_EVERY, *gc.get_threshold()[1:])
         hub = gevent.get_hub()
