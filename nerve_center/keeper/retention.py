@@ -14,14 +14,14 @@ from pathlib import Path
 
 from sqlalchemy.engine import Connection
 
-from nerve_center.config import Retention
 from nerve_center.keeper.task import Desk, Task
 from nerve_center.store import aging, deflation, partitions, removal
+from nerve_center.store.due import Bounds, agents_due
 from nerve_center.store.engine import is_postgresql
 from nerve_center.store.sqlite import checkpoint
 
 EVERY_S = 300.0
-_AGENTS = 100
+_AGENTS = 500
 _ROWS = 500
 _VACUUM_PAGES = 500
 _PAUSE_S = 0.01
@@ -36,11 +36,14 @@ def step(desk: Desk) -> str:
     while True:
         with desk.reading() as connection:
             keys = aging.agent_keys(connection, after, _AGENTS)
-        for key in keys:
-            removed += _of_agent(desk, key, before_hour)
+            over = _over(desk, before_hour)
+            due = agents_due(connection, keys[0], keys[-1], over) if keys else []
+        for key in due:
+            removed += _of_agent(desk, key, over)
         if len(keys) < _AGENTS:
             break
         after = keys[-1]
+        desk.pause(_PAUSE_S)
     freed = _give_back(desk)
     place = desk.settings.database.place
     if isinstance(place, Path) and aging.wal_is_large(place):
@@ -54,37 +57,41 @@ def _first_hour_by_the_day(connection: Connection) -> int | None:
     return found[0] * 24 if found else None
 
 
-def _of_agent(desk: Desk, key: int, before_hour: int | None) -> int:
+def _over(desk: Desk, before_hour: int | None) -> Bounds:
     keep = desk.settings.retention
     now_s = desk.clock.now_us() // 1_000_000
-    over = (now_s - keep.raw_h * _HOUR_S) // _HOUR_S
-    removed = _samples(desk, key, over if before_hour is None else min(over, before_hour))
+    hour = (now_s - keep.raw_h * _HOUR_S) // _HOUR_S
+    return Bounds(
+        samples_hour=hour if before_hour is None else min(hour, before_hour),
+        received_us=(now_s - keep.raw_h * _HOUR_S) * 1_000_000,
+        ahead_us=(now_s + _DAY_S) * 1_000_000,
+        events_us=(now_s - keep.events_days * _DAY_S) * 1_000_000,
+        gaps_us=(now_s - keep.quarters_days * _DAY_S) * 1_000_000,
+        minutes_hour=(now_s - keep.minutes_days * _DAY_S) // _HOUR_S,
+        quarters_day=(now_s - keep.quarters_days * _DAY_S) // _DAY_S,
+    )
+
+
+def _of_agent(desk: Desk, key: int, over: Bounds) -> int:
+    removed = _samples(desk, key, over.samples_hour)
     while True:
-        done = desk.write(partial(_rest, key=key, keep=keep, now_s=now_s))
+        done = desk.write(partial(_rest, key=key, over=over))
         removed += sum(done)
         if max(done) < _ROWS:
             return removed
         desk.pause(_PAUSE_S)
 
 
-def _rest(connection: Connection, key: int, keep: Retention, now_s: int) -> list[int]:
+def _rest(connection: Connection, key: int, over: Bounds) -> list[int]:
     """Remove what else of an agent is over; how many rows of each kind, of which there may be more at `_ROWS`."""
-    raw_us = (now_s - keep.raw_h * _HOUR_S) * 1_000_000
-    events_us = (now_s - keep.events_days * _DAY_S) * 1_000_000
-    gaps_us = (now_s - keep.quarters_days * _DAY_S) * 1_000_000
-    ahead = removal.remove_ahead(connection, key, (now_s + _DAY_S) * 1_000_000, raw_us, _ROWS)
-    deflation.remove_unused(connection, key, raw_us // removal.HOUR_US)
+    ahead = removal.remove_ahead(connection, key, over.ahead_us, over.received_us, _ROWS)
+    deflation.remove_unused(connection, key, over.received_us // removal.HOUR_US)
     return [
         ahead,
-        aging.remove_rollups(
-            connection,
-            key,
-            before_hour=(now_s - keep.minutes_days * _DAY_S) // _HOUR_S,
-            before_day=(now_s - keep.quarters_days * _DAY_S) // _DAY_S,
-        ),
-        removal.remove_before(connection, key, "events", events_us, _ROWS),
-        removal.remove_before(connection, key, "gaps", gaps_us, _ROWS),
-        aging.remove_states(connection, key, events_us, _ROWS),
+        aging.remove_rollups(connection, key, over.minutes_hour, over.quarters_day),
+        removal.remove_before(connection, key, "events", over.events_us, _ROWS),
+        removal.remove_before(connection, key, "gaps", over.gaps_us, _ROWS),
+        aging.remove_states(connection, key, over.events_us, _ROWS),
     ]
 
 

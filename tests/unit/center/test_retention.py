@@ -13,6 +13,7 @@ from nerve_center.keeper import retention
 from nerve_center.keeper import rollups as gathering
 from nerve_center.keeper.task import Desk
 from nerve_center.store import aging, removal, states
+from nerve_center.store.due import Bounds
 from nerve_center.store.engine import reading
 from nerve_center.store.tables import agent_states, events, gaps, minutes, quarters, removed, samples
 from tests.unit.center.harness import AgentUnderTest, CenterUnderTest
@@ -69,6 +70,30 @@ def test_samples_go_after_their_rollups_and_stay_accounted_for(center: CenterUnd
     retention.step(desk)
     assert (count(center, quarters), count(center, gaps), count(center, removed)) == (0, 0, 1)
     assert account(center, agent)["streams"][0]["removed_by_retention"] == 67
+
+
+def test_where_nothing_is_over_nothing_is_written(
+    center: CenterUnderTest, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh, old = center.agent(), center.agent()
+    old.deliver(*hours(old, 1, 1))
+    center.clock.advance(3 * DAY_S)
+    fresh.deliver(*hours(fresh, 1, 1))
+    fresh.deliver(fresh.record(1, "event"), stream="events")
+    gathering.step(desk)
+    asked: list[int] = []
+    of_agent = retention._of_agent
+
+    def noted(desk: Desk, key: int, over: Bounds) -> int:
+        asked.append(key)
+        return of_agent(desk, key, over)
+
+    monkeypatch.setattr(retention, "_of_agent", noted)
+    monkeypatch.setattr(retention, "_AGENTS", 1)
+    assert retention.step(desk) == "6 rows removed, 0 pages given back"
+    assert len(asked) == 1
+    assert retention.step(desk) == ""
+    assert len(asked) == 1
 
 
 def test_events_and_states_go_in_small_steps(
