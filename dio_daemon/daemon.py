@@ -22,6 +22,7 @@ from dio_daemon.clock import Clock
 from dio_daemon.errors import ConfigError, GiveUp
 from dio_daemon.heartbeat import Heartbeat
 from dio_daemon.lifecycle import State
+from dio_daemon.memory import GIVE_BACK_S, give_back
 from dio_daemon.messages import Kind, about
 from dio_daemon.safe_spool import SafeSpool
 from dio_daemon.service_manager import ServiceManager
@@ -139,7 +140,7 @@ class Daemon:
         self._reload = reload
         self._clock = clock
         self._ready = False
-        self._last_ping = clock.monotonic()
+        self._last_ping = self._gave_back = clock.monotonic()
         self._threads: list[tuple[Part, threading.Thread]] = []
 
     def catch_signals(self) -> None:
@@ -157,6 +158,7 @@ class Daemon:
         while code is None:
             self.tell_manager()
             journal.sum_up()
+            self._give_back()
             code = self._obey(self._inbox.get(self._tick_s()))
         if code:
             self._manager.status(self._board.snapshot.reason or "failed; see the journal")
@@ -188,6 +190,12 @@ class Daemon:
         ):
             self._last_ping = now
             self._manager.alive()
+
+    def _give_back(self) -> None:
+        now = self._clock.monotonic()
+        if now - self._gave_back >= GIVE_BACK_S:
+            self._gave_back = now
+            give_back()
 
     def _tick_s(self) -> float:
         tick_s = REST_S if self._ready and self._board.snapshot.state is State.ACTIVE else TICK_S
