@@ -49,14 +49,15 @@ class Deflation:
         self._agent_key = agent_key
         self._known = known or {}
         self._hours: dict[int, Base | None] = {}
+        self._read_by = ""
 
     def deflate(self, time_us: int, text: bytes) -> bytes:
         """A sample of this time as it is to be stored; the first one of its hour becomes the hour's dictionary."""
-        oldest = self._oldest()
+        oldest = self._read_by or self._oldest()
         if oldest < _WITH_DICTIONARIES:
             return zlib.compress(text, _LEVEL)
         hour = time_us // HOUR_US
-        base = self._of(hour)
+        base = self._hours.get(hour) or self._of(hour)
         if base is None:
             row = {"agent_key": self._agent_key, "hour": hour, "data": zlib.compress(text, _LEVEL)}
             insert_new(self._connection, dictionaries, [row])
@@ -88,7 +89,8 @@ class Deflation:
         info = self._connection.info
         if settings.OLDEST not in info:
             info[settings.OLDEST] = settings.get(self._connection, settings.OLDEST) or ""
-        return str(info[settings.OLDEST])
+        self._read_by = str(info[settings.OLDEST])
+        return self._read_by
 
     def _of(self, hour: int) -> Base | None:
         if hour not in self._hours:

@@ -8,35 +8,42 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 
-from sqlalchemy import Table, insert
+from sqlalchemy import Table
 from sqlalchemy.engine import Connection
 
 from nerve_center.store import postgresql
 from nerve_center.store.engine import is_postgresql
-from nerve_center.store.prepared import Prepared
 
 
 def insert_new(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> int:
     """Insert rows, each with a value for every column, and leave out those whose key is there; how many were new."""
     if not rows:
         return 0
+    statement = _statements(table)
+    values = list(map(itemgetter(*statement.names), rows))
     if is_postgresql(connection):
-        names = table.columns.keys()
-        values = [tuple(row[name] for name in names) for row in rows]
-        return postgresql.insert_values(connection, _statement(table.name, tuple(names)), values)
-    cursor = connection.connection.cursor()
-    count: int = cursor.executemany(_or_ignore(table), rows).rowcount
+        return postgresql.insert_values(connection, statement.postgresql, values)
+    # By position: for a name in its place the driver asks once a row and column.
+    count: int = connection.connection.cursor().executemany(statement.sqlite, values).rowcount
     return count
 
 
-@functools.cache
-def _or_ignore(table: Table) -> str:
-    return Prepared(insert(table).prefix_with("OR IGNORE")).sql(on_postgresql=False)
+class _Statements(NamedTuple):
+    names: list[str]
+    sqlite: str
+    postgresql: str
 
 
 @functools.cache
-def _statement(table: str, names: tuple[str, ...]) -> str:
+def _statements(table: Table) -> _Statements:
+    names = [column.name for column in table.columns]
     quoted = ", ".join(f'"{name}"' for name in names)
-    return f"INSERT INTO {table} ({quoted}) VALUES %s ON CONFLICT DO NOTHING"  # noqa: S608 names of our own
+    marks = ", ".join("?" * len(table.columns))
+    return _Statements(
+        names,
+        f"INSERT OR IGNORE INTO {table.name} ({quoted}) VALUES ({marks})",  # noqa: S608 names of our own
+        f"INSERT INTO {table.name} ({quoted}) VALUES %s ON CONFLICT DO NOTHING",  # noqa: S608 as above
+    )
