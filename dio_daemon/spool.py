@@ -31,7 +31,7 @@ from dio_daemon import spool_store as store
 from dio_daemon import spool_trim as trim
 from dio_daemon.errors import SpoolClosed, SpoolUnavailable
 from dio_daemon.histories import RESTORED, Histories, Owed, Reach
-from dio_daemon.spool_file import file_id, translated
+from dio_daemon.spool_file import file_id, reserve_log, translated
 from dio_daemon.spool_model import Budget, Settled, Stats
 from dio_daemon.spool_stats import stats
 from dio_daemon.wire import SAMPLES, STREAMS, Batch, Mark, Record
@@ -71,9 +71,9 @@ class Spool:
             except BaseException:
                 self._db.close()  # else its lock would stay, and nobody could use the file
                 raise
+        reserve_log(path)
         self._opened_at = {stream: cursor.next_seq for stream, cursor in self._state.streams.items()}
-        self.path = path
-        self._file = file_id(path)
+        self.path, self._file = path, file_id(path)
 
     @property
     def detached(self) -> bool:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from dio_daemon.errors import SpoolCorrupt, SpoolUnavailable
-from dio_daemon.spool_store import NotASpool
+from dio_daemon.spool_store import LOG_BYTES, NotASpool
+
+RESERVED_BYTES = LOG_BYTES + LOG_BYTES // 20
+"""What the log grows to before it is written over from its beginning: its bound, and what one commit exceeds it by."""
 
 
 def file_id(path: Path | str) -> tuple[int, int] | None:
@@ -18,6 +22,33 @@ def file_id(path: Path | str) -> tuple[int, int] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_dev, found.st_ino
+
+
+def reserve_log(path: Path | str) -> None:
+    """Give the write-ahead log its whole length at once: a commit that makes it longer waits for the disk twice, for
+    what it wrote and for the new length. SQLite takes zeros behind the last commit for the log's end.
+
+    They are written: place that is only set aside (fallocate) makes each commit note as well that it is in use now.
+    """
+    try:
+        log = os.open(f"{path}-wal", os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:  # in memory, or a disk that will say so itself
+        return
+    try:
+        length = os.fstat(log).st_size
+        missing = RESERVED_BYTES - length
+        if missing <= 0:
+            return
+        try:
+            written = os.pwrite(log, bytes(missing), length)
+        except OSError:
+            written = 0
+        if written < missing:  # a full disk keeps its last blocks for records
+            os.ftruncate(log, length)
+    except OSError:
+        return
+    finally:
+        os.close(log)
 
 
 _DISK = {

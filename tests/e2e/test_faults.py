@@ -29,11 +29,15 @@ copy.close()
 """
 
 
+_WRITTEN = """python3 -c 'import sys; print(len(open(sys.argv[1], "rb").read().rstrip(b"\\0")))'"""
+"""Up to where something was written: the log is reserved, its end is still empty."""
+
+
 def _damage(host: Host, kind: str) -> None:
     """Do it to the spool and its write-ahead log."""
     done = {
         "deleted": "rm spool.db*",
-        "truncated": "for f in $(ls spool.db spool.db-wal); do truncate -s $(($(stat -c %s $f) / 2)) $f; done",
+        "truncated": f"for f in $(ls spool.db spool.db-wal); do truncate -s $(($({_WRITTEN} $f) / 2)) $f; done",
         "zeroed": "for f in $(ls spool.db spool.db-wal); do head -c $(stat -c %s $f) /dev/zero 1<> $f >&1; done",
     }[kind]
     host.run(f"cd {faults.STATE}; {done}")

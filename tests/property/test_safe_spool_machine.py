@@ -21,6 +21,7 @@ from dio_daemon.errors import SpoolClosed
 from dio_daemon.safe_spool import RETURN_EVERY_S, SafeSpool
 from dio_daemon.spool_model import Budget
 from dio_daemon.wire import STREAMS, to_json
+from tests.support import disks
 from tests.support.clock import FakeClock
 from tests.support.faulty_sqlite import EIO, ENOSPC, EROFS, Disk
 from tests.support.model_center import ModelCenter
@@ -169,7 +170,7 @@ class SafeSpoolMachine(RuleBasedStateMachine):
         self.damaged = True
         path = self.folder / name
         if path.exists():
-            os.truncate(path, int(path.stat().st_size * keep))
+            os.truncate(path, int(disks.written(path) * keep))
 
     @rule(
         name=st.sampled_from(FILES[:2]),
@@ -179,7 +180,7 @@ class SafeSpoolMachine(RuleBasedStateMachine):
     def zero(self, name: str, at: float, size: int) -> None:
         self.damaged = True
         path = self.folder / name
-        if path.exists() and (length := path.stat().st_size):
+        if path.exists() and (length := disks.written(path)):
             start = int(length * at)
             with path.open("r+b") as file:
                 file.seek(start)

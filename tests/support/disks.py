@@ -61,6 +61,11 @@ def files_of(database: Path) -> list[Path]:
     return [path for suffix in SUFFIXES if (path := Path(str(database) + suffix)).exists()]
 
 
+def written(path: Path) -> int:
+    """Bytes of a file up to the last that is not zero: the log of a spool is reserved, its end is still empty."""
+    return len(path.read_bytes().rstrip(b"\0"))
+
+
 def damage(database: Path, kind: str) -> None:
     """`delete`, `truncate` (to half) or `zero` (whole file) a database."""
     if kind == "delete":

@@ -109,7 +109,7 @@ def test_every_file_cut_while_running(calm_center: RealCenter, make_host: MakeHo
         host.condition("spool_in_memory", there=False)
         path = host.state_dir / name
         if path.exists():
-            os.truncate(path, path.stat().st_size // share if share else 0)
+            os.truncate(path, disks.written(path) // share if share else 0)
         committed = host.committed()
         wait_for(lambda known=committed: len(host.committed() - known) >= 2, f"sampling without {name}")
     faultless(host)
@@ -213,7 +213,7 @@ def test_set_back(calm_center: RealCenter, make_host: MakeHost, tmp_path: Path, 
     host.kill()
     log = tmp_path / "then/spool.db-wal"
     if wal == "cut":
-        os.truncate(log, log.stat().st_size * 2 // 3)
+        os.truncate(log, disks.written(log) * 2 // 3)
     elif wal == "lost":
         log.unlink()
     disks.restore(host.spool, tmp_path / "then")
@@ -236,8 +236,9 @@ def test_damaged_and_killed(calm_center: RealCenter, make_host: MakeHost, what: 
             path.unlink()
         else:
             size = path.stat().st_size
-            os.truncate(path, size // 2 if kind == "truncate" else 0)
-            os.truncate(path, size // 2 if kind == "truncate" else size)
+            half = disks.written(path) // 2
+            os.truncate(path, half if kind == "truncate" else 0)
+            os.truncate(path, half if kind == "truncate" else size)
         host.kill()
     faultless(host)
     host.start()

@@ -1,6 +1,8 @@
 """The spool's budget, its fallback to memory, and what becomes of damaged files."""
 
 import json
+import os
+import resource
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -12,8 +14,10 @@ from dio_daemon import spool_store
 from dio_daemon.errors import SpoolCorrupt, SpoolUnavailable
 from dio_daemon.safe_spool import RETURN_EVERY_S, SafeSpool
 from dio_daemon.spool import Budget, Settled, Spool
+from dio_daemon.spool_file import RESERVED_BYTES
 from dio_daemon.spool_store import LOG_BYTES
 from dio_daemon.wire import EVENTS, SAMPLES, Mark, to_json
+from tests.support import disks
 from tests.support.clock import FakeClock
 
 ROOMY = Budget(16 << 20, 1e9, 1e9)
@@ -277,9 +281,55 @@ def test_a_sample_costs_few_bytes_of_the_disk(tmp_path: Path) -> None:
         seq = spool.append(SAMPLES, "sample", incompressible(number), 10.0)
         batch = spool.batch(SAMPLES, 60)
         assert spool.settle(batch.epoch, SAMPLES, Mark(seq, batch.records[-1].tag)) is Settled.ADVANCED
-        sizes.append(log.stat().st_size)
+        sizes.append(disks.written(log))
     assert sizes[99] - sizes[0] < 99 * 8192
     assert sizes[-1] < 1.1 * LOG_BYTES  # then it is begun anew
+    spool.close()
+
+
+def test_the_log_has_its_whole_length_from_the_start(tmp_path: Path) -> None:
+    """A commit that made it longer would wait for the disk once more. It is written over before it is full."""
+    path, log = tmp_path / "spool.db", tmp_path / "spool.db-wal"
+    spool = Spool(path, ROOMY)
+    lengths = {log.stat().st_size}
+    for number in range(600):
+        spool.append(SAMPLES, "sample", "2026-01-01T00:00:00.000Z", incompressible(number), 10.0)
+        lengths.add(log.stat().st_size)
+    assert lengths == {RESERVED_BYTES}
+    assert disks.written(log) > LOG_BYTES
+    spool.close()
+    assert not log.exists()
+
+
+def test_a_log_with_records_is_reserved_behind_them(tmp_path: Path) -> None:
+    """As a killed process leaves it, with and without the reserved end."""
+    for name in ("whole", "cut"):
+        spool = Spool(tmp_path / "spool.db", ROOMY)
+        first = spool.append(SAMPLES, "sample", "2026-01-01T00:00:00.000Z", incompressible(1), 10.0)
+        copy = tmp_path / name / "spool.db"
+        disks.snapshot(tmp_path / "spool.db", copy.parent, [])
+        log = copy.with_name("spool.db-wal")
+        if name == "cut":
+            os.truncate(log, disks.written(log))
+        spool.close()
+        spool = Spool(copy, ROOMY)
+        assert (
+            spool.append(SAMPLES, "sample", "2026-01-01T00:00:00.000Z", incompressible(2), 10.0) == first + 1
+        )
+        assert spool.pending == first + 1
+        assert log.stat().st_size == RESERVED_BYTES
+        spool.close()
+
+
+def test_a_disk_without_room_for_the_log_keeps_what_it_has(tmp_path: Path) -> None:
+    """What is left of it is for records."""
+    log = tmp_path / "spool.db-wal"
+    with disks.limited(resource.RLIMIT_FSIZE, {os.getpid(): RESERVED_BYTES // 2}):
+        spool = Spool(tmp_path / "spool.db", ROOMY)
+        length = log.stat().st_size
+        assert length == disks.written(log) > 0
+        spool.append(SAMPLES, "sample", "2026-01-01T00:00:00.000Z", incompressible(1), 10.0)
+    assert spool.pending == 1
     spool.close()
 
 
