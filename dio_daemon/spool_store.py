@@ -74,7 +74,7 @@ def connect(path: str) -> sqlite3.Connection:
         db.execute(f"PRAGMA page_size={PAGE_BYTES}")  # of a new file
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
-        db.execute("PRAGMA cache_size=-512")
+        db.execute("PRAGMA cache_size=-128")  # a sample comes to few pages; what has more keeps it for good
         db.execute(f"PRAGMA wal_autocheckpoint={LOG_BYTES // page_bytes(db)}")
         db.execute("PRAGMA temp_store=MEMORY")  # numbering anew takes no file, which a full disk would refuse
         version = db.execute("PRAGMA user_version").fetchone()[0]
