@@ -202,7 +202,8 @@ class Daemon:
         if self._manager.watchdog_s is None:
             return tick_s
         until_ping_s = self._last_ping + self._manager.watchdog_s / SIGNS_OF_LIFE - self._clock.monotonic()
-        return max(0.0, min(tick_s, until_ping_s))
+        # One that is overdue is withheld, for a thread hangs: to go round until the kill would only take its processor.
+        return min(tick_s, until_ping_s) if until_ping_s > 0 else TICK_S
 
     def _obey(self, message: object | None) -> int | None:
         match message:
