@@ -181,14 +181,14 @@ def waiting(host: Host, count: int) -> None:
     wait_for(f"{count} more records wait", enough, within_s=30)
 
 
-def condition(host: Host, code: str, there: bool = True) -> None:
+def condition(host: Host, code: str, there: bool = True, within_s: float = HEALED_S) -> None:
     """Wait until the agent has a condition, or has it no more."""
 
     def so() -> bool:
         found = asked(host)
         return found is not None and (code in found["conditions"]) == there
 
-    wait_for(f"{code}: {there}", so, within_s=HEALED_S)
+    wait_for(f"{code}: {there}", so, within_s=within_s)
 
 
 def limit(host: Host, unit: str, pids: Sequence[str], what: str, most: str) -> None:
