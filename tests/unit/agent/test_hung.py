@@ -1,7 +1,6 @@
 """A thread that hangs costs the host nothing until the agent is killed for it."""
 
 import os
-import signal
 from pathlib import Path
 
 from dio_daemon import daemon
@@ -11,18 +10,7 @@ from dio_daemon.safe_spool import SafeSpool
 from dio_daemon.service_manager import Systemd
 from dio_daemon.spool_model import Budget
 from tests.support.clock import FakeClock
-
-
-class Hung:
-    """Begins its first step, and is heard of no more."""
-
-    stopping = True
-
-    def step(self) -> str:
-        return ""
-
-    def stop(self) -> None:
-        return
+from tests.support.loop import Idle, QuietInbox
 
 
 class Manager(Systemd):
@@ -41,26 +29,15 @@ class Manager(Systemd):
         self.said.append(text)
 
 
-class Inbox(daemon.Inbox):
-    """Nothing comes for two minutes, then SIGTERM."""
-
-    def __init__(self, clock: FakeClock) -> None:
-        super().__init__()
-        self._clock = clock
-        self.asked = 0
-
-    def get(self, timeout_s: float) -> object | None:
-        self.asked += 1
-        assert self.asked < 1000, "main goes round and round"
-        self._clock.advance(timeout_s)
-        return signal.SIGTERM if self._clock.monotonic() >= 1120 else None
-
-
 def test_main_rests_while_a_thread_hangs(tmp_path: Path) -> None:
     clock = FakeClock()
     spool = SafeSpool(tmp_path / "spool.db", Budget(1 << 24, 1e9, 1e9), clock)
-    board, manager, inbox = Board(clock, lambda: None, lambda *_: None), Manager(clock), Inbox(clock)
-    parts = [daemon.Part(Hung(), Heartbeat("link", clock))]
+    board, manager, inbox = (
+        Board(clock, lambda: None, lambda *_: None),
+        Manager(clock),
+        QuietInbox(clock, 1120),
+    )
+    parts = [daemon.Part(Idle(), Heartbeat("link", clock))]
     parts[0].heartbeat.beat(25.0)
     daemon.Daemon(parts, board, spool, manager, inbox, lambda: None, clock).run()
     spool.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ from dio_daemon.safe_spool import SafeSpool
 from dio_daemon.service_manager import Systemd
 from dio_daemon.spool_model import Budget
 from tests.support.clock import FakeClock
+from tests.support.loop import Idle, QuietInbox
 
 _HOLES = """
 import psutil
@@ -38,36 +38,12 @@ def test_holes_in_the_heap_are_given_back() -> None:
     assert (done.stdout, done.stderr) == ("True\n", "")
 
 
-class _Idle:
-    """A worker without work."""
-
-    stopping = True
-
-    def step(self) -> str:
-        return ""
-
-    def stop(self) -> None:
-        return
-
-
-class _Inbox(daemon.Inbox):
-    """Nothing comes for ten minutes, then SIGTERM."""
-
-    def __init__(self, clock: FakeClock) -> None:
-        super().__init__()
-        self._clock = clock
-
-    def get(self, timeout_s: float) -> object | None:
-        self._clock.advance(timeout_s)
-        return signal.SIGTERM if self._clock.monotonic() > 1600 else None
-
-
 def test_it_is_done_once_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock, given = FakeClock(), []
     monkeypatch.setattr(daemon, "give_back", lambda: given.append(clock.monotonic()))
     spool = SafeSpool(tmp_path / "spool.db", Budget(1 << 24, 1e9, 1e9), clock)
     board = Board(clock, lambda: None, lambda *_: None)
-    parts = [daemon.Part(_Idle(), Heartbeat("idle", clock))]
-    daemon.Daemon(parts, board, spool, Systemd({}, clock), _Inbox(clock), lambda: None, clock).run()
+    parts = [daemon.Part(Idle(), Heartbeat("idle", clock))]
+    daemon.Daemon(parts, board, spool, Systemd({}, clock), QuietInbox(clock, 1601), lambda: None, clock).run()
     spool.close()
     assert given == [1000.0 + GIVE_BACK_S * number for number in range(1, 11)]
